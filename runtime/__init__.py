@@ -1,0 +1,1 @@
+"""Runs compiled programs: loader, cache, arena, native instruction loop."""

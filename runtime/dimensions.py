@@ -1,0 +1,205 @@
+"""Symbolic integers: sizes, offsets and extents that are known only when a program is called.
+
+A `Dim` is a plain `int` or a `SymbolicInt`: see `runtime.symbolic` for the canonical form. This module is the
+public face: it builds, reads, evaluates and substitutes sizes. `str(dim)` is the text that `parse_dim` reads.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from typing import NoReturn
+
+from runtime.symbolic import (
+    Atom,
+    Dim,
+    FloorDivision,
+    Maximum,
+    Monomial,
+    Symbol,
+    SymbolicInt,
+    dim_max,
+    is_nonnegative,
+    symbol,
+    symbols_of,
+)
+
+__all__ = [
+    "Dim",
+    "SymbolicInt",
+    "align_up",
+    "ceil_div",
+    "dim_max",
+    "dim_product",
+    "evaluate",
+    "is_nonnegative",
+    "parse_dim",
+    "substitute",
+    "symbol",
+    "symbols_of",
+]
+
+# Text beyond these bounds is an error in a file, not a size that a model has.
+_MOST_CHARACTERS = 20_000
+_DEEPEST_NESTING = 60
+
+_TOKEN = re.compile(r"\s*(?:([0-9]+)|([A-Za-z_][A-Za-z0-9_]*)|(//|[-+*(),]))")
+
+
+def ceil_div(dim: Dim, divisor: int) -> Dim:
+    """`dim / divisor` rounded up."""
+    return (dim + (divisor - 1)) // divisor
+
+
+def align_up(dim: Dim, alignment: int = 64) -> Dim:
+    """The least multiple of `alignment` that is not below `dim`."""
+    return ceil_div(dim, alignment) * alignment
+
+
+def dim_product(dims: Iterable[Dim]) -> Dim:
+    """The product of sizes; 1 when there are none."""
+    return reduce(operator.mul, dims, 1)
+
+
+def evaluate(dim: Dim, values: Mapping[str, int]) -> int:
+    """The number that `dim` is when each symbol has the value given by name.
+
+    Raises `ValueError` when a symbol has no value or a negative one.
+    """
+    if not isinstance(dim, SymbolicInt):
+        return dim
+    return sum(c * _evaluate_monomial(monomial, values) for monomial, c in dim.terms)
+
+
+def substitute(dim: Dim, values: Mapping[str, Dim]) -> Dim:
+    """`dim` with each symbol named in `values` replaced; the other symbols stay."""
+    if not isinstance(dim, SymbolicInt):
+        return dim
+    result: Dim = 0
+    for monomial, coefficient in dim.terms:
+        result = result + dim_product(_substitute_atom(atom, values) for atom in monomial) * coefficient
+    return result
+
+
+def parse_dim(text: str) -> Dim:
+    """Read a size written with integers, names, `+ - * //`, parentheses and `max(a, b)`.
+
+    Raises `ValueError` with the text and the position for anything else.
+    """
+    return _Parser(text).parse()
+
+
+def _evaluate_monomial(monomial: Monomial, values: Mapping[str, int]) -> int:
+    result = 1
+    for atom in monomial:
+        match atom:
+            case Symbol():
+                result *= _value_of(atom.text, values)
+            case FloorDivision():
+                result *= evaluate(atom.numerator, values) // atom.divisor
+            case Maximum():
+                result *= max(evaluate(argument, values) for argument in atom.arguments)
+    return result
+
+
+def _value_of(name: str, values: Mapping[str, int]) -> int:
+    if name not in values:
+        bound = ", ".join(sorted(values)) or "none"
+        raise ValueError(f"the size {name!r} has no value; values were given for: {bound}")
+    value = operator.index(values[name])
+    if value < 0:
+        raise ValueError(f"the size {name!r} must not be negative, got {value}")
+    return value
+
+
+def _substitute_atom(atom: Atom, values: Mapping[str, Dim]) -> Dim:
+    match atom:
+        case FloorDivision():
+            return substitute(atom.numerator, values) // atom.divisor
+        case Maximum():
+            return dim_max(*(substitute(argument, values) for argument in atom.arguments))
+    return values[atom.text] if atom.text in values else symbol(atom.text)
+
+
+class _Parser:
+    """Recursive descent over the grammar in `parse_dim`; depth and length are bounded."""
+
+    def __init__(self, text: str) -> None:
+        if not isinstance(text, str):
+            raise ValueError(f"a size is parsed from text, got {type(text).__name__}")
+        if len(text) > _MOST_CHARACTERS:
+            raise ValueError(f"a size's text may have at most {_MOST_CHARACTERS} characters, got {len(text)}")
+        self.text = text
+        self.position = 0
+        self.depth = 0
+
+    def parse(self) -> Dim:
+        result = self._sum()
+        if self.text[self.position :].strip():
+            self._fail("an operator or the end")
+        return result
+
+    def _sum(self) -> Dim:
+        self.depth += 1
+        if self.depth > _DEEPEST_NESTING:
+            self._fail(f"at most {_DEEPEST_NESTING} levels of nesting")
+        result = self._product()
+        while operation := self._take("+", "-"):
+            right = self._product()
+            result = result + right if operation == "+" else result - right
+        self.depth -= 1
+        return result
+
+    def _product(self) -> Dim:
+        result = self._factor()
+        while operation := self._take("*", "//"):
+            right = self._factor()
+            if operation == "//" and (right == 0 or (isinstance(right, int) and right < 0)):
+                self._fail("a positive divisor before this")
+            result = result * right if operation == "*" else result // right
+        return result
+
+    def _factor(self) -> Dim:
+        negative = False
+        while self._take("-"):
+            negative = not negative
+        value = self._primary()
+        return -value if negative else value
+
+    def _primary(self) -> Dim:
+        if self._take("("):
+            return self._closed(self._sum())
+        match = _TOKEN.match(self.text, self.position)
+        if match is None or match[3]:
+            self._fail("a number, a name or '('")
+        self.position = match.end()
+        if match[1]:
+            return int(match[1])
+        return self._maximum() if match[2] == "max" else symbol(match[2])
+
+    def _maximum(self) -> Dim:
+        if not self._take("("):
+            self._fail("'(' after max")
+        arguments = [self._sum()]
+        while self._take(","):
+            arguments.append(self._sum())
+        return self._closed(dim_max(*arguments))
+
+    def _closed(self, value: Dim) -> Dim:
+        if not self._take(")"):
+            self._fail("')'")
+        return value
+
+    def _take(self, *operators: str) -> str | None:
+        match = _TOKEN.match(self.text, self.position)
+        if match is None or match[3] not in operators:
+            return None
+        self.position = match.end()
+        return match[3]
+
+    def _fail(self, expected: str) -> NoReturn:
+        raise ValueError(
+            f"cannot read the size {self.text!r}: expected {expected} at character {self.position}"
+        )
