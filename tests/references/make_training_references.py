@@ -79,7 +79,7 @@ def residual() -> Model:
 MODELS = {
     "mlp": (mlp, lambda: optimizers.Adam(learning_rate=0.01), (20,), 4),
     "cnn": (cnn, lambda: optimizers.SGD(learning_rate=0.02, momentum=0.9, nesterov=True), (12, 12, 3), 5),
-    # The usual epsilon lets Adam turn a gradient that is nearly zero into a step of full size, and two float32
+    # The usual epsilon lets Adam turn a gradient of nearly zero into a step of full size, and two float32
     # runs then part by 1e-3 within 20 steps. With this one they stay comparable.
     "residual": (residual, lambda: optimizers.Adam(learning_rate=0.005, epsilon=1e-3), (12, 12, 3), 4),
 }
