@@ -1,0 +1,75 @@
+"""Memory that programs run in: 64-byte aligned arrays, and an arena that only grows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+__all__ = ["ALIGNMENT", "Arena", "address_of", "aligned_copy", "aligned_empty"]
+
+# One cache line, and the widest vector register of any target.
+ALIGNMENT = 64
+
+
+def address_of(array: NDArray[np.generic]) -> int:
+    """The address of an array's first byte. Three times faster than `array.ctypes.data`."""
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def aligned_empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[np.generic]:
+    """An uninitialised C-contiguous array whose first byte lies on a 64-byte boundary.
+
+    Raises `ValueError` for a negative size and `MemoryError` when the memory is not to be had.
+    """
+    element = np.dtype(dtype)
+    raw = np.empty(prod(shape) * element.itemsize + ALIGNMENT, dtype=np.uint8)
+    return np.ndarray(shape, element, buffer=raw, offset=-address_of(raw) % ALIGNMENT)
+
+
+def aligned_copy(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """A 64-byte aligned, C-contiguous copy."""
+    copy = aligned_empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+class Arena:
+    """One block of 64-byte aligned bytes that is replaced by a larger one when a program needs more.
+
+    What it holds is undefined after `reserve`: a program writes before it reads.
+    """
+
+    def __init__(self) -> None:
+        self._block: NDArray[np.generic] = aligned_empty((0,), np.uint8)
+        self._address = address_of(self._block)
+
+    @property
+    def size(self) -> int:
+        """Bytes held now."""
+        return self._block.size
+
+    @property
+    def address(self) -> int:
+        """Address of the first byte, a multiple of 64; another one after the arena has grown."""
+        return self._address
+
+    def reserve(self, size: int) -> int:
+        """Make room for at least `size` bytes and return the address of the first."""
+        if size > self._block.size:
+            # The old block goes first, so that growing does not need room for both.
+            self._block = aligned_empty((0,), np.uint8)
+            self._block = aligned_empty((size,), np.uint8)
+            self._address = address_of(self._block)
+        return self._address
+
+    def release(self) -> None:
+        """Give the memory back; the next `reserve` allocates again."""
+        self._block = aligned_empty((0,), np.uint8)
+        self._address = address_of(self._block)
+
+    def __repr__(self) -> str:
+        return f"Arena({self.size} bytes)"
