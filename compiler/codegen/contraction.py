@@ -1,0 +1,113 @@
+"""The one generator of matrix products and convolutions for the CPU.
+
+A contraction's source is specialised to its kind, dtype, transposes, target and epilogue; every extent arrives at
+run time, so that structurally equal contractions share one compiled kernel. `contraction_extents` gives the
+run-time extents in the order in which the source reads them, `contraction_work` the number of work items,
+`contraction_scratch` the private memory of one thread, and `contraction_source` the source.
+
+Operands stand in `pointers` as a, b, the epilogue's own, outputs:
+
+- matmul: a `[batch, m, k]`, b `[batch, k, n]`, either transposed in its last two, result `[batch, m, n]`;
+- convolution: x `[n, h, w, c]`, kernel `[kh, kw, c / groups, f]`, result `[n, oh, ow, f]`;
+- convolution_input_gradient: gradient of the result, kernel; result shaped as x. With the roles of the extents
+  exchanged this is the transposed convolution;
+- convolution_kernel_gradient: x, gradient of the result; result shaped as the kernel.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from compiler.codegen import contraction_convolution as convolution
+from compiler.codegen import contraction_kernel_gradient as kernel_gradient
+from compiler.codegen import contraction_matmul as matmul
+from compiler.codegen.contraction_ir import make_private_pointer
+from compiler.codegen.contraction_types import (
+    ContractionSource,
+    ContractionSpec,
+    ConvolutionGeometry,
+    Epilogue,
+    Geometry,
+    MatmulGeometry,
+)
+from compiler.codegen.microkernel import choose_tile
+from compiler.target import Target
+from runtime.dimensions import Dim
+
+__all__ = [
+    "ContractionSource",
+    "ContractionSpec",
+    "ConvolutionGeometry",
+    "Epilogue",
+    "Geometry",
+    "MatmulGeometry",
+    "contraction_extents",
+    "contraction_scratch",
+    "contraction_source",
+    "contraction_work",
+    "extent_count",
+    "plain_epilogue",
+]
+
+
+def extent_count(spec: ContractionSpec) -> int:
+    """How many extents the contraction itself reads; an epilogue's own follow them."""
+    return matmul.EXTENT_COUNT if spec.kind == "matmul" else convolution.EXTENT_COUNT
+
+
+def contraction_extents(spec: ContractionSpec, geometry: Geometry) -> tuple[Dim, ...]:
+    """The run-time extents, in the order in which the source reads them.
+
+    Raises `ValueError` where the geometry is not one of the specification's kind.
+    """
+    wanted = MatmulGeometry if spec.kind == "matmul" else ConvolutionGeometry
+    if not isinstance(geometry, wanted):
+        raise ValueError(f"a {spec.kind} takes a {wanted.__name__}; got {geometry!r}")
+    if isinstance(geometry, MatmulGeometry):
+        return matmul.matmul_extents(geometry)
+    return convolution.convolution_extents(spec, geometry)
+
+
+def contraction_work(spec: ContractionSpec, extents: tuple[Dim, ...], target: Target) -> Dim:
+    """The number of work items: a function of the extents and the target's tile, never of the threads."""
+    tile = choose_tile(spec.dtype, target)
+    extents = extents[: extent_count(spec)]
+    if spec.kind == "matmul":
+        return matmul.matmul_work(extents, tile)
+    if spec.kind == "convolution_kernel_gradient":
+        return kernel_gradient.kernel_gradient_work(extents, tile)
+    return convolution.convolution_work(spec, extents)
+
+
+def contraction_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], target: Target) -> Dim:
+    """Bytes of scratch that one thread needs, aligned to 64."""
+    tile = choose_tile(spec.dtype, target)
+    extents = extents[: extent_count(spec)]
+    if spec.kind == "matmul":
+        return matmul.matmul_scratch(extents, tile)
+    if spec.kind == "convolution_kernel_gradient":
+        return kernel_gradient.kernel_gradient_scratch(extents, tile)
+    return convolution.convolution_scratch(spec, extents, tile)
+
+
+def contraction_source(spec: ContractionSpec, target: Target, epilogue: Epilogue) -> ContractionSource:
+    """Python source of the contraction's kernel for a target, with the epilogue in its innermost loop."""
+    tile = choose_tile(spec.dtype, target)
+    if spec.kind == "matmul":
+        return matmul.matmul_source(spec, tile, epilogue)
+    if spec.kind == "convolution_kernel_gradient":
+        return kernel_gradient.kernel_gradient_source(tile, epilogue)
+    return convolution.convolution_source(spec, tile, epilogue)
+
+
+def plain_epilogue(dtype: str, output: int = 2) -> Epilogue:
+    """Store each element to operand `output`, which no other operand overlaps."""
+    return Epilogue(
+        body=lambda value, row, column: [f"p{output}[{row} * output_columns + {column}] = {value}"],
+        prelude=(f"p{output} = element_pointer(pointers[{output}])",),
+        namespace={"element_pointer": make_private_pointer(dtype)},
+    )
+
+
+def _ints(extents: tuple[Dim, ...]) -> tuple[int, ...]:
+    return cast(tuple[int, ...], extents)

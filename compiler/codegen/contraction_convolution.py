@@ -1,0 +1,338 @@
+"""The driver of convolutions over NHWC images: the forward pass and the gradient with respect to the input.
+
+Both gather: each *target* pixel sums over the kernel's taps and the *source* channels. The forward pass gathers x
+into the result; the input gradient gathers the result's gradient into that of x, where stride s splits the
+target pixels of each axis into s *phases*. Within a phase the taps that fall on a source pixel are the same for
+all pixels, and neighbouring pixels read neighbouring source pixels, so that no zeros between dilated pixels are
+ever multiplied (the sub-pixel decomposition of transposed convolution). Every tap belongs to exactly one phase.
+
+Per call, once: a table of row offsets (target pixels), one of step offsets (taps and channels), and the kernel
+packed into panels, phase by phase. Per work item, a block of target rows of one image: the source rows it needs
+are copied into a slab with zeros around it, or read in place where nothing is padded; then every panel meets
+every tile of pixels.
+
+A zero of the padding would turn an infinite or NaN weight into NaN where the convolution has no product at
+all. So weights are checked as they are packed, and where one is not finite the sums run tap by tap, with the
+padding left out.
+"""
+
+from __future__ import annotations
+
+import textwrap
+
+from compiler.codegen.contraction_driver import driver_namespace, epilogue_text, prelude_text, tile_bytes
+from compiler.codegen.contraction_ir import element_bytes
+from compiler.codegen.contraction_types import ContractionSource, ContractionSpec, ConvolutionGeometry, Epilogue
+from compiler.codegen.microkernel import Tile
+from runtime.dimensions import Dim, align_up, dim_max
+
+__all__ = [
+    "CONVOLUTION_EXTENTS",
+    "EXTENT_COUNT",
+    "SLAB_COPY",
+    "convolution_extents",
+    "convolution_scratch",
+    "convolution_source",
+    "convolution_work",
+]
+
+EXTENT_COUNT = 18
+
+# Target pixels of a work item: some forty tiles, so that a last partial tile costs little.
+ITEM_PIXELS = 256
+# Rows of a work item where the image's extents are known at run time only.
+SYMBOLIC_ROWS = 8
+
+
+def convolution_extents(spec: ContractionSpec, geometry: ConvolutionGeometry) -> tuple[Dim, ...]:
+    """All three kinds: input shape, output height, width and channels, kernel size, strides, low padding,
+    dilation, groups, rows of a block, images of a block.
+    """
+    _, output_height, output_width, filters = geometry.output_shape
+    (top, _), (left, _) = geometry.padding
+    rows, images = _block(spec, geometry)
+    return (
+        *geometry.input_shape,
+        output_height,
+        output_width,
+        filters,
+        *geometry.kernel_shape[:2],
+        *geometry.strides,
+        top,
+        left,
+        *geometry.dilation,
+        geometry.groups,
+        rows,
+        images,
+    )
+
+
+def _block(spec: ContractionSpec, geometry: ConvolutionGeometry) -> tuple[int, int]:
+    """Rows and images of a block: near ITEM_PIXELS pixels, whole images where they are smaller than that."""
+    backward = spec.kind == "convolution_input_gradient"
+    _, height, width, _ = geometry.input_shape if backward else geometry.output_shape
+    multiple = geometry.strides[0] if backward else 1
+    if not isinstance(height, int) or not isinstance(width, int):
+        return -(-SYMBOLIC_ROWS // multiple) * multiple, 1
+    height, width = max(height, 1), max(width, 1)
+    blocks = -(-height * width // (ITEM_PIXELS + ITEM_PIXELS // 4))
+    rows = -(-height // blocks)
+    images = max(1, ITEM_PIXELS // (height * width)) if spec.kind == "convolution_kernel_gradient" else 1
+    return -(-rows // multiple) * multiple, images
+
+
+def convolution_work(spec: ContractionSpec, extents: tuple[Dim, ...]) -> Dim:
+    """Blocks of rows of all images."""
+    backward = spec.kind == "convolution_input_gradient"
+    height = extents[1] if backward else extents[4]
+    block_rows = _as_int(extents[16])
+    return extents[0] * ((height + (block_rows - 1)) // block_rows)
+
+
+def convolution_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
+    """Bytes of tables, packed kernel, slab and one tile of results."""
+    backward = spec.kind == "convolution_input_gradient"
+    size = element_bytes(tile.dtype)
+    source, target = (extents[4:7], extents[1:4]) if backward else (extents[1:4], extents[4:7])
+    kernel = [_as_int(extent) for extent in extents[7:9]]
+    strides = [_as_int(extent) for extent in extents[9:11]]
+    dilation = [_as_int(extent) for extent in extents[13:15]]
+    groups, block_rows = _as_int(extents[15]), _as_int(extents[16])
+    taps = kernel[0] * kernel[1]
+    slab: Dim = source[2]
+    for axis, target_extent in enumerate((block_rows, target[1])):
+        reach = (kernel[axis] - 1) * dilation[axis]
+        if backward:
+            slab = slab * ((target_extent + strides[axis] - 1) // strides[axis] + reach // strides[axis] + 2)
+        else:
+            slab = slab * dim_max(0, (target_extent - 1) * strides[axis] + reach + 1)
+    panels = (target[2] // groups + (tile.columns - 1)) // tile.columns
+    steps = source[2] // groups * taps
+    phases = strides[0] * strides[1] if backward else 1
+    tables = align_up(steps * 8) + align_up(target[1] * (block_rows * 16)) + align_up((phases + 1) * 16)
+    packed = align_up(steps * panels * (groups * tile.columns * size))
+    return tables + packed + align_up(slab * size) + align_up(tile_bytes(tile))
+
+
+def _as_int(dim: Dim) -> int:
+    if not isinstance(dim, int):
+        raise TypeError(
+            f"strides, padding, dilation, groups and kernel size of a convolution are integers; got {dim}"
+        )
+    return dim
+
+
+def convolution_source(spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
+    """The driver's source, forward or backward."""
+    backward = spec.kind == "convolution_input_gradient"
+    source = _SOURCE.format(
+        prelude=prelude_text(epilogue),
+        extents=CONVOLUTION_EXTENTS,
+        geometry=_BACKWARD_GEOMETRY if backward else _FORWARD_GEOMETRY,
+        tap=_BACKWARD_TAP if backward else _FORWARD_TAP,
+        pack=_BACKWARD_PACK if backward else _FORWARD_PACK,
+        copy=textwrap.indent(SLAB_COPY, " " * 12),
+        checked=_CHECKED_SUMS,
+        epilogue=epilogue_text(
+            epilogue, 20, "row_begin + index_entries[first_entry + tile_begin + tile_row]"
+        ),
+    )
+    return ContractionSource(source, driver_namespace(tile, epilogue))
+
+
+CONVOLUTION_EXTENTS = """\
+    images = extents[0]
+    kernel_height = extents[7]
+    kernel_width = extents[8]
+    stride_y = extents[9]
+    stride_x = extents[10]
+    padding_top = extents[11]
+    padding_left = extents[12]
+    dilation_y = extents[13]
+    dilation_x = extents[14]
+    groups = extents[15]
+    block_rows = extents[16]
+    taps = kernel_height * kernel_width"""
+
+_FORWARD_GEOMETRY = """\
+    source_height = extents[1]
+    source_width = extents[2]
+    source_channels = extents[3]
+    target_height = extents[4]
+    target_width = extents[5]
+    output_columns = extents[6]
+    phases_y = 1
+    phases_x = 1
+    step_y = stride_y
+    step_x = stride_x
+    first_y = -padding_top
+    first_x = -padding_left
+    last_y = (kernel_height - 1) * dilation_y - padding_top
+    last_x = (kernel_width - 1) * dilation_x - padding_left"""
+
+_BACKWARD_GEOMETRY = """\
+    source_height = extents[4]
+    source_width = extents[5]
+    source_channels = extents[6]
+    target_height = extents[1]
+    target_width = extents[2]
+    output_columns = extents[3]
+    phases_y = stride_y
+    phases_x = stride_x
+    step_y = 1
+    step_x = 1
+    first_y = (padding_top - (kernel_height - 1) * dilation_y) // stride_y
+    first_x = (padding_left - (kernel_width - 1) * dilation_x) // stride_x
+    last_y = (stride_y - 1 + padding_top) // stride_y
+    last_x = (stride_x - 1 + padding_left) // stride_x"""
+
+# Where a tap falls relative to the first source pixel of a phase.
+_FORWARD_TAP = """\
+            tap_y = tap // kernel_width * dilation_y - padding_top
+            tap_x = tap % kernel_width * dilation_x - padding_left"""
+
+_BACKWARD_TAP = """\
+            distance_y = phase_y + padding_top - tap // kernel_width * dilation_y
+            distance_x = phase_x + padding_left - tap % kernel_width * dilation_x
+            tap_y = distance_y // stride_y
+            tap_x = distance_x // stride_x
+            if tap_y * stride_y != distance_y or tap_x * stride_x != distance_x:
+                continue"""
+
+_FORWARD_PACK = """\
+                weight = pointers[1] + (tap * group_source * output_columns + group * group_target) * ELEMENT
+                pack_columns(panel_address, panel_bytes, weight, output_columns * ELEMENT, group_source, group_target)"""
+
+_BACKWARD_PACK = """\
+                weight = pointers[1] + (tap * group_target * source_channels + group * group_source) * ELEMENT
+                for panel in range(panels):
+                    panel_rows = min(TILE_COLUMNS, group_target - panel * TILE_COLUMNS)
+                    if panel_rows < TILE_COLUMNS:
+                        fill_zero(panel_address + panel * panel_bytes, group_source * TILE_COLUMNS)
+                    transpose_rows(panel_address + panel * panel_bytes, PANEL_STEP,
+                                   weight + panel * TILE_COLUMNS * source_channels * ELEMENT,
+                                   source_channels * ELEMENT, panel_rows, group_source)"""
+
+# Copies `slab_height` source rows from `source_row` of the image at `source` into `slab`, zeros around them.
+SLAB_COPY = """\
+left = min(max(0, -first_x), pitch)
+middle = max(0, min(source_width - max(0, first_x), pitch - left))
+for slab_row in range(slab_height):
+    destination = slab + slab_row * pitch * pixel
+    row = source_row + slab_row
+    if row < 0 or row >= source_height:
+        fill_zero(destination, pitch * source_channels)
+    else:
+        fill_zero(destination, left * source_channels)
+        copy_rows(destination + left * pixel, 0, source + (row * source_width + max(0, first_x)) * pixel, 0, 1,
+                  middle * source_channels)
+        fill_zero(destination + (left + middle) * pixel, (pitch - left - middle) * source_channels)"""
+
+_SOURCE = """\
+def kernel(pointers, extents, scratch, begin, end):
+{prelude}
+{extents}
+{geometry}
+    group_source = source_channels // groups
+    group_target = output_columns // groups
+    panels = (group_target + TILE_COLUMNS - 1) // TILE_COLUMNS
+    pixel = source_channels * ELEMENT
+    phase_rows = (block_rows + phases_y - 1) // phases_y
+    phase_columns = (target_width + phases_x - 1) // phases_x
+    slab_height = (phase_rows - 1) * step_y + last_y - first_y + 1
+    slab_width = (phase_columns - 1) * step_x + last_x - first_x + 1
+    last_row = ((target_height + phases_y - 1) // phases_y - 1) * step_y + last_y
+    in_place = first_y >= 0 and first_x >= 0 and last_row < source_height and first_x + slab_width <= source_width
+    pitch = source_width if in_place else slab_width
+    index_table = scratch + (taps * group_source * 8 + 63) // 64 * 64
+    row_table = index_table + block_rows * target_width * 8
+    phase_table = index_table + (block_rows * target_width * 16 + 63) // 64 * 64
+    packed = phase_table + ((phases_y * phases_x + 1) * 16 + 63) // 64 * 64
+    panel_bytes = taps * group_source * PANEL_STEP
+    slab = packed + (groups * panels * panel_bytes + 63) // 64 * 64
+    slab_bytes = 0 if in_place else slab_height * slab_width * pixel
+    values_address = slab + (slab_bytes + 63) // 64 * 64
+    offset_entries = table_pointer(scratch)
+    index_entries = table_pointer(index_table)
+    row_entries = table_pointer(row_table)
+    phase_entries = table_pointer(phase_table)
+    values = element_pointer(values_address)
+    first_value = 0
+    step = 0
+    entry = 0
+    for phase in range(phases_y * phases_x):
+        phase_y = phase // phases_x
+        phase_x = phase % phases_x
+        phase_entries[phase * 2] = step
+        phase_entries[phase * 2 + 1] = entry
+        for row in range(phase_rows):
+            for x in range(phase_x, target_width, phases_x):
+                if row * phases_y + phase_y < block_rows:
+                    index_entries[entry] = (row * phases_y + phase_y) * target_width + x
+                    row_entries[entry] = (row * step_y * pitch + x // phases_x * step_x) * pixel
+                    entry += 1
+        for tap in range(taps):
+{tap}
+            for channel in range(group_source):
+                offset = ((tap_y - first_y) * pitch + tap_x - first_x) * pixel
+                offset_entries[step + channel] = offset + channel * ELEMENT
+            for group in range(groups):
+                panel_address = packed + group * panels * panel_bytes + step * PANEL_STEP
+{pack}
+            step += group_source
+    phase_entries[phases_y * phases_x * 2] = step
+    checked = False
+    if not in_place:
+        checked = has_nonfinite(pointers[1], taps * group_source * output_columns) != 0
+    blocks = (target_height + block_rows - 1) // block_rows
+    for item in range(begin, end):
+        image = item // blocks
+        y_begin = (item - image * blocks) * block_rows
+        y_count = min(block_rows, target_height - y_begin)
+        row_begin = (image * target_height + y_begin) * target_width
+        source_row = y_begin // phases_y * step_y + first_y
+        source = pointers[0] + image * source_height * source_width * pixel
+        base = source + (source_row * source_width + first_x) * pixel
+        if not in_place:
+            base = slab
+{copy}
+        for column_panel in range(groups * panels):
+            group = column_panel // panels
+            panel = column_panel - group * panels
+            tile_columns = min(TILE_COLUMNS, group_target - panel * TILE_COLUMNS)
+            column_begin = group * group_target + panel * TILE_COLUMNS
+            group_base = base + group * group_source * ELEMENT
+            for phase in range(phases_y * phases_x):
+                step_begin = phase_entries[phase * 2]
+                steps = phase_entries[phase * 2 + 2] - step_begin
+                first_entry = phase_entries[phase * 2 + 1]
+                phase_y = phase // phases_x
+                phase_x = phase - phase_y * phases_x
+                pixels = (y_count - phase_y + phases_y - 1) // phases_y
+                pixels *= (target_width - phase_x + phases_x - 1) // phases_x
+                offsets = scratch + step_begin * 8
+                panel_address = packed + column_panel * panel_bytes + step_begin * PANEL_STEP
+                for tile_begin in range(0, pixels, TILE_ROWS):
+                    tile_rows = min(TILE_ROWS, pixels - tile_begin)
+                    rows = row_table + (first_entry + tile_begin) * 8
+                    if checked:
+{checked}
+                    else:
+                        micro(tile_rows, group_base, rows, offsets, steps, panel_address, PANEL_STEP,
+                              values_address, 0)
+{epilogue}
+"""
+
+# One row of pixels and one tap at a time, the taps in the padding left out.
+_CHECKED_SUMS = """\
+                        micro(tile_rows, group_base, rows, offsets, 0, panel_address, PANEL_STEP, values_address, 0)
+                        for tile_row in range(tile_rows):
+                            for first_step in range(0, steps, group_source):
+                                place = row_entries[first_entry + tile_begin + tile_row]
+                                place = (place + offset_entries[step_begin + first_step]) // pixel
+                                y = place // pitch + source_row
+                                x = place % pitch + first_x
+                                if y >= 0 and y < source_height and x >= 0 and x < source_width:
+                                    micro(1, group_base, rows + tile_row * 8, offsets + first_step * 8, group_source,
+                                          panel_address + first_step * PANEL_STEP, PANEL_STEP,
+                                          values_address + tile_row * PANEL_STEP, 1)"""

@@ -1,0 +1,265 @@
+"""The vector micro-kernel: the one inner loop of every matrix product and convolution on the CPU.
+
+It computes a tile of `rows x (vectors * lanes)` outputs that stays in registers,
+
+    tile[i, j] (+)= sum over k of  A[row_table[i] + offsets[k]] * panel[k, j]
+
+where A's element is addressed by the *sum of two tables* of byte offsets, one per tile row and one per step of
+the sum. That one form covers strided and transposed matrices (offsets k * stride), convolutions forward and
+backward at any stride and dilation (a row is an output pixel, a step a kernel tap and a channel) and kernel
+gradients (a row is a tap and a channel, a step an output pixel), with no copy of A in the order of the sum.
+The offset is one more load a step, which the load ports have to spare: measured at 99 % of the same loop with a
+constant stride.
+
+Each step loads `vectors` vectors of the panel, broadcasts one element a row and makes `rows * vectors` fused
+multiply-adds (the register tiling of Goto and van de Geijn, "Anatomy of High-Performance Matrix
+Multiplication", 2008). Tiles with fewer rows have code of their own; those with too few accumulators to hide
+the latency of a multiply-add split the sum over several interleaved chains.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from compiler.codegen.contraction_ir import INT64, NativeFunction, constant, native_intrinsic
+from compiler.target import Target
+
+__all__ = ["Tile", "choose_tile", "make_microkernel"]
+
+# A multiply-add takes 4 cycles and two start in each: eight independent ones keep both units busy.
+_CHAINS_IN_FLIGHT = 8
+
+_PARAMETERS = (
+    "rows",
+    "base",
+    "row_table",
+    "offsets",
+    "depth",
+    "panel",
+    "panel_stride",
+    "tile",
+    "accumulate",
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tile:
+    """The register tile: `rows` by `vectors` vectors of `lanes` elements of `dtype`."""
+
+    dtype: str
+    lanes: int
+    rows: int
+    vectors: int
+
+    @property
+    def columns(self) -> int:
+        """Elements in one row of the tile."""
+        return self.lanes * self.vectors
+
+
+def choose_tile(dtype: str, target: Target) -> Tile:
+    """The register tile for a target: accumulators, panel vectors and a broadcast fill the register file.
+
+    With 16 registers, 6 x 2 vectors: 12 accumulators, 2 panel vectors, 1 broadcast; its 6 row addresses fit the
+    general registers as well. With 32 registers, 14 x 2 where vectors are wide (two vectors of 16 float32 divide
+    the usual channel counts, three do not) and 8 x 3 where they are narrow.
+    """
+    lanes = target.lanes(dtype)
+    if target.vector_registers < 32:
+        return Tile(dtype, lanes, rows=6, vectors=2)
+    if target.vector_bytes >= 64:
+        return Tile(dtype, lanes, rows=14, vectors=2)
+    return Tile(dtype, lanes, rows=8, vectors=3)
+
+
+@functools.cache
+def make_microkernel(dtype: str, lanes: int, rows: int, vectors: int) -> Any:
+    """The Numba intrinsic `micro(rows, base, row_table, offsets, depth, panel, panel_stride, tile, accumulate)`.
+
+    `rows`: rows to compute, 1 to the tile's rows. `base`: address added to every row's.
+    `row_table`, `offsets`: addresses of int64 byte offsets, `rows` and `depth` of them.
+    `panel`: address of `depth` rows of `lanes * vectors` elements, `panel_stride` bytes apart.
+    `tile`: address of the contiguous result `[rows][lanes * vectors]`; with `accumulate` not zero, the sum is
+    added to what it holds. A depth of zero writes zeros.
+
+    The order of the sum depends on `rows` and `depth` alone. Raises `ValueError` for a dtype that has no
+    micro-kernel.
+    """
+    tile = Tile(dtype, lanes, rows, vectors)
+    name = f"micro_{dtype}_{lanes}x{rows}x{vectors}"
+    return native_intrinsic(
+        name,
+        _PARAMETERS,
+        lambda module, function_name: _emit_dispatch(module, function_name, tile),
+        f"Multiply-add into a {rows} x {tile.columns} tile of {dtype}.",
+    )
+
+
+def _emit_dispatch(module: Any, name: str, tile: Tile) -> Any:
+    """A function that jumps to the code for its number of rows."""
+    native = NativeFunction(module, name, _PARAMETERS, tile.dtype, tile.lanes)
+    builder = native.builder
+    arguments = list(native.arguments.values())
+    unreachable = native.function.append_basic_block("unreachable")
+    switch = builder.switch(native.arguments["rows"], unreachable)
+    for rows in range(tile.rows, 0, -1):
+        variant = _emit_variant(module, f"{name}_rows{rows}", dataclasses.replace(tile, rows=rows))
+        block = native.function.append_basic_block(f"rows{rows}")
+        switch.add_case(constant(rows), block)
+        builder.position_at_end(block)
+        builder.ret(builder.call(variant, arguments, tail=True))
+    builder.position_at_end(unreachable)
+    builder.unreachable()
+    return native.function
+
+
+def _emit_variant(module: Any, name: str, tile: Tile) -> Any:
+    return _Variant(NativeFunction(module, name, _PARAMETERS, tile.dtype, tile.lanes), tile).emit()
+
+
+Accumulators = list[list[Any]]  # [row][vector]
+
+
+class _Variant:
+    """Emits the code for one number of rows."""
+
+    def __init__(self, native: NativeFunction, tile: Tile) -> None:
+        self.native = native
+        self.builder = native.builder
+        self.tile = tile
+        # Powers of two, so that the part of the depth that the unrolled loop covers is a mask.
+        accumulators = tile.rows * tile.vectors
+        self.chains = 1
+        while accumulators * self.chains < _CHAINS_IN_FLIGHT:
+            self.chains *= 2
+        self.unroll = max(2, self.chains)
+        self.fma = native.vector_intrinsic(
+            f"llvm.fma.v{tile.lanes}f{native.size * 8}", native.vector, [native.vector] * 3
+        )
+        table, base = native.arguments["row_table"], native.arguments["base"]
+        self.row_addresses = [
+            native.add(base, native.load(native.add(table, 8 * row), INT64)) for row in range(tile.rows)
+        ]
+
+    def emit(self) -> Any:
+        """The whole function: load or clear, unrolled loop, remainder, sum of the chains, store."""
+        native, builder = self.native, self.builder
+        depth = native.arguments["depth"]
+        start = self._initial()
+        spare = [[[native.zero_vector()] * self.tile.vectors for _ in start] for _ in range(self.chains - 1)]
+        limit = native.remainder_begin(depth, self.unroll)
+        step, panel, chains = self._loop(
+            (constant(0), native.arguments["panel"], [start, *spare]), limit, self.unroll
+        )
+        total = chains[0]
+        for chain in chains[1:]:
+            total = [
+                [builder.fadd(left, right) for left, right in zip(*pair, strict=True)]
+                for pair in zip(total, chain, strict=True)
+            ]
+        _, _, (total,) = self._loop((step, panel, [total]), depth, 1)
+        for row, vectors in enumerate(total):
+            for vector, value in enumerate(vectors):
+                native.store(value, self._tile_address(row, vector))
+        return native.finish()
+
+    def _initial(self) -> Accumulators:
+        """The tile's content where the sum is to be added to it, zeros otherwise."""
+        native, builder = self.native, self.builder
+        loading = native.function.append_basic_block("load_tile")
+        ready = native.function.append_basic_block("ready")
+        entry = builder.block
+        accumulate = builder.icmp_signed("!=", native.arguments["accumulate"], constant(0))
+        builder.cbranch(accumulate, loading, ready)
+        builder.position_at_end(loading)
+        held = [
+            [
+                native.load(self._tile_address(row, vector), native.vector)
+                for vector in range(self.tile.vectors)
+            ]
+            for row in range(self.tile.rows)
+        ]
+        builder.branch(ready)
+        builder.position_at_end(ready)
+        zero = native.zero_vector()
+        return [[self._phi([(value, loading), (zero, entry)]) for value in row] for row in held]
+
+    def _loop(
+        self, state: tuple[Any, Any, list[Accumulators]], limit: Any, unroll: int
+    ) -> tuple[Any, Any, list[Accumulators]]:
+        """Steps from the state's until `limit`, `unroll` a turn, dealt to the chains in order."""
+        native, builder = self.native, self.builder
+        first_step, first_panel, first_chains = state
+        entry = builder.block
+        body = native.function.append_basic_block("steps")
+        done = native.function.append_basic_block("steps_done")
+        builder.cbranch(builder.icmp_signed("<", first_step, limit), body, done)
+        builder.position_at_end(body)
+        step, panel = builder.phi(INT64), builder.phi(INT64)
+        phis = [[[builder.phi(native.vector) for _ in row] for row in chain] for chain in first_chains]
+        chains: list[Accumulators] = [[list(row) for row in chain] for chain in phis]
+        stride = native.arguments["panel_stride"]
+        for turn in range(unroll):
+            chain = turn % len(chains)
+            chains[chain] = self._step(
+                native.add(step, turn), native.add(panel, native.multiply(stride, turn)), chains[chain]
+            )
+        next_step = native.add(step, unroll)
+        next_panel = native.add(panel, native.multiply(stride, unroll))
+        builder.cbranch(builder.icmp_signed("<", next_step, limit), body, done)
+        incoming = [(step, first_step, next_step), (panel, first_panel, next_panel)]
+        incoming += list(zip(_flat(phis), _flat(first_chains), _flat(chains), strict=True))
+        for phi, before, after in incoming:
+            phi.add_incoming(before, entry)
+            phi.add_incoming(after, body)
+        builder.position_at_end(done)
+        last_step = self._phi([(first_step, entry), (next_step, body)])
+        last_panel = self._phi([(first_panel, entry), (next_panel, body)])
+        merged = [
+            [
+                [self._phi([(b, entry), (a, body)]) for b, a in zip(*rows, strict=True)]
+                for rows in zip(*pair, strict=True)
+            ]
+            for pair in zip(first_chains, chains, strict=True)
+        ]
+        return last_step, last_panel, merged
+
+    def _step(self, step: Any, panel: Any, accumulators: Accumulators) -> Accumulators:
+        """One multiply-add of every accumulator."""
+        native = self.native
+        offset_address = native.add(native.arguments["offsets"], native.multiply(step, 8))
+        offset = native.load(offset_address, INT64)
+        width = self.tile.lanes * native.size
+        columns = [
+            native.load(native.add(panel, vector * width), native.vector)
+            for vector in range(self.tile.vectors)
+        ]
+        result = []
+        for address, row in zip(self.row_addresses, accumulators, strict=True):
+            element = native.broadcast(native.load(native.add(address, offset), native.scalar))
+            result.append(
+                [
+                    self.builder.call(self.fma, [element, column, held])
+                    for column, held in zip(columns, row, strict=True)
+                ]
+            )
+        return result
+
+    def _tile_address(self, row: int, vector: int) -> Any:
+        position = (row * self.tile.columns + vector * self.tile.lanes) * self.native.size
+        return self.native.add(self.native.arguments["tile"], position)
+
+    def _phi(self, incoming: Sequence[tuple[Any, Any]]) -> Any:
+        phi = self.builder.phi(incoming[0][0].type)
+        for value, block in incoming:
+            phi.add_incoming(value, block)
+        return phi
+
+
+def _flat(chains: list[Accumulators]) -> list[Any]:
+    return [value for chain in chains for row in chain for value in row]
