@@ -1,0 +1,43 @@
+"""Replacing the symbols in an op's attributes, at whatever depth its tuples hold them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from compiler.ir import Op
+from runtime.dimensions import Dim, SymbolicInt, substitute, symbols_of
+
+
+def bind(op: Op, bindings: Mapping[str, Dim]) -> Op:
+    """The op with symbols replaced by numbers or expressions; the same object if it holds none of them."""
+    changed = {}
+    for field in dataclasses.fields(op):  # type: ignore[arg-type]
+        before = getattr(op, field.name)
+        after = _bind(before, bindings)
+        if after is not before:
+            changed[field.name] = after
+    return dataclasses.replace(op, **changed) if changed else op  # type: ignore[type-var]
+
+
+def _bind(value: Any, bindings: Mapping[str, Dim]) -> Any:
+    if isinstance(value, SymbolicInt):
+        return substitute(value, bindings)
+    if not isinstance(value, tuple):
+        return value
+    bound = tuple(_bind(item, bindings) for item in value)
+    return value if all(new is old for new, old in zip(bound, value, strict=True)) else bound
+
+
+def attribute_symbols(op: Op) -> frozenset[str]:
+    """Names of the symbols in an op's attributes."""
+    names: set[str] = set()
+    pending: list[Any] = [getattr(op, field.name) for field in dataclasses.fields(op)]  # type: ignore[arg-type]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, SymbolicInt):
+            names.update(symbols_of(value))
+        elif isinstance(value, tuple):
+            pending.extend(value)
+    return frozenset(names)
