@@ -55,7 +55,8 @@ def load_data(
 
     Where the full file is neither in `$GRAPHCORE_DATA` nor in the cache, but `$GRAPHCORE_DATA` holds the
     subset `imdb_ids20k_15k.npz` (10000 and 5000 reviews, the 19997 most frequent words), the subset is
-    returned and a log message says so; words rarer than its vocabulary become `oov_char` whatever `num_words` is.
+    returned and a log message says so; words rarer than its vocabulary become `oov_char` whatever
+    `num_words` is.
 
     Args:
         path: file name looked for in `$GRAPHCORE_DATA` and the cache.

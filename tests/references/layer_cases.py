@@ -10,7 +10,7 @@ Row = tuple[str, str, dict[str, Any], list[tuple[int, ...]], dict[str, Any]]
 # Hard and soft bends (ReLU6, hard_sigmoid...) are sampled on both sides; no input lies on a bend.
 ACTIVATIONS = (
     "relu", "leaky_relu", "relu6", "softmax", "celu", "elu", "selu", "softplus", "softsign", "squareplus",
-    "soft_shrink", "sparse_plus", "silu", "swish", "gelu", "glu", "tanh", "tanh_shrink", "threshold",
+    "soft_shrink", "sparse_plus", "silu", "swish", "gelu", "glu", "tanh", "tanh_shrink",
     "sigmoid", "exponential", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "hard_shrink", "linear",
     "mish", "log_softmax", "log_sigmoid", "sparse_sigmoid", "sparsemax",
 )  # fmt: skip

@@ -58,7 +58,8 @@ def main() -> None:
     np.savez_compressed(
         OUTPUT, x_train=images[train], y_train=labels[train], x_test=images[test], y_test=labels[test]
     )
-    print(f"{OUTPUT.name}: {OUTPUT.stat().st_size} bytes, SHA-256 {hashlib.sha256(OUTPUT.read_bytes()).hexdigest()}")
+    digest = hashlib.sha256(OUTPUT.read_bytes()).hexdigest()
+    print(f"{OUTPUT.name}: {OUTPUT.stat().st_size} bytes, SHA-256 {digest}")
 
 
 if __name__ == "__main__":
