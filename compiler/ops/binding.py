@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from compiler.ir import Op
+from compiler.ir import Graph, Op, Value
+from compiler.rewrite import rebuild
+from compiler.types import substitute_type
 from runtime.dimensions import Dim, SymbolicInt, substitute, symbols_of
 
 
@@ -24,10 +26,23 @@ def bind(op: Op, bindings: Mapping[str, Dim]) -> Op:
 def _bind(value: Any, bindings: Mapping[str, Dim]) -> Any:
     if isinstance(value, SymbolicInt):
         return substitute(value, bindings)
+    if isinstance(value, Graph):
+        return bind_graph(value, bindings)
     if not isinstance(value, tuple):
         return value
     bound = tuple(_bind(item, bindings) for item in value)
     return value if all(new is old for new, old in zip(bound, value, strict=True)) else bound
+
+
+def bind_graph(graph: Graph, bindings: Mapping[str, Dim]) -> Graph:
+    """The graph with symbols of its inputs replaced, every type and attribute following.
+
+    Raises:
+        ValueError: if a type rule refuses the new shapes.
+    """
+    replaced = dict(bindings)
+    fresh = {entry.value: Value(substitute_type(entry.value.type, replaced)) for entry in graph.parameters}
+    return rebuild(graph, fresh, lambda op: bind(op, bindings))
 
 
 def attribute_symbols(op: Op) -> frozenset[str]:

@@ -1,0 +1,1 @@
+"""Graph in, program out: IR, passes, lowering and code generation."""

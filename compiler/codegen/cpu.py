@@ -1,0 +1,182 @@
+"""Prints the kernel IR as Numba source for the CPU: plain Python that a person can read.
+
+    def kernel(pointers, extents, scratch, begin, end):
+        p0 = pointer_float32(pointers[0])
+        p1 = pointer_float32(pointers[1])
+        v0 = begin * 1024
+        v1 = minimum_int64(end * 1024, extents[0])
+        for i0 in range(v0, v1):
+            v2 = p0[i0]
+            p1[i0] = exp_float32(v2)
+
+Every scalar function is an intrinsic of `compiler.codegen.scalar_math`; literals carry their dtype.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from compiler.loops import (
+    INDEX,
+    Accumulate,
+    Call,
+    Expr,
+    Extent,
+    Let,
+    Literal,
+    Load,
+    Local,
+    Loop,
+    LoopKernel,
+    Operand,
+    ScratchLoad,
+    ScratchStore,
+    Statement,
+    Store,
+)
+from compiler.types import is_float, item_size
+from runtime.dimensions import Dim, align_up
+
+HEADER = "def kernel(pointers, extents, scratch, begin, end):"
+INDENT = "    "
+INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
+INDEX_INFIX = {"add": "+", "subtract": "-", "multiply": "*", "floor_divide": "//", "remainder": "%"}
+COMPARISONS = {
+    "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!=",
+}  # fmt: skip
+LOGICAL = {"logical_and": "and", "logical_or": "or"}
+
+
+@dataclasses.dataclass(slots=True)
+class CpuPrinter:
+    """Prints statements; `extents` are the run-time sizes in the order the call passes them."""
+
+    operands: Sequence[Operand]
+    extents: Sequence[Dim]
+    first_extent: int = 0
+
+    def pointers(self, which: Sequence[int]) -> list[str]:
+        """Lines that make typed pointers of operands."""
+        return [f"p{i} = pointer_{self.operands[i].dtype}(pointers[{i}])" for i in which]
+
+    def sizes(self) -> list[str]:
+        """Lines that read the run-time sizes."""
+        return [f"n{i} = extents[{self.first_extent + i}]  # {dim}" for i, dim in enumerate(self.extents)]
+
+    def block(self, statements: Sequence[Statement], depth: int = 0) -> list[str]:
+        """Statements as lines, indented by `depth` levels."""
+        pad = INDENT * depth
+        lines: list[str] = []
+        for statement in statements:
+            match statement:
+                case Loop(index=index, start=start, stop=stop, body=body, step=step):
+                    bounds = f"{self.expression(start)}, {self.expression(stop)}"
+                    if isinstance(start, Literal) and start.value == 0:
+                        bounds = self.expression(stop)
+                    if step != 1:
+                        bounds = f"{self.expression(start)}, {self.expression(stop)}, {step}"
+                    lines.append(f"{pad}for {index.name} in range({bounds}):")
+                    lines.extend(self.block(body, depth + 1))
+                case Let(target=target, value=value):
+                    lines.append(f"{pad}{target.name} = {self.expression(value)}")
+                case Accumulate(target=target, combine=combine, value=value):
+                    joined = self.call(target.dtype, combine, [target, value])
+                    lines.append(f"{pad}{target.name} = {joined}")
+                case Store(operand=operand, index=index_, value=value):
+                    lines.append(f"{pad}p{operand}[{self.expression(index_)}] = {self.expression(value)}")
+                case ScratchStore(row=row, index=index_, value=value, combine=combine):
+                    place = f"s{row}[{self.expression(index_)}]"
+                    new = self.expression(value)
+                    if combine is not None:
+                        new = self._joined(value.dtype, combine, place, new)
+                    lines.append(f"{pad}{place} = {new}")
+        return lines
+
+    def expression(self, expression: Expr) -> str:
+        """An expression as Python source."""
+        match expression:
+            case Literal(dtype=dtype, value=value):
+                return literal_source(dtype, value)
+            case Extent(dim=dim):
+                return f"n{list(self.extents).index(dim)}"
+            case Local(name=name):
+                return name
+            case Load(dtype=dtype, operand=operand, index=index):
+                loaded = f"p{operand}[{self.expression(index)}]"
+                return f"truth({loaded})" if dtype == "bool" else loaded
+            case ScratchLoad(dtype=dtype, row=row, index=index):
+                loaded = f"s{row}[{self.expression(index)}]"
+                return f"truth({loaded})" if dtype == "bool" else loaded
+            case Call(dtype=dtype, function=function, arguments=arguments):
+                return self.call(dtype, function, arguments)
+        raise TypeError(f"Cannot print {expression!r}.")
+
+    def call(self, dtype: str, function: str, arguments: Sequence[Expr]) -> str:
+        """A scalar function applied to expressions."""
+        sources = [self.expression(argument) for argument in arguments]
+        inner = arguments[0].dtype
+        if function == "cast":
+            return f"cast_{inner}_{dtype}({sources[0]})"
+        if function == "select":
+            return f"select_{dtype}({', '.join(sources)})"
+        if function == "is_nan":
+            return f"({sources[0]} != {sources[0]})"
+        if function == "logical_not":
+            return f"(not {sources[0]})"
+        if function in COMPARISONS:
+            return f"({sources[0]} {COMPARISONS[function]} {sources[1]})"
+        if len(sources) == 2:
+            return self._joined(inner, function, *sources)
+        if function == "negative" and is_float(inner):
+            return f"(-{sources[0]})"
+        return f"{function}_{inner}({', '.join(sources)})"
+
+    def _joined(self, dtype: str, function: str, left: str, right: str) -> str:
+        if dtype == "bool":
+            word = {"logical_and": "and", "minimum": "and", "multiply": "and"}.get(function, "or")
+            return f"({left} {word} {right})"
+        table = INDEX_INFIX if dtype == INDEX else INFIX if is_float(dtype) else {}
+        if function in table:
+            return f"({left} {table[function]} {right})"
+        if function.startswith("index_"):
+            return f"{function}({left}, {right})"
+        return f"{function}_{dtype}({left}, {right})"
+
+
+def literal_source(dtype: str, value: float) -> str:
+    """A literal of the given dtype as Python source."""
+    if dtype in (INDEX, "bool"):
+        return repr(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{dtype}({'nan' if math.isnan(value) else 'inf' if value > 0 else '-inf'})"
+    return f"{dtype}({value!r})"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PrintedKernel:
+    """Source of a kernel, the sizes its calls pass, and the private memory it needs."""
+
+    source: str
+    extents: tuple[Dim, ...]
+    scratch: Dim
+
+
+def print_loop_kernel(kernel: LoopKernel) -> PrintedKernel:
+    """A loop nest as Numba source."""
+    offset: Dim = 0
+    offsets: list[Dim] = []
+    for dtype, length in kernel.scratch_rows:
+        offsets.append(offset)
+        offset = align_up(offset + length * item_size(dtype), 64)
+    extents = list(kernel.extents)
+    extents += [dim for dim in dict.fromkeys(offsets) if not isinstance(dim, int) and dim not in extents]
+    printer = CpuPrinter(kernel.operands, extents)
+    lines = printer.pointers(range(len(kernel.operands))) + printer.sizes()
+    for row, ((dtype, _), start) in enumerate(zip(kernel.scratch_rows, offsets, strict=True)):
+        place = str(start) if isinstance(start, int) else f"n{extents.index(start)}"
+        lines.append(f"s{row} = pointer_{dtype}(scratch + {place})")
+    lines += printer.block(kernel.body)
+    source = "\n".join([HEADER, *(INDENT + line for line in lines)]) + "\n"
+    return PrintedKernel(source, tuple(extents), offset)

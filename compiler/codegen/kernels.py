@@ -1,0 +1,160 @@
+"""A fused group -> source, run-time sizes, work items and scratch memory, for the CPU."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from compiler.codegen.contraction import (
+    ContractionSpec,
+    ConvolutionGeometry,
+    Epilogue,
+    Geometry,
+    MatmulGeometry,
+    contraction_extents,
+    contraction_scratch,
+    contraction_source,
+    contraction_work,
+    extent_count,
+)
+from compiler.codegen.contraction_ir import make_private_pointer
+from compiler.codegen.cpu import CpuPrinter, print_loop_kernel
+from compiler.ir import Fusion, Graph, Op
+from compiler.loops import ContractionKernel, Kernel
+from compiler.lower import lower_group
+from compiler.ops.contraction import (
+    Convolution,
+    ConvolutionInputGradient,
+    ConvolutionKernelGradient,
+    Matmul,
+)
+from compiler.target import Target
+from compiler.types import TensorType, product
+from runtime.dimensions import Dim
+
+PRIVATE_DTYPES = ("float32", "float64", "int64")
+NO_NAMES: Mapping[str, object] = {}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CpuKernel:
+    """Everything needed to compile and call one kernel.
+
+    `identity` goes into the cache key beside the source: what the source's names stand for.
+    """
+
+    source: str
+    namespace: Mapping[str, object]
+    identity: str
+    extents: tuple[Dim, ...]
+    work: Dim
+    scratch: Dim
+
+
+def cpu_kernel(body: Graph, target: Target) -> CpuKernel:
+    """The CPU kernel of a fused group."""
+    factors = next((n for n in body.nodes if n.op.fusion is Fusion.CONTRACTION), None)
+    tiled = factors is not None and has_micro_kernel(
+        factors.op, tuple(v.type for v in (*factors.inputs, *factors.outputs))
+    )
+    kernel: Kernel = lower_group(body, contraction_kernels=tiled)
+    if isinstance(kernel, ContractionKernel):
+        return _contraction(kernel, target)
+    printed = print_loop_kernel(kernel)
+    return CpuKernel(printed.source, NO_NAMES, "loops", printed.extents, kernel.work, printed.scratch)
+
+
+def has_micro_kernel(op: Op, types: tuple[TensorType, ...]) -> bool:
+    """Whether the contraction generator takes an op; depthwise and 3-D convolutions are plain loops."""
+    if types[0].dtype not in ("float32", "float64"):
+        return False
+    if isinstance(op, Matmul):
+        return True
+    if not isinstance(op, (Convolution, ConvolutionInputGradient, ConvolutionKernelGradient)):
+        return False
+    geometry = _geometry(op, types)
+    if not isinstance(geometry, ConvolutionGeometry):
+        return False
+    per_group = geometry.kernel_shape[2]
+    return op.groups == 1 or (isinstance(per_group, int) and per_group >= 4)
+
+
+def _contraction(kernel: ContractionKernel, target: Target) -> CpuKernel:
+    spec = _spec(kernel.op, kernel.types)
+    geometry = _geometry(kernel.op, kernel.types)
+    if geometry is None:
+        raise TypeError(f"op '{kernel.op.name}' has no micro-kernel form.")
+    own = contraction_extents(spec, geometry)
+    source = contraction_source(spec, target, _epilogue(kernel, spec))
+    return CpuKernel(
+        source.source,
+        source.namespace,
+        f"{spec} lanes={target.lanes(spec.dtype)} registers={target.vector_registers}",
+        own + kernel.extents,
+        contraction_work(spec, own, target),
+        contraction_scratch(spec, own, target),
+    )
+
+
+def _epilogue(kernel: ContractionKernel, spec: ContractionSpec) -> Epilogue:
+    printer = CpuPrinter(kernel.operands, kernel.extents, extent_count(spec))
+    extra = range(2, len(kernel.operands))
+    # Tails read and write each operand at one index (`compiler.storage.in_place_pairs`), so that for the
+    # vectoriser no two of them overlap even where a result takes an operand's memory.
+    private = {kernel.operands[i].dtype for i in extra}.intersection(PRIVATE_DTYPES)
+    pointers = [
+        f"p{i} = {'private' if (dtype := kernel.operands[i].dtype) in private else 'pointer'}_{dtype}(pointers[{i}])"
+        for i in extra
+    ]
+    prelude = [*pointers, *printer.sizes(), *printer.block(kernel.head)]
+    tail = printer.block(kernel.tail)
+
+    def body(value: str, row: str, column: str) -> list[str]:
+        # Short assignments bind the driver's names to the tail's; LLVM removes them.
+        names = ((kernel.value.name, value), (kernel.row.name, row), (kernel.column.name, column))
+        return [f"{inner} = {outer}" for inner, outer in names if inner != outer] + tail
+
+    return Epilogue(body, prelude, {f"private_{dtype}": make_private_pointer(dtype) for dtype in private})
+
+
+def _spec(op: Op, types: tuple[TensorType, ...]) -> ContractionSpec:
+    dtype = types[0].dtype
+    match op:
+        case Matmul(transpose_a=transpose_a, transpose_b=transpose_b):
+            return ContractionSpec("matmul", dtype, transpose_a, transpose_b)
+        case Convolution():
+            return ContractionSpec("convolution", dtype)
+        case ConvolutionInputGradient():
+            return ContractionSpec("convolution_input_gradient", dtype)
+        case ConvolutionKernelGradient():
+            return ContractionSpec("convolution_kernel_gradient", dtype)
+    raise TypeError(f"op '{op.name}' is no contraction.")
+
+
+def _geometry(op: Op, types: tuple[TensorType, ...]) -> Geometry | None:
+    """Extents in the generator's terms; None for what it does not take."""
+    a, b, result = types
+    match op:
+        case Matmul(transpose_a=transpose_a):
+            depth = a.shape[-2] if transpose_a else a.shape[-1]
+            batch = product(result.shape[:-2])
+            rows = result.shape[-2]
+            if b.rank == 2 and not transpose_a and a.rank > 2:
+                # One right factor for all: the batch is just more rows.
+                rows, batch = rows * batch, 1
+            return MatmulGeometry(rows, depth, result.shape[-1], batch, a.rank > 2, b.rank > 2)
+        case Convolution():
+            image, kernel = a.shape, b.shape
+        case ConvolutionInputGradient():
+            image, kernel = result.shape, b.shape
+        case ConvolutionKernelGradient():
+            image, kernel = a.shape, result.shape
+        case _:
+            return None
+    if len(image) not in (3, 4) or not all(isinstance(extent, int) for extent in kernel):
+        return None
+    strides, padding, dilation = tuple(op.strides), tuple(op.padding), tuple(op.dilation)
+    if len(image) == 3:
+        image, kernel = (image[0], 1, *image[1:]), (1, *kernel)
+        strides, padding, dilation = (1, *strides), ((0, 0), *padding), (1, *dilation)
+    return ConvolutionGeometry(image, kernel, strides, padding, dilation, op.groups)  # type: ignore[arg-type]

@@ -1,0 +1,126 @@
+"""Merge neighbouring axes that a fused group treats alike, so that its loops are few and long.
+
+    add(f32[n,28,28,32], broadcast(f32[32]))    ->    the same over f32[784*n,32]
+
+Works on bodies of elementwise ops, broadcasts, constants and reductions; others keep their axes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from compiler.grouping import Plan
+from compiler.ir import Builder, Fusion, Graph, Node, Value
+from compiler.ops.reduce import Reduction
+from compiler.ops.shape import Broadcast
+from compiler.ops.sources import Full
+from compiler.types import TensorType, product
+
+Segments = tuple[tuple[int, ...], ...]  # the axes of the iteration shape, grouped
+
+
+def collapse(body: Graph, plan: Plan) -> Graph:
+    """The body over merged axes, or the body itself if it has ops that depend on single axes."""
+    if any(not _is_simple(node, plan) for node in body.nodes):
+        return body
+    segments = _segments(body, plan)
+    if len(segments) == len(plan.shape) or not plan.shape:
+        return body
+    return _Collapser(body, plan, segments).graph()
+
+
+def _is_simple(node: Node, plan: Plan) -> bool:
+    match node.op:
+        case Broadcast(shape=shape, axes=axes):
+            inner = node.inputs[0].type.shape
+            return shape in (plan.shape, plan.kept) and all(
+                extent == shape[axis] for extent, axis in zip(inner, axes, strict=True)
+            ) and list(axes) == sorted(axes)
+        case Full():
+            return True
+    if node.op.fusion is Fusion.REDUCTION:
+        return isinstance(node.op, Reduction)
+    return node.op.fusion is Fusion.ELEMENTWISE
+
+
+def _segments(body: Graph, plan: Plan) -> Segments:
+    """Axes that every broadcast and every reduction treats alike."""
+    kept_axes = tuple(axis for axis in range(len(plan.shape)) if axis not in plan.axes)
+    signatures: list[list[object]] = [[axis in plan.axes] for axis in range(len(plan.shape))]
+    for node in body.nodes:
+        if isinstance(node.op, Broadcast):
+            if node.op.shape == plan.shape:
+                read = set(node.op.axes)
+            else:
+                read = {kept_axes[axis] for axis in node.op.axes}
+            for axis, signature in enumerate(signatures):
+                signature.append(axis in read)
+    groups: list[list[int]] = []
+    for axis, signature in enumerate(signatures):
+        if groups and signature == signatures[groups[-1][-1]]:
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+    return tuple(tuple(group) for group in groups)
+
+
+class _Collapser:
+    def __init__(self, body: Graph, plan: Plan, segments: Segments) -> None:
+        self.body, self.plan, self.segments = body, plan, segments
+        self.kept_axes = tuple(axis for axis in range(len(plan.shape)) if axis not in plan.axes)
+        self.of_broadcast = {  # axes of the iteration shape that an outside value spans
+            node.inputs[0]: self._absolute(node.op) for node in body.nodes if isinstance(node.op, Broadcast)
+        }
+
+    def _absolute(self, op: Broadcast) -> tuple[int, ...]:
+        if op.shape == self.plan.shape:
+            return op.axes
+        return tuple(self.kept_axes[axis] for axis in op.axes)
+
+    def _type(self, value: Value) -> TensorType:
+        """The merged type of a value."""
+        shape = value.type.shape
+        if shape == self.plan.shape:
+            axes: tuple[int, ...] = tuple(range(len(shape)))
+        elif value in self.of_broadcast:
+            axes = self.of_broadcast[value]
+        elif shape == self.plan.kept:
+            axes = self.kept_axes
+        else:
+            return value.type
+        return TensorType(self._merged(axes), value.type.dtype)
+
+    def _merged(self, axes: tuple[int, ...]) -> tuple[object, ...]:  # type: ignore[override]
+        return tuple(
+            product(tuple(self.plan.shape[axis] for axis in segment)) for segment in self.segments if segment[0] in axes
+        )
+
+    def graph(self) -> Graph:
+        """Rebuild the body."""
+        b = Builder(self.body.name)
+        new: dict[Value, Value] = {}
+        for entry in self.body.inputs:
+            new[entry.value] = b.input(entry.name, self._type(entry.value))
+        for node in self.body.nodes:
+            inputs = tuple(new[value] for value in node.inputs)
+            with b.scope(layer=node.layer, source=node.source):
+                new[node.outputs[0]] = b.emit(self._op(node), *inputs)
+        for name, value in self.body.outputs:
+            b.output(name, new[value])
+        return b.build()
+
+    def _op(self, node: Node):  # type: ignore[no-untyped-def]
+        shape = self._type(node.outputs[0]).shape
+        match node.op:
+            case Broadcast() as op:
+                target = self.segments if op.shape == self.plan.shape else tuple(
+                    segment for segment in self.segments if segment[0] in self.kept_axes
+                )
+                read = self._absolute(op)
+                return Broadcast(shape, tuple(i for i, segment in enumerate(target) if segment[0] in read))
+            case Full(dtype=dtype, value=value):
+                return Full(shape, value, dtype)
+            case Reduction() as op:
+                axes = tuple(i for i, segment in enumerate(self.segments) if segment[0] in self.plan.axes)
+                return dataclasses.replace(op, axes=axes)
+        return node.op

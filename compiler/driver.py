@@ -1,0 +1,233 @@
+"""Graph in, executable out: the pipeline, kernels, their object code, and the program that calls them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from pathlib import Path
+
+from compiler.ir import Graph, Node, Value
+from compiler.ops.fused import Fused
+from compiler.ops.sources import Constant
+from compiler.passes.context import PassContext, Remark
+from compiler.passes.plan_memory import MemoryPlan
+from compiler.pipeline import Hook, nothing, run_pipeline
+from compiler.storage import is_kernel, root_of
+from compiler.target import Target, host_target
+from compiler.text import to_text
+from compiler.types import symbols_of_type
+from runtime.cache import default_cache
+from runtime.executor import Executable
+from runtime.program import Buffer, Instruction, Kernel, Program, ProgramError
+
+PACKAGES = ("compiler", "runtime")
+PROGRAM_ENTRY = "program"
+
+
+class Compiled:
+    """A compiled graph. What the passes did is recomputed when it is asked for after a warm start."""
+
+    def __init__(self, traced: Graph, target: Target, program: Program) -> None:
+        self.traced = traced
+        self.target = target
+        self.program = program
+        self.executable = Executable(program)
+
+    @functools.cached_property
+    def _optimized(self) -> tuple[Graph, PassContext]:
+        context = PassContext(self.target)
+        return run_pipeline(self.traced, context), context
+
+    @property
+    def graph(self) -> Graph:
+        """The graph after all passes: fused kernels, aliases, constants."""
+        return self._optimized[0]
+
+    @property
+    def remarks(self) -> tuple[Remark, ...]:
+        """What the passes had to say, e.g. why two nodes are not one kernel."""
+        return tuple(self._optimized[1].remarks)
+
+    @property
+    def memory(self) -> MemoryPlan:
+        """The memory plan."""
+        plan = self._optimized[1].memory
+        if plan is None:
+            raise RuntimeError("the pipeline ended without a memory plan")
+        return plan
+
+    def __repr__(self) -> str:
+        return f"Compiled({self.program!r})"
+
+
+def compile_graph(
+    graph: Graph, *, target: Target | None = None, before: Hook = nothing, after: Hook = nothing
+) -> Compiled:
+    """Compile a graph for the CPU this process runs on.
+
+    A graph compiled before on this machine is loaded from the cache, which neither runs the passes nor imports
+    Numba; hooks see the passes only when they run.
+
+    Raises:
+        KernelCompileError: naming the kernel, if an op has no lowering for the target.
+    """
+    target = target or host_target()
+    key = program_key(graph, target)
+    cache = default_cache()
+    stored = cache.get(key)
+    if stored is not None:
+        try:
+            return Compiled(graph, target, Program.from_bytes(stored[1]))
+        except ProgramError:
+            pass  # a damaged entry is a miss
+    context = PassContext(target)
+    optimized = run_pipeline(graph, context, before=before, after=after)
+    program = assemble(optimized, context)
+    cache.put(key, PROGRAM_ENTRY, program.to_bytes())
+    compiled = Compiled(graph, target, program)
+    compiled.__dict__["_optimized"] = (optimized, context)
+    return compiled
+
+
+def program_key(graph: Graph, target: Target) -> str:
+    """Content address of a program: the graph, the target, and this compiler."""
+    parts = (compiler_version(), str(target), target.features, to_text(graph, sources=False))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+@functools.cache
+def compiler_version() -> str:
+    """Changes whenever a source file of the compiler or the runtime does."""
+    digest = hashlib.sha256()
+    root = Path(__file__).resolve().parent.parent
+    for package in PACKAGES:
+        for path in sorted((root / package).rglob("*.py")):
+            state = path.stat()
+            digest.update(f"{path.relative_to(root)} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+@dataclasses.dataclass(slots=True)
+class _Assembly:
+    """Buffers, kernels and instructions while they are collected."""
+
+    graph: Graph
+    memory: MemoryPlan
+    target: Target
+    buffers: list[Buffer] = dataclasses.field(default_factory=list)
+    buffer_of: dict[Value, int] = dataclasses.field(default_factory=dict)
+    constants: list[object] = dataclasses.field(default_factory=list)
+    kernels: list[Kernel] = dataclasses.field(default_factory=list)
+    kernel_of: dict[str, int] = dataclasses.field(default_factory=dict)
+    instructions: list[Instruction] = dataclasses.field(default_factory=list)
+
+    def place(self, value: Value, buffer: Buffer) -> int:
+        """Add a buffer for a value."""
+        self.buffers.append(buffer)
+        self.buffer_of[value] = len(self.buffers) - 1
+        return len(self.buffers) - 1
+
+
+def assemble(graph: Graph, context: PassContext) -> Program:
+    """The program of an optimized graph."""
+    if context.memory is None:
+        raise ValueError("assemble needs a graph that went through plan_memory")
+    a = _Assembly(graph, context.memory, context.target)
+    inputs = tuple(
+        a.place(e.value, Buffer(e.name, e.value.type.dtype, e.value.type.shape, "input")) for e in graph.inputs
+    )
+    variables = tuple(
+        a.place(e.value, Buffer(e.name, e.value.type.dtype, e.value.type.shape, "variable"))
+        for e in graph.variables
+    )
+    outputs = tuple(
+        a.place(root_of(value), Buffer(name, value.type.dtype, value.type.shape, "output"))
+        for name, value in graph.outputs
+    )
+    for name, value in graph.updates:
+        entry = next(e for e in graph.variables if e.name == name)
+        a.buffer_of[root_of(value)] = a.buffer_of[entry.value]
+    _place_computed(a)
+    for node in graph.nodes:
+        if is_kernel(node):
+            _emit_instruction(a, node)
+    symbols = sorted(
+        frozenset().union(frozenset(), *(symbols_of_type(e.value.type) for e in graph.parameters))
+    )
+    return Program(
+        name=graph.name,
+        symbols=tuple(symbols),
+        buffers=tuple(a.buffers),
+        inputs=inputs,
+        variables=variables,
+        outputs=outputs,
+        instructions=tuple(a.instructions),
+        kernels=tuple(a.kernels),
+        constants=tuple(a.constants),  # type: ignore[arg-type]
+        arena_bytes=context.memory.arena_bytes,
+        target=str(context.target),
+    )
+
+
+def _place_computed(a: _Assembly) -> None:
+    for node in a.graph.nodes:
+        if isinstance(node.op, Constant):
+            array = node.op.array.array
+            value = node.outputs[0]
+            a.place(value, Buffer(f"constant{len(a.constants)}", array.dtype.name, array.shape, "constant", len(a.constants)))
+            a.constants.append(array)
+    for i, slot in enumerate(a.memory.slots):
+        type_ = slot.value.type
+        a.place(slot.value, Buffer(f"value{i}", type_.dtype, type_.shape, "arena", slot.offset))
+
+
+def _emit_instruction(a: _Assembly, node: Node) -> None:
+    # Numba is imported here, when a kernel must be printed, and by `compile_kernel`: a warm start needs neither.
+    from compiler.codegen.kernels import cpu_kernel
+
+    if not isinstance(node.op, Fused):
+        raise TypeError(f"'{node.op.name}' is no kernel: run the pass 'fuse' first.")
+    printed = cpu_kernel(node.op.body, a.target)
+    label = label_of(node)
+    kernel = _kernel_index(a, label, printed.source, printed.namespace, printed.identity)
+    a.instructions.append(
+        Instruction(
+            kernel=kernel,
+            operands=tuple(a.buffer_of[root_of(value)] for value in (*node.inputs, *node.outputs)),
+            extents=printed.extents,
+            work=printed.work,
+            scratch=printed.scratch,
+            label=label,
+        )
+    )
+
+
+def label_of(node: Node) -> str:
+    """A short name of a fused node for tables: the layer and the ops, most telling first."""
+    if not isinstance(node.op, Fused):
+        return node.op.name
+    names = list(dict.fromkeys(inner.op.name for inner in node.op.body.nodes if inner.op.name not in UNTELLING))
+    names = names or list(dict.fromkeys(inner.op.name for inner in node.op.body.nodes)) or ["copy"]
+    ops = "+".join(names[:4]) + ("+…" if len(names) > 4 else "")
+    return f"{node.layer}: {ops}" if node.layer else ops
+
+
+UNTELLING = frozenset({"broadcast", "full", "cast", "stop_gradient"})
+
+
+def _kernel_index(a: _Assembly, label: str, source: str, namespace: object, identity: str) -> int:
+    from compiler.codegen.objects import compile_kernel, kernel_key
+
+    key = kernel_key(identity + "\n" + source, a.target)
+    if key in a.kernel_of:
+        return a.kernel_of[key]
+    cache = default_cache()
+    stored = cache.get(key)
+    if stored is None:
+        compiled = compile_kernel(source, namespace)  # type: ignore[arg-type]
+        stored = (compiled.symbol, compiled.object_code)
+        cache.put(key, *stored)
+    a.kernels.append(Kernel(label, key, stored[0], stored[1], source))
+    a.kernel_of[key] = len(a.kernels) - 1
+    return a.kernel_of[key]

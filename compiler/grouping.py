@@ -1,0 +1,217 @@
+"""Which primitives may share one kernel, and what kind of loop nest the kernel then has.
+
+`classify` judges a candidate group as a whole. It is the one place that knows what `compiler.lower` can
+express, so `fuse` never proposes what cannot be lowered. The kinds:
+
+- *map*: every output has the iteration shape; elementwise, broadcasts of outside values, index maps.
+- *row*: reductions over the same trailing axes; everything per row or per element of the row.
+- *column*: reductions over the same other axes; elements before them, per-result values after them.
+- *contraction*: one matrix product or convolution with an elementwise tail.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable
+
+from compiler.ir import Fusion, Node, Value
+from compiler.ops.reduce import Reduction
+from compiler.ops.shape import Broadcast
+from compiler.ops.sources import Full
+from runtime.dimensions import Dim
+
+Shape = tuple[Dim, ...]
+
+# Emitted anew inside every group that reads them, because computing them costs less than a load.
+CLONED = (Fusion.BROADCAST, Fusion.SOURCE)
+NEVER = (Fusion.ALIAS, Fusion.OPAQUE, Fusion.FUSED, Fusion.COMPOSITE)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """The loop nest of a group: `shape` is what it iterates over, `axes` are the reduced ones."""
+
+    kind: str  # "map" | "row" | "column" | "contraction"
+    shape: Shape
+    axes: tuple[int, ...] = ()
+
+    @property
+    def kept(self) -> Shape:
+        """Extents of the axes that stay."""
+        return tuple(extent for i, extent in enumerate(self.shape) if i not in self.axes)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a group cannot be one kernel."""
+
+    reason: str
+
+
+def is_cloned(node: Node) -> bool:
+    """Whether a node is repeated inside every kernel that reads it."""
+    return node.op.fusion in CLONED
+
+
+def is_fusible(node: Node) -> bool:
+    """Whether a node may be part of a fused group at all (constants and aliases are not kernels)."""
+    return node.op.fusion not in NEVER
+
+
+def classify(members: Collection[Node], outputs: Iterable[Value]) -> Plan | Refusal:
+    """The loop nest that computes `members`, given which of their values are read outside.
+
+    `members` excludes cloned producers (broadcasts and sources): they are pulled in when the body is built.
+    """
+    outputs = tuple(outputs)
+    for node in members:
+        if not is_fusible(node):
+            return Refusal(f"'{node.op.name}' is never part of a fused kernel")
+    contractions = [node for node in members if node.op.fusion is Fusion.CONTRACTION]
+    if contractions:
+        return _classify_contraction(contractions, members, outputs)
+    reductions = [node for node in members if node.op.fusion is Fusion.REDUCTION]
+    if reductions:
+        return _classify_reduction(reductions, members, outputs)
+    return _classify_map(members, outputs)
+
+
+def _classify_contraction(
+    contractions: list[Node], members: Collection[Node], outputs: tuple[Value, ...]
+) -> Plan | Refusal:
+    if len(contractions) > 1:
+        return Refusal("a kernel holds one contraction")
+    product = contractions[0].outputs[0]
+    shape = product.type.shape
+    inside = {value for node in members for value in node.outputs}
+    if inside.intersection(contractions[0].inputs):
+        return Refusal("factors of a contraction must be in memory")
+    for node in members:
+        if node is contractions[0]:
+            continue
+        if node.op.fusion is not Fusion.ELEMENTWISE:
+            return Refusal(f"the tail of a contraction is elementwise; '{node.op.name}' is not")
+        if node.outputs[0].type.shape != shape:
+            return Refusal(f"the tail of a contraction has its shape; '{node.op.name}' has {node.outputs[0].type}")
+        for value in node.inputs:
+            if value not in inside and not _reaches_tail(value, shape):
+                return Refusal(f"'{node.op.name}' reads a value that varies over neither all axes nor only the last")
+    return Plan("contraction", shape)
+
+
+def _reaches_tail(value: Value, shape: Shape) -> bool:
+    """Whether a value can be read by row and column: full shape, per column, or one for all."""
+    node = value.node
+    if node is not None and isinstance(node.op, Broadcast):
+        inner = node.inputs[0]
+        if any(extent != 1 for extent in inner.type.shape[:-1]):
+            return False
+        if not inner.type.shape or inner.type.shape[-1] == 1:
+            return True
+        return node.op.axes[-1] == len(shape) - 1
+    return node is None or not is_cloned(node) or isinstance(node.op, Full)
+
+
+def _classify_reduction(
+    reductions: list[Node], members: Collection[Node], outputs: tuple[Value, ...]
+) -> Plan | Refusal:
+    first = reductions[0]
+    shape, axes = first.inputs[0].type.shape, _axes(first)
+    for node in reductions:
+        if (node.inputs[0].type.shape, _axes(node)) != (shape, axes):
+            return Refusal("reductions in one kernel run over the same axes of the same shape")
+    rank = len(shape)
+    is_row = axes == tuple(range(rank - len(axes), rank))
+    if not is_row and rank - 1 in axes:
+        return Refusal("reduced axes lie on both sides of a kept one: reduce in two steps")
+    plan = Plan("row" if is_row else "column", shape, axes)
+    inside = {value for node in members for value in node.outputs}
+    late = _depends_on(members, {node.outputs[0] for node in reductions})
+    for node in members:
+        if node.op.fusion is Fusion.REDUCTION:
+            if plan.kind == "column" and node.inputs[0] in late:
+                return Refusal("a reduction over leading axes cannot use another one's result in the same pass")
+            if not _is_input_of_row(node.inputs[0], inside, plan):
+                return Refusal("the reduced value repeats part of the kernel")
+            continue
+        if refusal := _refuse_beside_reduction(node, plan, inside, late):
+            return refusal
+    for value in outputs:
+        if value.type.shape not in (plan.shape, plan.kept):
+            return Refusal(f"an output of shape {value.type} fits neither the elements nor the results")
+    return plan
+
+
+def _axes(node: Node) -> tuple[int, ...]:
+    if not isinstance(node.op, Reduction):
+        raise TypeError(f"'{node.op.name}' has the fusion kind of a reduction but is not one.")
+    return tuple(sorted(node.op.axes))
+
+
+def _depends_on(members: Collection[Node], roots: set[Value]) -> set[Value]:
+    """Values of the group that depend on `roots`, the roots included."""
+    found = set(roots)
+    for node in members:  # in execution order
+        if found.intersection(read_through_clones(node)):
+            found.update(node.outputs)
+    return found
+
+
+def _refuse_beside_reduction(node: Node, plan: Plan, inside: set[Value], late: set[Value]) -> Refusal | None:
+    shape = node.outputs[0].type.shape
+    if node.op.fusion is Fusion.INDEXED:
+        if inside.intersection(read_through_clones(node)):
+            return Refusal(f"'{node.op.name}' reads other elements than its own, which are in the same kernel")
+        return None if shape == plan.shape else Refusal(f"'{node.op.name}' has another shape than the elements")
+    if node.op.fusion is not Fusion.ELEMENTWISE:
+        return Refusal(f"'{node.op.name}' cannot share the loops of a reduction")
+    if shape not in (plan.shape, plan.kept):
+        return Refusal(f"'{node.op.name}' of shape {node.outputs[0].type} fits neither the elements nor the results")
+    is_element = shape == plan.shape
+    if plan.kind == "column" and is_element and node.outputs[0] in late:
+        return Refusal(f"'{node.op.name}' needs a result of the reduction that is not finished during the pass")
+    for value in node.inputs:
+        if not is_element and value in inside and value.type.shape == plan.shape:
+            return Refusal(f"'{node.op.name}' mixes elements and results of a reduction")
+        if not _is_input_of_row(value, inside, plan):
+            return Refusal(f"'{node.op.name}' repeats a value of the kernel in another way than along its rows")
+    return None
+
+
+def _is_input_of_row(value: Value, inside: set[Value], plan: Plan) -> bool:
+    """Whether a value inside a reduction's kernel is available where it is read."""
+    node = value.node
+    if node is None or value in inside or not is_cloned(node):
+        return True
+    repeated = [source for source in read_through_clones(node) if source in inside]
+    if not repeated:
+        return True
+    if plan.kind != "row" or not isinstance(node.op, Broadcast) or repeated[0] is not node.inputs[0]:
+        return False
+    return repeated[0].type.shape == plan.kept and node.op.axes == tuple(range(len(plan.kept)))
+
+
+def read_through_clones(node: Node) -> list[Value]:
+    """What a node reads, and what the broadcasts and sources among that read in turn."""
+    found = list(node.inputs)
+    for value in found:  # grows while it is walked
+        if value.node is not None and is_cloned(value.node):
+            found.extend(value.node.inputs)
+    return found
+
+
+def _classify_map(members: Collection[Node], outputs: tuple[Value, ...]) -> Plan | Refusal:
+    shapes = {value.type.shape for value in outputs}
+    if len(shapes) != 1:
+        return Refusal("outputs of one elementwise kernel have one shape")
+    (shape,) = shapes
+    inside = {value for node in members for value in node.outputs}
+    for node in members:
+        if node.outputs[0].type.shape != shape:
+            return Refusal(f"'{node.op.name}' of shape {node.outputs[0].type} differs from the kernel's shape")
+        own = inside.intersection(read_through_clones(node))
+        if node.op.fusion in (Fusion.INDEXED, Fusion.WINDOW) and own:
+            return Refusal(f"'{node.op.name}' reads other elements than its own, which are in the same kernel")
+        if own - set(node.inputs):
+            return Refusal(f"'{node.op.name}' repeats a value that is in the same kernel")
+    return Plan("map", shape)

@@ -1,0 +1,40 @@
+"""The closed table of ops and the decorator that fills it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import TypeVar, dataclass_transform
+
+from compiler.ir import Op
+
+OPS: dict[str, type[Op]] = {}
+
+OpClass = TypeVar("OpClass", bound=type[Op])
+
+
+class OpDefinitionError(TypeError):
+    """An op class is incomplete or its name is taken."""
+
+
+def snake_case(name: str) -> str:
+    """`Conv2DTranspose` -> `conv2d_transpose`, as Keras names layers."""
+    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+@dataclass_transform(frozen_default=True)
+def op(cls: OpClass) -> OpClass:
+    """Freeze, name and register a final op class.
+
+    Raises:
+        OpDefinitionError: naming the methods the class lacks, or the module that has the name already.
+    """
+    frozen = dataclasses.dataclass(frozen=True)(cls)
+    frozen.name = snake_case(cls.__name__)
+    if missing := sorted(frozen.__abstractmethods__):
+        raise OpDefinitionError(f"op '{frozen.name}' ({cls.__module__}) lacks {', '.join(missing)}")
+    if frozen.name in OPS:
+        raise OpDefinitionError(f"op '{frozen.name}' is already defined in {OPS[frozen.name].__module__}")
+    OPS[frozen.name] = frozen
+    return frozen  # type: ignore[return-value]

@@ -1,0 +1,195 @@
+"""Rewrite nodes into one agreed form, so that later passes see fewer cases.
+
+    add(x, full(0))            ->  x
+    multiply(x, full(1))       ->  x
+    divide(x, full(c))         ->  multiply(x, full(1/c))    only where 1/c is exact (a power of two)
+    subtract(x, full(c))       ->  add(x, full(-c))
+    negative(negative(x))      ->  x
+    cast to the own dtype      ->  x
+    reshape(reshape(x))        ->  reshape(x);  to the own shape -> x
+    transpose(transpose(x))    ->  transpose(x);  identity -> x;  moving only extents of 1 -> reshape(x)
+    broadcast(broadcast(x))    ->  broadcast(x);  to the own shape -> x
+    broadcast(reshape(x))      ->  broadcast(x)      where the reshape only inserts extents of 1
+    reduce over no axis        ->  x
+    reduce_sum([n,h,w,c] over n,h,w) -> over h,w, then over n: images are independent work
+    stop_gradient(x)           ->  x        (runs after `differentiate`)
+
+Every rule keeps each bit of a float result except that -0 may become +0 (x + 0).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+from compiler.ir import Builder, Graph, Node, Value
+from compiler.ops.arithmetic import Add, Divide, Multiply, Subtract
+from compiler.ops.conversion import Cast, StopGradient
+from compiler.ops.math import Negative
+from compiler.ops.reduce import Reduction
+from compiler.ops.shape import Broadcast, Reshape, Transpose
+from compiler.ops.sources import Full
+from compiler.passes.context import PassContext
+from compiler.passes.differentiate import Gradient
+from compiler.rewrite import rewrite
+from compiler.types import is_float
+
+Rule = Callable[[Builder, Node, tuple[Value, ...]], Value | None]
+
+
+def canonicalize(graph: Graph, context: PassContext) -> Graph:
+    """Apply the rules until none fits."""
+    differentiated = not any(isinstance(node.op, Gradient) for node in graph.nodes)
+
+    def rule(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
+        if isinstance(node.op, StopGradient):
+            return [inputs[0]] if differentiated else None
+        if not differentiated and isinstance(node.op, Reduction) and node.op.axes:
+            return None
+        simplify = RULES.get(type(node.op))
+        if simplify is None and isinstance(node.op, Reduction):
+            simplify = _reduction
+        result = None if simplify is None else simplify(b, node, inputs)
+        return None if result is None else [result]
+
+    while (changed := rewrite(graph, rule)) is not graph:
+        graph = changed
+    return graph
+
+
+def _fill(value: Value) -> float | None:
+    """The element of a `full`."""
+    return value.op.value if isinstance(value.op, Full) else None
+
+
+def _add(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:
+    left, right = inputs
+    if _fill(right) == 0:
+        return left
+    return right if _fill(left) == 0 else None
+
+
+def _subtract(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:
+    left, right = inputs
+    constant = _fill(right)
+    if constant is None or not is_float(right.type.dtype):
+        return left if constant == 0 else None
+    return b.emit(Add(), left, b.emit(Full(right.type.shape, -constant, right.type.dtype)))
+
+
+def _multiply(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:
+    left, right = inputs
+    if _fill(right) == 1:
+        return left
+    return right if _fill(left) == 1 else None
+
+
+def _divide(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:
+    left, right = inputs
+    constant = _fill(right)
+    if constant is None or not is_float(right.type.dtype) or not math.isfinite(constant):
+        return None
+    if constant == 1:
+        return left
+    if abs(math.frexp(constant)[0]) == 0.5 and 2.0**-100 < abs(constant) < 2.0**100:
+        return b.emit(Multiply(), left, b.emit(Full(right.type.shape, 1.0 / constant, right.type.dtype)))
+    return None
+
+
+def _negative(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:
+    inner = inputs[0].node
+    return inner.inputs[0] if inner is not None and isinstance(inner.op, Negative) else None
+
+
+def _cast(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:
+    return inputs[0] if inputs[0].type == node.outputs[0].type else None
+
+
+def _reshape(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:
+    (x,) = inputs
+    if x.type == node.outputs[0].type:
+        return x
+    if x.node is not None and isinstance(x.op, Reshape):
+        return b.emit(node.op, x.node.inputs[0])
+    return None
+
+
+def _transpose(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:
+    (x,) = inputs
+    order = node.op.permutation if isinstance(node.op, Transpose) else ()
+    if order == tuple(range(len(order))):
+        return x
+    if x.node is not None and isinstance(x.op, Transpose):
+        inner = x.op.permutation
+        return b.emit(Transpose(tuple(inner[axis] for axis in order)), x.node.inputs[0])
+    moved = [axis for axis in order if x.type.shape[axis] != 1]
+    return b.emit(Reshape(node.outputs[0].type.shape), x) if moved == sorted(moved) else None
+
+
+def _broadcast(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:
+    (x,) = inputs
+    if not isinstance(node.op, Broadcast):
+        return None
+    shape, axes = node.op.shape, node.op.axes
+    if x.type == node.outputs[0].type:
+        return x
+    if x.node is None:
+        return None
+    source = x.node.inputs[0] if x.node.inputs else x
+    if isinstance(x.op, Broadcast):
+        return b.emit(Broadcast(shape, tuple(axes[axis] for axis in x.op.axes)), source)
+    if isinstance(x.op, Reshape) and (kept := _kept_by_insertion(source.type.shape, x.type.shape)) is not None:
+        return b.emit(Broadcast(shape, tuple(axes[axis] for axis in kept)), source)
+    return None
+
+
+def _kept_by_insertion(before: Sequence[object], after: Sequence[object]) -> tuple[int, ...] | None:
+    """Where each extent went, if `after` is `before` with extents of 1 inserted."""
+    positions = []
+    start = 0
+    for extent in before:
+        while start < len(after) and after[start] != extent:
+            if after[start] != 1:
+                return None
+            start += 1
+        if start == len(after):
+            return None
+        positions.append(start)
+        start += 1
+    return tuple(positions) if all(extent == 1 for extent in after[start:]) else None
+
+
+def _reduction(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:
+    op = node.op
+    if not isinstance(op, Reduction):
+        return None
+    (x,) = inputs
+    if not op.axes:
+        return x
+    rank = x.type.rank
+    columns_stay = rank - 1 not in op.axes
+    if columns_stay and 0 in op.axes and len(op.axes) > 1:
+        first = dataclasses.replace(op, axes=op.axes[1:])
+        return b.emit(dataclasses.replace(op, axes=(0,)), b.emit(first, x))
+    suffix = tuple(range(rank - len(op.axes), rank))
+    if not columns_stay and op.axes != suffix:
+        trailing = [axis for axis in op.axes if all(later in op.axes for later in range(axis, rank))]
+        leading = tuple(axis for axis in op.axes if axis not in trailing)
+        inner = b.emit(dataclasses.replace(op, axes=tuple(trailing)), x)
+        return b.emit(dataclasses.replace(op, axes=leading), inner)
+    return None
+
+
+RULES: dict[type, Rule] = {
+    Add: _add,
+    Subtract: _subtract,
+    Multiply: _multiply,
+    Divide: _divide,
+    Negative: _negative,
+    Cast: _cast,
+    Reshape: _reshape,
+    Transpose: _transpose,
+    Broadcast: _broadcast,
+}
+

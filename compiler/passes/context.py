@@ -1,0 +1,36 @@
+"""What passes share while one graph goes through the pipeline."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from compiler.target import Target, host_target
+
+if TYPE_CHECKING:
+    from compiler.passes.plan_memory import MemoryPlan
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Remark:
+    """Something a pass wants people to be able to read, e.g. why two nodes were not fused."""
+
+    pass_name: str
+    subject: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.pass_name}: {self.subject}: {self.text}"
+
+
+@dataclasses.dataclass(slots=True)
+class PassContext:
+    """The target, the remarks collected so far, and the memory plan once there is one."""
+
+    target: Target = dataclasses.field(default_factory=host_target)
+    remarks: list[Remark] = dataclasses.field(default_factory=list)
+    memory: MemoryPlan | None = None
+
+    def remark(self, pass_name: str, subject: str, text: str) -> None:
+        """Record a remark."""
+        self.remarks.append(Remark(pass_name, subject, text))

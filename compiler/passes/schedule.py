@@ -1,0 +1,206 @@
+"""Choose the order of the kernels, and give every result memory of its own.
+
+The order keeps the sum of what is alive small: among the nodes that are ready, the one that frees most (or
+needs least) runs first. Both that order and the given one are measured; the better stays.
+
+Results need care: an output must be written by a kernel (not be an input, a constant or another result's
+alias), and an update may be written straight into its variable only if nobody reads the old value later.
+Where that fails, a copy is appended.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+
+from compiler.ir import Builder, Fusion, Graph, Node, Value
+from compiler.ops.fused import Fused
+from compiler.ops.conversion import StopGradient
+from compiler.passes.context import PassContext
+from compiler.rewrite import finish
+from compiler.storage import in_place_pairs, is_kernel, last_uses, root_of
+from runtime.dimensions import evaluate, symbols_of
+
+TYPICAL_EXTENT = 32  # what a symbol is taken to be where orders and sizes are compared
+
+
+def schedule(graph: Graph, context: PassContext) -> Graph:
+    """Reorder the nodes and append the copies that results need."""
+    order = _Order(graph)
+    given = dataclasses.replace(graph, nodes=order.run(greedy=False))
+    candidate = dataclasses.replace(graph, nodes=order.run(greedy=True))
+    best = candidate if live_peak(candidate) < live_peak(given) else given
+    return _give_results_memory(graph if best.nodes == graph.nodes else best)
+
+
+def typical_bytes(value: Value) -> int:
+    """Size of a value with every symbol at its typical extent."""
+    size = value.type.size_in_bytes
+    return evaluate(size, dict.fromkeys(symbols_of(size), TYPICAL_EXTENT))
+
+
+def live_peak(graph: Graph) -> int:
+    """The largest sum of bytes alive at once, at typical extents: no plan can do with less."""
+    return max(live_bytes(graph), default=0)
+
+
+def live_bytes(graph: Graph) -> list[int]:
+    """Bytes of computed values alive while each node runs, at typical extents."""
+    last = last_uses(graph)
+    ending: list[list[Value]] = [[] for _ in range(len(graph.nodes) + 1)]
+    alive = 0
+    series = []
+    for position, node in enumerate(graph.nodes):
+        if is_kernel(node):
+            for value in node.outputs:
+                alive += typical_bytes(value)
+                ending[max(last.get(value, position), position)].append(value)
+        series.append(alive)
+        alive -= sum(typical_bytes(value) for value in ending[position])
+    return series
+
+
+class _Order:
+    """List scheduling under the data dependences and under one more rule: a variable's new value is computed
+    after every other node that reads the old one, so that it can be written in place."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.position = {node: i for i, node in enumerate(graph.nodes)}
+        self.kept = {root_of(value) for value in graph.results}
+        self.before: dict[Node, set[Node]] = {
+            node: {v.node for v in node.inputs if v.node is not None} for node in graph.nodes
+        }
+        self._write_last()
+        self.after: dict[Node, list[Node]] = {node: [] for node in graph.nodes}
+        for node, earlier in self.before.items():
+            for other in earlier:
+                self.after[other].append(node)
+
+    def _write_last(self) -> None:
+        variables = {entry.name: entry.value for entry in self.graph.variables}
+        readers: dict[Value, list[Node]] = {value: [] for value in variables.values()}
+        for node in self.graph.nodes:
+            for value in {root_of(v) for v in node.inputs}.intersection(readers):
+                readers[value].append(node)
+        for name, value in self.graph.updates:
+            writer = root_of(value).node
+            if writer is None:
+                continue
+            descendants = self._descendants(writer)
+            others = [node for node in readers[variables[name]] if node is not writer]
+            if not descendants.intersection(others):
+                self.before[writer].update(node for node in others if node.op.fusion is not Fusion.ALIAS)
+
+    def _descendants(self, node: Node) -> set[Node]:
+        found = {node}
+        for other in self.graph.nodes[self.position[node] + 1 :]:
+            if not found.isdisjoint(self.before[other]):
+                found.add(other)
+        # The extra rules may have made an earlier node wait as well.
+        for other in self.graph.nodes:
+            if other not in found and not found.isdisjoint(self.before[other]):
+                found.add(other)
+        return found
+
+    def run(self, *, greedy: bool) -> tuple[Node, ...]:
+        """The order: by need of memory if `greedy`, else as close to the given one as the rules allow."""
+        remaining: dict[Value, int] = {}
+        for node in self.graph.nodes:
+            if node.op.fusion is not Fusion.ALIAS:
+                for value in {root_of(v) for v in node.inputs}:
+                    remaining[value] = remaining.get(value, 0) + 1
+        missing = {node: len(earlier) for node, earlier in self.before.items()}
+
+        def cost(node: Node) -> int:
+            if not greedy:
+                return 0
+            if not is_kernel(node):
+                return -1
+            dying = {root_of(v) for v in node.inputs} - self.kept
+            freed = sum(typical_bytes(v) for v in dying if v.node is not None and remaining[v] == 1)
+            return sum(typical_bytes(v) for v in node.outputs) - freed
+
+        ready = [(cost(node), self.position[node]) for node in self.graph.nodes if not missing[node]]
+        heapq.heapify(ready)
+        order: list[Node] = []
+        while ready:
+            claimed, where = heapq.heappop(ready)
+            node = self.graph.nodes[where]
+            current = cost(node)
+            if current != claimed and ready and (current, where) > ready[0]:
+                heapq.heappush(ready, (current, where))  # it was costed before its peers ran
+                continue
+            order.append(node)
+            if node.op.fusion is not Fusion.ALIAS:
+                for value in {root_of(v) for v in node.inputs}:
+                    remaining[value] -= 1
+            for later in self.after[node]:
+                missing[later] -= 1
+                if not missing[later]:
+                    heapq.heappush(ready, (cost(later), self.position[later]))
+        if len(order) != len(self.graph.nodes):
+            raise RuntimeError("the order of updates contradicts the data dependences")
+        return tuple(order)
+
+
+def _give_results_memory(graph: Graph) -> Graph:
+    b = Builder(graph.name)
+    b.inputs, b.variables, b.nodes = list(graph.inputs), list(graph.variables), list(graph.nodes)
+    outputs, updates = [], []
+    taken: set[Value] = set()
+    for name, value in graph.outputs:
+        if not _is_written(value) or root_of(value) in taken:
+            value = _copy(b, value)
+        taken.add(root_of(value))
+        outputs.append((name, value))
+    for name, value in graph.updates:
+        if not _is_written(value) or root_of(value) in taken:
+            value = _copy(b, value)
+        taken.add(root_of(value))
+        updates.append((name, value))
+    graph = dataclasses.replace(graph, nodes=tuple(b.nodes), outputs=tuple(outputs), updates=tuple(updates))
+    late = late_updates(graph)
+    if not late:
+        return graph
+    copies = {value: _copy(b, value) for name, value in graph.updates if name in late}
+    updates = [(name, copies.get(value, value)) for name, value in graph.updates]
+    return finish(b, dataclasses.replace(graph, updates=tuple(updates)), _Same())
+
+
+class _Same(dict[Value, Value]):
+    def __missing__(self, key: Value) -> Value:
+        return key
+
+
+def late_updates(graph: Graph) -> set[str]:
+    """Updates that cannot be written where they are computed, since the old value is read afterwards."""
+    variables = {entry.name: entry.value for entry in graph.variables}
+    last = last_uses(dataclasses.replace(graph, outputs=(), updates=()))
+    position = {node: i for i, node in enumerate(graph.nodes)}
+    late = set()
+    for name, value in graph.updates:
+        written = root_of(value)
+        node = written.producer
+        final = last.get(variables[name], -1)
+        if final > position[node]:
+            late.add(name)
+        elif final == position[node]:
+            places = [i for i, v in enumerate(node.inputs) if root_of(v) is variables[name]]
+            pairs = in_place_pairs(node)
+            if not all((i, written.index) in pairs for i in places):
+                late.add(name)
+    return late
+
+
+def _is_written(value: Value) -> bool:
+    root = root_of(value)
+    return root.node is not None and is_kernel(root.node)
+
+
+def _copy(b: Builder, value: Value) -> Value:
+    body = Builder("body")
+    x = body.input("x0", value.type)
+    body.output("y0", body.emit(StopGradient(), x))
+    with b.scope(layer="copy"):
+        return b.emit(Fused(body.build()), value)

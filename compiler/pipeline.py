@@ -1,0 +1,84 @@
+"""The passes, in order, and the loop that runs them.
+
+To add a pass: one file in `compiler/passes/`, one line here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from compiler.ir import Graph
+from compiler.passes.canonicalize import canonicalize
+from compiler.passes.context import PassContext
+from compiler.passes.decompose import decompose
+from compiler.passes.differentiate import differentiate
+from compiler.passes.eliminate_common_subexpressions import eliminate_common_subexpressions
+from compiler.passes.eliminate_dead_code import eliminate_dead_code
+from compiler.passes.fold_constants import fold_constants
+from compiler.passes.fuse import fuse
+from compiler.passes.infer_shapes import infer_shapes
+from compiler.passes.plan_memory import plan_memory
+from compiler.passes.schedule import schedule
+from compiler.text import to_text
+from compiler.verify import verify
+
+Pass = Callable[[Graph, PassContext], Graph]
+
+PIPELINE: tuple[Pass, ...] = (
+    infer_shapes,
+    differentiate,
+    decompose,
+    canonicalize,
+    fold_constants,
+    canonicalize,
+    eliminate_common_subexpressions,
+    eliminate_dead_code,
+    fuse,
+    schedule,
+    plan_memory,
+)
+
+
+class Hook(Protocol):
+    """Called before or after a pass, for looking only."""
+
+    def __call__(self, name: str, graph: Graph, context: PassContext, seconds: float) -> None:
+        """`seconds` is what the pass took (0 before it)."""
+
+
+def nothing(name: str, graph: Graph, context: PassContext, seconds: float) -> None:
+    """The hook that does nothing."""
+
+
+def run_pipeline(
+    graph: Graph,
+    context: PassContext | None = None,
+    *,
+    passes: tuple[Pass, ...] = PIPELINE,
+    before: Hook = nothing,
+    after: Hook = nothing,
+) -> Graph:
+    """Run `passes` in order, verifying the graph after each.
+
+    An exception gains a note with the pass, those before it, and the graph it worked on.
+    """
+    context = context or PassContext()
+    verify(graph)
+    done: list[str] = []
+    for pass_ in passes:
+        name = pass_.__name__
+        before(name, graph, context, 0.0)
+        start = time.perf_counter()
+        try:
+            changed = pass_(graph, context)
+            if changed is not graph:
+                verify(changed)
+        except Exception as error:
+            error.add_note(f"in pass '{name}' (after {', '.join(done) or 'none'}), on:\n{to_text(graph)}")
+            raise
+        graph = changed
+        done.append(name)
+        after(name, graph, context, time.perf_counter() - start)
+    return graph

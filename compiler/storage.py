@@ -1,0 +1,71 @@
+"""Where values live: aliases, results that may take an input's memory, and lifetimes."""
+
+from __future__ import annotations
+
+from compiler.ir import Fusion, Graph, Node, Value
+from compiler.lower import plan_of
+from compiler.ops.fused import Fused
+from compiler.types import item_size
+
+AT_OWN_INDEX = (Fusion.ELEMENTWISE, Fusion.REDUCTION)
+
+
+def root_of(value: Value) -> Value:
+    """The value whose memory a value is: aliases share their source's."""
+    while value.node is not None and value.op is not None and value.op.fusion is Fusion.ALIAS:
+        value = value.node.inputs[0]
+    return value
+
+
+def in_place_pairs(node: Node) -> list[tuple[int, int]]:
+    """Pairs (input, output) of a fused node such that the output may overwrite the input.
+
+    That is so where the kernel reads the input only at the index it is about to write, and element sizes agree.
+    """
+    if not isinstance(node.op, Fused):
+        return []
+    body = node.op.body
+    plan = plan_of(body)
+    users = body.users()
+    pairs = []
+    for i, entry in enumerate(body.inputs):
+        x = entry.value
+        if x.type.shape not in (plan.shape, plan.kept) or not users[x]:
+            continue
+        if any(user.op.fusion not in AT_OWN_INDEX for user in users[x]):
+            continue
+        dependent = _dependents(body, x)
+        for j, (_, y) in enumerate(body.outputs):
+            same_size = y.type.shape == x.type.shape and item_size(y.type.dtype) == item_size(x.type.dtype)
+            if same_size and y in dependent:
+                pairs.append((i, j))
+    return pairs
+
+
+def _dependents(body: Graph, x: Value) -> set[Value]:
+    """Values computed from x: writing one of them must wait for the read of x, whatever order a compiler picks."""
+    found = {x}
+    for node in body.nodes:
+        if found.intersection(node.inputs):
+            found.update(node.outputs)
+    return found
+
+
+def last_uses(graph: Graph) -> dict[Value, int]:
+    """For each root value the position of the last node that reads it; results live past the end."""
+    uses: dict[Value, int] = {}
+    for position, node in enumerate(graph.nodes):
+        if node.op.fusion is Fusion.ALIAS:
+            continue
+        for value in node.inputs:
+            uses[root_of(value)] = position
+    for value in graph.results:
+        uses[root_of(value)] = len(graph.nodes)
+    return uses
+
+
+def is_kernel(node: Node) -> bool:
+    """Whether a node runs: aliases and constants are memory only."""
+    return node.op.fusion is Fusion.FUSED
+
+

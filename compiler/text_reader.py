@@ -1,0 +1,228 @@
+"""Reads the text form of a graph; see `compiler.text` for the grammar."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+import compiler.ops.fused
+import compiler.passes.differentiate  # noqa: F401  (registers the op `gradient`)
+from compiler.ir import Builder, Graph, Op, Value
+from compiler.ops.registry import OPS
+from compiler.ops.sources import ArrayAttribute
+from compiler.types import parse_type
+from runtime.dimensions import parse_dim
+
+INLINE_ELEMENTS = 64
+
+_PARAMETER = re.compile(r'(input|variable) (%\w+) ("(?:[^"\\]|\\.)*"): (.+)\Z')
+_RESULT = re.compile(r'(return|update) ("(?:[^"\\]|\\.)*")=(%\w+)\Z')
+_NODE = re.compile(r"(.+?) = (\w+)\(([^()]*)\)\s*(.*)\Z")
+_PLACE = re.compile(r'\s*(?:@("(?:[^"\\]|\\.)*"))?\s*(?:#("(?:[^"\\]|\\.)*"))?\Z')
+_HEAD = re.compile(r"graph (\S+) \{\Z")
+_ARRAY = re.compile(r"array (\w+) \[([\d,]*)\] (hex|sha256) (\S+)\Z")
+_INTEGER = re.compile(r"-?\d+\Z")
+_FLOAT = re.compile(r"-?(?:\d+\.\d*|\d+)(?:e[+-]?\d+)?\Z|-?inf\Z|nan\Z")
+
+
+class ParseError(ValueError):
+    """Text that is no graph; the message has the line number and the line."""
+
+
+def parse(text: str, constants: Mapping[str, ArrayAttribute] | None = None) -> Graph:
+    """Read a graph. `constants` holds the arrays that the text names by hash.
+
+    Raises:
+        ParseError: with the line, for text that does not follow the grammar, unknown ops or attributes,
+            undefined values, and types that the op's rule does not give.
+    """
+    reader = _Reader(text, constants or {})
+    graph = reader.graph()
+    if reader.peek() is not None:
+        raise reader.error("expected the end of the text after the graph")
+    return graph
+
+
+class _Reader:
+    def __init__(self, text: str, constants: Mapping[str, ArrayAttribute]) -> None:
+        stripped = [(number, _without_comment(line)) for number, line in enumerate(text.splitlines(), 1)]
+        self.lines = [(number, line) for number, line in stripped if line]
+        self.at = 0
+        self.constants = constants
+
+    def peek(self) -> str | None:
+        return self.lines[self.at][1] if self.at < len(self.lines) else None
+
+    def error(self, message: str) -> ParseError:
+        if self.at < len(self.lines):
+            number, line = self.lines[self.at]
+            return ParseError(f"line {number}: {message}. Received: {line!r}")
+        return ParseError(f"{message}. Received: the end of the text")
+
+    def graph(self) -> Graph:
+        """One graph, from its head to its closing brace."""
+        head = _HEAD.match(self.peek() or "")
+        if head is None:
+            raise self.error("expected 'graph NAME {'")
+        b = Builder(head[1])
+        known: dict[str, Value] = {}
+        self.at += 1
+        while (line := self.peek()) is not None and not line.startswith("}"):
+            try:
+                self._statement(b, known, line)
+            except ParseError:
+                raise
+            except (ValueError, TypeError, KeyError) as error:
+                raise self.error(str(error)) from error
+        if line is None:
+            raise self.error("expected '}' at the end of the graph")
+        self.at += 1
+        return b.build()
+
+    def _statement(self, b: Builder, known: dict[str, Value], line: str) -> None:
+        if match := _PARAMETER.match(line):
+            declare = b.input if match[1] == "input" else b.variable
+            self._define(known, match[2], declare(json.loads(match[3]), parse_type(match[4])))
+            self.at += 1
+        elif match := _RESULT.match(line):
+            name, value = json.loads(match[2]), self._value(known, match[3])
+            if match[1] == "return":
+                b.output(name, value)
+            else:
+                b.update(name, value)
+            self.at += 1
+        elif match := _NODE.match(line):
+            self._node(b, known, match)
+        else:
+            raise self.error("expected an input, a variable, a node, a return or an update")
+
+    def _node(self, b: Builder, known: dict[str, Value], match: re.Match[str]) -> None:
+        start = self.at
+        inputs = tuple(self._value(known, name.strip()) for name in match[3].split(",") if name.strip())
+        cls = OPS.get(match[2])
+        if cls is None:
+            raise self.error(f"unknown op '{match[2]}'")
+        if match[4] == "{":
+            self.at += 1
+            attributes: dict[str, object] = {"body": self.graph()}
+            closing = self.peek() or ""
+            if not closing.startswith("}"):
+                raise self.error("expected '}' after the body")
+            rest = closing[1:]
+            self.at += 1
+        else:
+            attributes, rest = self._attributes(match[4])
+            self.at += 1
+        place = _PLACE.match(rest)
+        end, self.at = self.at, start
+        if place is None:
+            raise self.error(f'expected @"layer" #"file:line" or nothing after the node, not {rest!r}')
+        layer, source = (json.loads(text) if text else "" for text in place.groups())
+        with b.scope(layer=layer, source=source):
+            outputs = b.emit_all(self._op(cls, attributes), *inputs)
+        declared = [part.split(":", 1) for part in re.split(r",\s*(?=%)", match[1])]
+        if len(declared) != len(outputs):
+            raise self.error(f"'{match[2]}' has {len(outputs)} results, not {len(declared)}")
+        for (name, type_text), value in zip(declared, outputs, strict=True):
+            if parse_type(type_text) != value.type:
+                raise self.error(f"{name.strip()} is declared {type_text.strip()}, the rule gives {value.type}")
+            self._define(known, name.strip(), value)
+        self.at = end
+
+    def _op(self, cls: type[Op], attributes: dict[str, object]) -> Op:
+        make: type = cls
+        op = make(**attributes)
+        if not isinstance(op, Op):
+            raise self.error(f"'{cls.name}' is no op")
+        return op
+
+    def _define(self, known: dict[str, Value], name: str, value: Value) -> None:
+        if name in known:
+            raise self.error(f"{name} is defined twice")
+        known[name] = value
+
+    def _value(self, known: dict[str, Value], name: str) -> Value:
+        if name not in known:
+            raise self.error(f"{name} is not defined")
+        return known[name]
+
+    def _attributes(self, text: str) -> tuple[dict[str, object], str]:
+        if not text.startswith("{"):
+            return {}, text
+        end = _closing(text, 0)
+        found: dict[str, object] = {}
+        for part in _split(text[1:end]):
+            name, _, value = part.partition("=")
+            found[name.strip()] = self._attribute(value.strip())
+        return found, text[end + 1 :]
+
+    def _attribute(self, text: str) -> object:
+        words = {"True": True, "False": False, "None": None}
+        if text in words:
+            return words[text]
+        if text.startswith('"'):
+            return json.loads(text)
+        if _INTEGER.match(text):
+            return int(text)
+        if _FLOAT.match(text):
+            return float(text)
+        if match := _ARRAY.match(text):
+            return self._array(match)
+        if text.startswith("(") and _closing(text, 0) == len(text) - 1:
+            parts = _split(text[1:-1])
+            if not parts or len(parts) > 1 or text[-2] == ",":
+                return tuple(self._attribute(part) for part in parts)
+        return parse_dim(text)
+
+    def _array(self, match: re.Match[str]) -> ArrayAttribute:
+        if match[3] == "sha256":
+            if match[4] not in self.constants:
+                raise self.error("the array with this hash was not given")
+            return self.constants[match[4]]
+        shape = tuple(int(extent) for extent in match[2].split(",") if extent)
+        data = b"" if match[4] == "-" else bytes.fromhex(match[4])
+        return ArrayAttribute(np.frombuffer(data, match[1]).reshape(shape))
+
+
+def _without_comment(line: str) -> str:
+    """The line up to a `//` outside strings; `//` between digits or names of a size is division."""
+    in_string = False
+    for i, character in enumerate(line):
+        if character == '"' and line[i - 1 : i] != "\\":
+            in_string = not in_string
+        if not in_string and line.startswith("//", i) and (i == 0 or line[i - 1] == " "):
+            return line[:i].strip()
+    return line.strip()
+
+
+def _closing(text: str, start: int) -> int:
+    """Position of the bracket that closes the one at `start`."""
+    depth, in_string = 0, False
+    for i in range(start, len(text)):
+        if text[i] == '"' and text[i - 1] != "\\":
+            in_string = not in_string
+        if in_string:
+            continue
+        depth += (text[i] in "({[") - (text[i] in ")}]")
+        if depth == 0:
+            return i
+    raise ValueError("a bracket is not closed")
+
+
+def _split(text: str) -> list[str]:
+    """Parts between commas that are in no bracket and no string."""
+    parts, depth, in_string, start = [], 0, False, 0
+    for i, character in enumerate(text):
+        if character == '"' and text[i - 1 : i] != "\\":
+            in_string = not in_string
+        if in_string:
+            continue
+        depth += (character in "({[") - (character in ")}]")
+        if character == "," and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+    parts.append(text[start:])
+    return [part.strip() for part in parts if part.strip()]
