@@ -11,9 +11,8 @@ import os
 from pathlib import Path
 
 import keras_setup
-import keras
 import numpy as np
-from keras import Model, Sequential, layers
+from keras import Model, Sequential, layers, optimizers, utils
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -60,7 +59,7 @@ def write_summary(name: str, model: Model, columns: int = 200, **arguments: obje
 
 
 def write_summaries() -> None:
-    keras.utils.clear_session()
+    utils.clear_session()
     model = sequential_model()
     write_summary("sequential", model)
     model.layers[0].trainable = False
@@ -69,17 +68,17 @@ def write_summaries() -> None:
     model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
     model.train_on_batch(np.zeros((2, 28, 28, 1), np.float32), np.zeros(2, np.int32))
     write_summary("sequential_compiled", model)
-    keras.utils.clear_session()
+    utils.clear_session()
     model = branching_model()
     write_summary("branching", model)
     write_summary("branching_80_columns", model, columns=80)
 
 
 def write_weights() -> None:
-    keras.utils.clear_session()
-    keras.utils.set_random_seed(50)
+    utils.clear_session()
+    utils.set_random_seed(50)
     model = small_model()
-    model.compile(optimizer=keras.optimizers.Adam(0.01), loss="sparse_categorical_crossentropy")
+    model.compile(optimizer=optimizers.Adam(0.01), loss="sparse_categorical_crossentropy")
     generator = np.random.default_rng(51)
     x = generator.normal(size=(8, 6, 6, 2)).astype(np.float32)
     y = generator.integers(0, 3, size=8).astype(np.int32)
