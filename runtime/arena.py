@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["ALIGNMENT", "Arena", "address_of", "aligned_copy", "aligned_empty"]
+__all__ = ["ALIGNMENT", "Arena", "address_of", "align_up_bytes", "aligned_copy", "aligned_empty"]
 
 # One cache line, and the widest vector register of any target.
 ALIGNMENT = 64
@@ -69,6 +69,11 @@ def aligned_copy(array: NDArray[np.generic]) -> NDArray[np.generic]:
     copy = aligned_empty(array.shape, array.dtype)
     copy[...] = array
     return copy
+
+
+def align_up_bytes(size: int) -> int:
+    """The least multiple of 64 that is not below `size`."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 class Arena:

@@ -16,7 +16,7 @@ from weakref import WeakValueDictionary
 
 import llvmlite.binding as llvm
 
-__all__ = ["LoadError", "LoadedCode", "host_target", "load", "target_machine"]
+__all__ = ["LoadError", "LoadedCode", "host_target", "load", "load_all", "target_machine"]
 
 
 class LoadError(RuntimeError):
@@ -40,7 +40,7 @@ class LoadedCode:
 _lock = threading.Lock()
 _engine: Any = None
 _numbers = itertools.count()
-_loaded: WeakValueDictionary[bytes, LoadedCode] = WeakValueDictionary()
+_loaded: WeakValueDictionary[tuple[str, bytes], LoadedCode] = WeakValueDictionary()
 
 
 def target_machine(optimization: int = 3) -> Any:
@@ -69,30 +69,42 @@ def load(symbol: str, object_code: bytes) -> LoadedCode:
     Raises `LoadError` when the bytes are no object code for this machine, do not define `symbol`, or need a
     symbol that this process does not have.
     """
-    key = sha256(b"%d %s " % (len(symbol), symbol.encode()) + object_code).digest()
+    return load_all((symbol,), object_code)[symbol]
+
+
+def load_all(symbols: tuple[str, ...], object_code: bytes) -> dict[str, LoadedCode]:
+    """Link `object_code` once and find several of its functions, by name; otherwise as `load`."""
+    digest = sha256(object_code).digest()
     with _lock:
-        code = _loaded.get(key)
-        if code is None:
-            code = LoadedCode(symbol, _link(symbol, object_code))
-            _loaded[key] = code
-        return code
+        found = {symbol: _loaded.get((symbol, digest)) for symbol in symbols}
+        known = {symbol: code for symbol, code in found.items() if code is not None}
+        if len(known) == len(symbols):
+            return known
+        tracker = _link(symbols, object_code)
+        linked = {symbol: LoadedCode(symbol, tracker) for symbol in symbols}
+        for symbol, code in linked.items():
+            _loaded[symbol, digest] = code
+        return linked
 
 
-def _link(symbol: str, object_code: bytes) -> Any:
+def _link(symbols: tuple[str, ...], object_code: bytes) -> Any:
     global _engine
+    names = ", ".join(repr(symbol) for symbol in symbols)
     if not _is_object_code(object_code):
         raise LoadError(
-            f"the code of {symbol!r} is no object file for this machine: it begins with {object_code[:8]!r}"
+            f"the code of {names} is no object file for this machine: it begins with {object_code[:8]!r}"
         )
     if _engine is None:
         _engine = llvm.create_lljit_compiler(target_machine(), suppress_errors=True)
     library = llvm.JITLibraryBuilder()
-    library.add_object_img(object_code).export_symbol(symbol).add_current_process()
+    library.add_object_img(object_code).add_current_process()
+    for symbol in symbols:
+        library.export_symbol(symbol)
     try:
         return library.link(_engine, f"graphcore.{next(_numbers)}")
     except RuntimeError as error:
         raise LoadError(
-            f"cannot link {symbol!r} ({len(object_code)} bytes of object code): {str(error).strip()}; "
+            f"cannot link {names} ({len(object_code)} bytes of object code): {str(error).strip()}; "
             "it was made for another machine, or it calls a function that this process does not have"
         ) from error
 

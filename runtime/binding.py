@@ -1,0 +1,291 @@
+"""A program at given values of its symbols: every size a number, every instruction encoded for the native
+loop."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.arena import ALIGNMENT, address_of, align_up_bytes, aligned_empty
+from runtime.dimensions import Dim, evaluate
+from runtime.loader import LoadedCode
+from runtime.native_code import Frame, Record
+from runtime.program import DTYPES, Buffer, Instruction, Program, ProgramError
+from runtime.threads import ThreadPool
+
+__all__ = ["ArraySpec", "Binding", "bind_symbols", "check_shape"]
+
+_LARGEST = 1 << 62
+
+# Keeping one of a few outputs must not keep much memory alive.
+_SMALL_OUTPUT_BYTES = 256
+
+_MOST_RECYCLED_BYTES = 16 * 1024
+
+_empty, _ndarray, _BYTE = np.empty, np.ndarray, np.dtype(np.uint8)
+
+
+def _reference_counts_are_exact() -> bool:
+    """False without the interpreter lock, where threads count the references they hold apart."""
+    return getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+_reference_count = sys.getrefcount
+# The block's own slot and the argument of `getrefcount`; 0 makes every block a new one.
+_ONLY_OURS = 2 if _reference_counts_are_exact() else 0
+
+Shape = tuple[int, ...]
+
+
+class ArraySpec(NamedTuple):
+    """What an array given or returned by a call must be."""
+
+    buffer: int
+    name: str
+    dtype: np.dtype[np.generic]
+    shape: Shape
+
+
+def bind_symbols(program: Program, shapes: Sequence[tuple[int, Shape]]) -> dict[str, int]:
+    """The values of the program's symbols, from the shapes of arrays given for buffers.
+
+    Raises `ValueError` that names the array and the axis when a rank or a fixed size differs, or when two
+    axes give one symbol two values.
+    """
+    values: dict[str, int] = {}
+    origin: dict[str, str] = {}
+    for index, shape in shapes:
+        buffer = program.buffers[index]
+        if len(shape) != len(buffer.shape):
+            raise ValueError(
+                f"{_describe(buffer)}: expected {len(buffer.shape)} dimensions, got {len(shape)} "
+                f"(shape {shape})"
+            )
+        for axis, (declared, size) in enumerate(zip(buffer.shape, shape, strict=True)):
+            name = str(declared)
+            if name not in program.symbols:
+                continue
+            place = f"axis {axis} of {buffer.space} {buffer.name!r}"
+            if values.setdefault(name, size) != size:
+                raise ValueError(
+                    f"the symbol {name!r} is {values[name]} by {origin[name]}, but {size} by {place}; "
+                    f"give arrays that agree"
+                )
+            origin.setdefault(name, place)
+    for index, shape in shapes:
+        check_shape(program.buffers[index], shape, values)
+    return values
+
+
+def check_shape(buffer: Buffer, shape: Shape, values: Mapping[str, int]) -> None:
+    """Raise `ValueError` unless `shape` is the buffer's shape at these values."""
+    expected = tuple(evaluate(dim, values) for dim in buffer.shape)
+    if shape == expected:
+        return
+    given = "".join(f", {name} = {value}" for name, value in values.items())
+    raise ValueError(f"{_describe(buffer)}: expected shape {expected}, got {shape}{given}")
+
+
+def _describe(buffer: Buffer) -> str:
+    declared = ", ".join(str(dim) for dim in buffer.shape)
+    return f"{buffer.space} {buffer.name!r}, declared {buffer.dtype}[{declared}]"
+
+
+class _OutputMember(NamedTuple):
+    """Where an output lies in a block of memory."""
+
+    position: int
+    buffer: int
+    shape: Shape
+    dtype: np.dtype[np.generic]
+    offset: int
+
+
+class _OutputBlock:
+    """Memory for one large output, or for all the small ones (losses, metrics) together."""
+
+    __slots__ = ("_address", "_block", "_padding", "_size", "members")
+
+    def __init__(self, size: int, members: list[_OutputMember]) -> None:
+        self.members = members
+        self._size = size + ALIGNMENT
+        self._block: NDArray[np.uint8] | None = None
+        self._padding = self._address = 0
+
+    def take(self) -> tuple[NDArray[np.uint8], int, int]:
+        """A block that nobody else refers to, the offset of its first aligned byte, and that byte's
+        address."""
+        if self._block is None or _reference_count(self._block) > _ONLY_OURS:
+            block = _empty(self._size, _BYTE)
+            start = address_of(block)
+            self._padding = -start % ALIGNMENT
+            self._address = start + self._padding
+            if self._size > _MOST_RECYCLED_BYTES:
+                return block, self._padding, self._address
+            # Arrays made of a block refer to it. A call that finds them all gone takes the same one again.
+            self._block = block
+        return self._block, self._padding, self._address
+
+
+def _plan_outputs(specs: Sequence[ArraySpec]) -> list[_OutputBlock]:
+    blocks: list[_OutputBlock] = []
+    shared: list[_OutputMember] = []
+    shared_size = 0
+    for position, (buffer, _, dtype, shape) in enumerate(specs):
+        size = align_up_bytes(math.prod(shape) * dtype.itemsize)
+        if size <= _SMALL_OUTPUT_BYTES:
+            shared.append(_OutputMember(position, buffer, shape, dtype, shared_size))
+            shared_size += size
+        else:
+            blocks.append(_OutputBlock(size, [_OutputMember(position, buffer, shape, dtype, 0)]))
+    if shared:
+        blocks.append(_OutputBlock(shared_size, shared))
+    return blocks
+
+
+class Binding:
+    """One program at one value of each symbol, ready for `NativeLoop.run`.
+
+    Raises `ProgramError` when a buffer lies outside the arena at these values or a size is out of range.
+    """
+
+    def __init__(self, program: Program, values: Mapping[str, int], code: Sequence[LoadedCode]) -> None:
+        self.program = program
+        self.values = dict(values)
+        self._code = tuple(code)  # keeps the functions that the stream calls loaded
+        self._numbers: dict[Dim, int] = {}
+        self.inputs = self._specs(program.inputs)
+        self.outputs = self._specs(program.outputs)
+        self.arena_bytes = self._number(program.arena_bytes, "arena_bytes")
+        self.scratch_stride = max(
+            (
+                align_up_bytes(self._number(instruction.scratch, f"scratch of {instruction.label!r}"))
+                for instruction in program.instructions
+            ),
+            default=0,
+        )
+        self.stream = self._encode()
+        self._table: NDArray[np.int64] = np.zeros(max(len(program.buffers), 1), np.int64)
+        # Writing through a memory view takes half as long as through the array.
+        self.addresses = memoryview(self._table.data)
+        for index, buffer in enumerate(program.buffers):
+            if buffer.space == "constant":
+                self.addresses[index] = address_of(program.constants[buffer.offset])
+        self._arena_indices, self._arena_offsets = self._arena_layout()
+        self._arena_address = -1
+        self._frame: Any = aligned_empty((Frame.SIZE,), np.int64)
+        self.frame = memoryview(self._frame.data)
+        self.frame_address = address_of(self._frame)
+        self._fill_frame()
+        self._output_blocks = _plan_outputs(self.outputs)
+        # What the addresses and the frame were last filled for; see Executable.
+        self.variables_version = -1
+        self.memory_version = -1
+        self.pool: ThreadPool | None = None
+
+    def fresh_outputs(self) -> tuple[NDArray[np.generic], ...]:
+        """New 64-byte aligned arrays for the outputs, with their addresses written to the table."""
+        arrays: list[Any] = [None] * len(self.outputs)
+        addresses = self.addresses
+        for output in self._output_blocks:
+            block, padding, address = output.take()
+            for position, buffer, shape, dtype, offset in output.members:
+                arrays[position] = _ndarray(shape, dtype, block, padding + offset)
+                addresses[buffer] = address + offset
+        return tuple(arrays)
+
+    def place_arena(self, address: int) -> None:
+        """Point the arena's buffers into the block of memory at `address`."""
+        if address == self._arena_address:
+            return
+        self._table[self._arena_indices] = self._arena_offsets + address
+        self._arena_address = address
+
+    def _specs(self, indices: Sequence[int]) -> tuple[ArraySpec, ...]:
+        buffers = self.program.buffers
+        return tuple(
+            ArraySpec(index, buffers[index].name, DTYPES[buffers[index].dtype], self._shape(buffers[index]))
+            for index in indices
+        )
+
+    def _shape(self, buffer: Buffer) -> Shape:
+        return tuple(self._number(dim, f"a size of buffer {buffer.name!r}") for dim in buffer.shape)
+
+    def _number(self, dim: Dim, place: str) -> int:
+        """The value of a size; equal expressions, and there are many, are evaluated once."""
+        if isinstance(dim, int):
+            return dim
+        number = self._numbers.get(dim)
+        if number is None:
+            number = evaluate(dim, self.values)
+            self._numbers[dim] = number
+        if not -_LARGEST < number < _LARGEST:
+            raise ProgramError(f"{place} is {dim} = {number} for {self.values}: out of range")
+        return number
+
+    def _size(self, dim: Dim, place: str) -> int:
+        number = self._number(dim, place)
+        if number < 0:
+            raise ProgramError(f"{place} is {dim} = {number} for {self.values}: negative")
+        return number
+
+    def _encode(self) -> NDArray[np.int64]:
+        instructions = self.program.instructions
+        work = [
+            self._size(instruction.work, f"work of instruction {index} ({instruction.label!r})")
+            for index, instruction in enumerate(instructions)
+        ]
+        # Whether any instruction has work for more than one thread.
+        self.is_parallel = any(items > 1 for items in work)
+        stream: list[int] = []
+        for index, instruction in enumerate(instructions):
+            # Two neighbours that only thread 0 works on need no meeting between them.
+            is_last = index + 1 == len(instructions)
+            barrier = is_last or work[index] > 1 or work[index + 1] > 1
+            stream += self._record(index, instruction, work[index], barrier)
+        return np.array(stream or [0], np.int64)
+
+    def _record(self, index: int, instruction: Instruction, work: int, barrier: bool) -> list[int]:
+        place = f"an extent of instruction {index} ({instruction.label!r})"
+        head = [0] * Record.HEAD
+        head[Record.FUNCTION] = self._code[instruction.kernel].address
+        head[Record.OPERANDS] = len(instruction.operands)
+        head[Record.EXTENTS] = len(instruction.extents)
+        head[Record.WORK] = work
+        head[Record.BARRIER] = int(barrier)
+        return [*head, *instruction.operands, *(self._number(dim, place) for dim in instruction.extents)]
+
+    def _arena_layout(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        indices, offsets = [], []
+        for index, buffer in enumerate(self.program.buffers):
+            if buffer.space != "arena":
+                continue
+            place = f"the offset of buffer {index} ({buffer.name!r})"
+            offset = self._size(buffer.offset, place)
+            size = DTYPES[buffer.dtype].itemsize
+            for dim in self._shape(buffer):
+                size *= dim
+            if offset + size > self.arena_bytes:
+                raise ProgramError(
+                    f"buffer {index} ({buffer.name!r}) takes bytes {offset} to {offset + size} "
+                    f"of an arena of {self.arena_bytes} bytes for {self.values}"
+                )
+            indices.append(index)
+            offsets.append(offset)
+        return np.array(indices, np.int64), np.array(offsets, np.int64)
+
+    def _fill_frame(self) -> None:
+        self._frame[:] = 0
+        self._frame[Frame.STREAM] = address_of(self.stream)
+        self._frame[Frame.COUNT] = len(self.program.instructions)
+        self._frame[Frame.ADDRESSES] = address_of(self._table)
+        self._frame[Frame.SCRATCH_STRIDE] = self.scratch_stride
+        most = max((len(instruction.operands) for instruction in self.program.instructions), default=0)
+        self._frame[Frame.MOST_OPERANDS] = most
+        self._frame[Frame.THREADS] = 1
+        self._frame[Frame.FAILED] = -1

@@ -1,0 +1,294 @@
+"""Runs a program on arrays: checks them, binds the symbols, and makes one native call."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from operator import is_
+from typing import Any
+from weakref import WeakSet
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.arena import Arena, address_of, aligned_copy
+from runtime.binding import ArraySpec, Binding, Shape, bind_symbols, check_shape
+from runtime.dimensions import SymbolicInt
+from runtime.loader import load
+from runtime.native import native_loop
+from runtime.native_code import Frame
+from runtime.profile import Profile
+from runtime.program import DTYPES, Program
+from runtime.threads import ThreadPool, borrow_pool, return_pool
+
+__all__ = ["Executable", "KernelError"]
+
+Array = NDArray[np.generic]
+
+# Batch sizes alternate between few values: training, the last partial batch, validation, prediction.
+_MOST_BINDINGS = 8
+
+# Looking up a member of an enumeration costs as much as the write that it is for.
+_TIMINGS = int(Frame.TIMINGS)
+
+
+class KernelError(RuntimeError):
+    """A kernel returned a status other than 0; variables may have been updated in part."""
+
+
+class Executable:
+    """A program loaded into this process, for every value of its symbols.
+
+    Raises `LoadError` when a kernel cannot be linked. Calls from several threads take turns; the
+    interpreter lock is released while the program runs.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._code = tuple(load(kernel.symbol, kernel.object_code) for kernel in program.kernels)
+        self._loop = native_loop()
+        self._lock = threading.Lock()
+        self._bindings: OrderedDict[Any, Binding] = OrderedDict()
+        self._arena = Arena()
+        self._scratch = Arena()
+        self._input_dtypes = tuple(DTYPES[program.buffers[index].dtype] for index in program.inputs)
+        self._variables: tuple[Array, ...] | None = None
+        self._variable_shapes: tuple[Shape, ...] = ()
+        self._variable_addresses: dict[int, int] = {}
+        self._variables_version = 0
+        self._memory_version = 0
+        self._variables_are_symbolic = any(
+            isinstance(dim, SymbolicInt)
+            for index in program.variables
+            for dim in program.buffers[index].shape
+        )
+        _executables.add(self)
+
+    def __repr__(self) -> str:
+        return f"<Executable of {self.program!r}>"
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of arena held now: the largest that any call has needed."""
+        return self._arena.size
+
+    def release(self) -> None:
+        """Give back the memory kept between calls; the next call takes it again."""
+        with self._lock:
+            self._bindings.clear()
+            self._arena.release()
+            self._scratch.release()
+            self._memory_version += 1
+            self._variables = None
+
+    def run(
+        self,
+        inputs: Sequence[Array],
+        variables: Sequence[Array],
+        profile: Profile | None = None,
+        *,
+        out: Sequence[Array] | None = None,
+    ) -> tuple[Array, ...]:
+        """Run the program once and return its outputs.
+
+        `inputs` and `variables` are arrays in the program's order, with its dtypes and shapes; a symbol
+        takes its value from them. An input that is not contiguous is copied. Variables are updated in
+        place, so they must be contiguous, writable and distinct; the executable keeps a reference to them.
+        Outputs are fresh arrays, or the ones in `out`, which must not overlap inputs or variables. Passing
+        the same tuple of variables again is fastest.
+
+        Raises `TypeError` for a wrong type or dtype, `ValueError` for a wrong count, rank or size, and
+        `KernelError` when a kernel fails.
+        """
+        with self._lock:
+            if variables is not self._variables:
+                self._take_variables(variables)
+            arrays, addresses, shapes = self._take_inputs(inputs)
+            binding = self._binding_for(shapes)
+            for buffer, address in zip(self.program.inputs, addresses, strict=True):
+                binding.addresses[buffer] = address
+            results = binding.fresh_outputs() if out is None else self._given_outputs(binding, out)
+            self._run(binding, profile)
+            del arrays  # until here they keep the memory that the program reads
+            return results
+
+    def _binding_for(self, input_shapes: tuple[Shape, ...]) -> Binding:
+        key = (input_shapes, self._variable_shapes) if self._variables_are_symbolic else input_shapes
+        binding = self._bindings.get(key)
+        if binding is None:
+            binding = self._bind(input_shapes)
+            self._bindings[key] = binding
+            if len(self._bindings) > _MOST_BINDINGS:
+                self._bindings.popitem(last=False)
+        elif len(self._bindings) > 1:
+            self._bindings.move_to_end(key)
+        if binding.variables_version != self._variables_version:
+            for address, index in self._variable_addresses.items():
+                binding.addresses[index] = address
+            binding.variables_version = self._variables_version
+        return binding
+
+    def _bind(self, input_shapes: tuple[Shape, ...]) -> Binding:
+        program = self.program
+        indices = (*program.inputs, *program.variables)
+        shapes = (*input_shapes, *self._variable_shapes)
+        values = bind_symbols(program, list(zip(indices, shapes, strict=True)))
+        return Binding(program, values, self._code)
+
+    def _run(self, binding: Binding, profile: Profile | None) -> None:
+        pool = borrow_pool() if binding.is_parallel else None
+        try:
+            if pool is not binding.pool or self._memory_version != binding.memory_version:
+                self._place_memory(binding, pool)
+            if profile is not None or binding.frame[_TIMINGS]:
+                binding.frame[_TIMINGS] = 0 if profile is None else profile.attach(self.program)
+            if pool is None:
+                failed = self._loop.run(binding.frame_address, 0)
+            else:
+                failed = self._loop.run_pooled(binding.frame_address)
+        finally:
+            if pool is not None:
+                return_pool()
+        if failed >= 0:
+            self._raise_failure(binding)
+        if profile is not None:
+            profile.runs += 1
+
+    def _place_memory(self, binding: Binding, pool: ThreadPool | None) -> None:
+        """Point a binding to the arena, the scratch memory and the pool of this call."""
+        threads = 1 if pool is None else pool.threads
+        arena_before, scratch_before = self._arena.address, self._scratch.address
+        binding.place_arena(self._arena.reserve(binding.arena_bytes))
+        binding.frame[Frame.SCRATCH] = self._scratch.reserve(binding.scratch_stride * threads)
+        binding.frame[Frame.THREADS] = threads
+        binding.frame[Frame.POOL] = 0 if pool is None else pool.address
+        if (self._arena.address, self._scratch.address) != (arena_before, scratch_before):
+            # The other bindings must look for their memory again.
+            self._memory_version += 1
+        binding.pool = pool
+        binding.memory_version = self._memory_version
+
+    def _given_outputs(self, binding: Binding, out: Sequence[Array]) -> tuple[Array, ...]:
+        results = _checked_outputs(self.program, binding.outputs, out)
+        for array, spec in zip(results, binding.outputs, strict=True):
+            binding.addresses[spec.buffer] = address_of(array)
+        return results
+
+    def _raise_failure(self, binding: Binding) -> None:
+        index, status = binding.frame[Frame.FAILED], binding.frame[Frame.STATUS]
+        binding.frame[Frame.FAILED] = -1
+        instruction = self.program.instructions[index]
+        kernel = self.program.kernels[instruction.kernel].name
+        raise KernelError(
+            f"instruction {index} ({instruction.label!r}) of program {self.program.name!r} failed: "
+            f"its kernel {kernel!r} returned status {status}"
+        )
+
+    def _take_inputs(self, inputs: Sequence[Array]) -> tuple[list[Array], list[int], tuple[Shape, ...]]:
+        """The arrays that the program will read, their addresses and their shapes."""
+        if len(inputs) != len(self._input_dtypes):
+            raise ValueError(_count_message(self.program, "input", self.program.inputs, len(inputs)))
+        arrays: list[Array] = []
+        addresses: list[int] = []
+        shapes: list[Shape] = []
+        variable_addresses = self._variable_addresses
+        for array, dtype in zip(inputs, self._input_dtypes, strict=True):
+            if type(array) is not np.ndarray or array.dtype != dtype or not array.flags.c_contiguous:
+                index = self.program.inputs[len(arrays)]
+                array = aligned_copy(_checked_array(self.program, index, array))
+            address = address_of(array)
+            if address in variable_addresses:
+                # The program may update the variable before it has read the input for the last time.
+                array = aligned_copy(array)
+                address = address_of(array)
+            arrays.append(array)
+            addresses.append(address)
+            shapes.append(array.shape)
+        return arrays, addresses, tuple(shapes)
+
+    def _take_variables(self, variables: Sequence[Array]) -> None:
+        """Check a new set of variables once, and keep it: the same arrays need no check at the next call."""
+        arrays = tuple(variables)
+        known = self._variables
+        if known is not None and len(known) == len(arrays) and all(map(is_, known, arrays)):
+            self._variables = arrays
+            return
+        indices = self.program.variables
+        if len(arrays) != len(indices):
+            raise ValueError(_count_message(self.program, "variable", indices, len(arrays)))
+        for index, array in zip(indices, arrays, strict=True):
+            _check_in_place(self.program, index, array)
+            if not self._variables_are_symbolic:
+                check_shape(self.program.buffers[index], array.shape, {})
+        self._variable_addresses = self._distinct_addresses(arrays)
+        self._variables = arrays
+        self._variable_shapes = tuple(array.shape for array in arrays)
+        self._variables_version += 1
+
+    def _distinct_addresses(self, arrays: tuple[Array, ...]) -> dict[int, int]:
+        """Buffer index by address."""
+        owners: dict[int, int] = {}
+        for index, array in zip(self.program.variables, arrays, strict=True):
+            other = owners.setdefault(address_of(array), index)
+            if other != index:
+                first, second = (self.program.buffers[place].name for place in (other, index))
+                raise ValueError(
+                    f"variables {first!r} and {second!r} are the same memory; give each its own array"
+                )
+        return owners
+
+
+def _checked_outputs(program: Program, specs: Sequence[ArraySpec], out: Sequence[Array]) -> tuple[Array, ...]:
+    if len(out) != len(specs):
+        raise ValueError(_count_message(program, "output", program.outputs, len(out)))
+    for array, spec in zip(out, specs, strict=True):
+        _check_in_place(program, spec.buffer, array)
+        if array.shape != spec.shape:
+            raise ValueError(f"output {spec.name!r}: expected shape {spec.shape}, got {array.shape}")
+    return tuple(out)
+
+
+def _count_message(program: Program, what: str, indices: Sequence[int], count: int) -> str:
+    names = ", ".join(repr(program.buffers[index].name) for index in indices) or "none"
+    return f"program {program.name!r} takes {len(indices)} {what}s ({names}), got {count}"
+
+
+def _checked_array(program: Program, index: int, array: object) -> Array:
+    buffer = program.buffers[index]
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{buffer.space} {buffer.name!r}: expected a NumPy array, got {type(array).__name__}")
+    if array.dtype != DTYPES[buffer.dtype]:
+        raise TypeError(
+            f"{buffer.space} {buffer.name!r}: expected dtype {buffer.dtype}, got {array.dtype}; "
+            f"convert it with array.astype({buffer.dtype!r})"
+        )
+    return array
+
+
+def _check_in_place(program: Program, index: int, array: object) -> None:
+    """An array that the program writes must be exactly what it expects: a copy would lose the result."""
+    checked = _checked_array(program, index, array)
+    buffer = program.buffers[index]
+    if not checked.flags.c_contiguous:
+        raise ValueError(
+            f"{buffer.space} {buffer.name!r} is written in place, so it must be contiguous; "
+            "pass np.ascontiguousarray(array) and keep that array"
+        )
+    if not checked.flags.writeable:
+        raise ValueError(f"{buffer.space} {buffer.name!r} is written in place, but the array is read-only")
+
+
+# Every executable of this process, for the lock to be renewed in a forked child.
+_executables: WeakSet[Executable] = WeakSet()
+
+
+def _renew_locks_after_fork() -> None:
+    # A lock that another thread of the parent held would never be released in the child.
+    for executable in list(_executables):
+        executable._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks_after_fork)
