@@ -17,7 +17,7 @@ PACKAGES = ("graphcore", "compiler", "runtime")
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     folder = tmp_path_factory.mktemp("wheel")
-    # Built from a copy: setuptools leaves a build folder, and would put its stale modules into the next wheel.
+    # Built from a copy: setuptools leaves a build folder, and its stale modules would be in the next wheel.
     source = folder / "source"
     source.mkdir()
     for package in PACKAGES:
