@@ -43,11 +43,13 @@ from compiler.loops import (
     local_depth,
     locals_of,
     reduction_start,
+    walk,
 )
 from compiler.ops.reduce import Reduction
 from compiler.types import product
 from runtime.dimensions import Dim, ceil_div, symbols_of
 
+RUN_TIME_EXTENT = 16  # sizes from here on are passed at run time: unrolling such a loop gains nothing
 FLAT_BLOCK = 1024  # elements in one work item of a flat kernel; a multiple of every unrolled vector loop
 COLUMN_BLOCK = 64  # columns in one work item of a column reduction
 ROW_BLOCK = 64  # rows summed before they are added to the total: keeps float32 sums accurate
@@ -79,8 +81,8 @@ class KernelLowering(Lowering):
     # -------------------------------------------------------------------------------- Lowering protocol
 
     def extent(self, dim: Dim) -> Expr:
-        """A literal, or a size the call passes."""
-        if isinstance(dim, int):
+        """A literal if it is small, else a size the call passes, so that layers of other sizes share the code."""
+        if isinstance(dim, int) and dim < RUN_TIME_EXTENT:
             return literal(dim, INDEX)
         if dim not in self.extents:
             self.extents.append(dim)
@@ -192,7 +194,18 @@ class KernelLowering(Lowering):
     def loop_kernel(self, work: Dim) -> LoopKernel:
         """What has been lowered, as a kernel."""
         body = prune(self.scopes[0].statements)
-        return LoopKernel(self.operands(), tuple(self.extents), work, body, tuple(self.scratch_rows))
+        return LoopKernel(self.operands(), self.used_extents(body), work, body, tuple(self.scratch_rows))
+
+    def used_extents(self, statements: Sequence[Statement]) -> tuple[Dim, ...]:
+        """The run-time sizes that statements read, in order of first need."""
+        used: dict[Dim, None] = {}
+        pending = list(statements)
+        for statement in pending:  # grows while it is walked
+            for expression in expressions_of(statement):
+                used.update((inner.dim, None) for inner in walk(expression) if isinstance(inner, Extent))
+            if isinstance(statement, Loop):
+                pending.extend(statement.body)
+        return tuple(used)
 
 
 def flat_index(k: Lowering, shape: Sequence[Dim], index: Sequence[Expr]) -> Expr:
@@ -409,18 +422,18 @@ def prune(statements: Sequence[Statement]) -> tuple[Statement, ...]:
     """Drop scalars that nothing reads."""
     used: set[str] = set()
 
-    def walk(block: Sequence[Statement]) -> list[Statement]:
+    def keep(block: Sequence[Statement]) -> list[Statement]:
         kept: list[Statement] = []
         for statement in reversed(block):
             if isinstance(statement, Let) and statement.target.name not in used:
                 continue
             if isinstance(statement, Loop):
-                statement.body[:] = walk(statement.body)
+                statement.body[:] = keep(statement.body)
             used.update(name for expression in expressions_of(statement) for name in locals_of(expression))
             kept.append(statement)
         return kept[::-1]
 
-    return tuple(walk(statements))
+    return tuple(keep(statements))
 
 
 def _constant_reader(value: Expr) -> Callable[[Sequence[Expr]], Expr]:
@@ -444,7 +457,7 @@ def _lower_contraction(body: Graph) -> ContractionKernel:
         k.operands(),
         node.op,
         (*(v.type for v in node.inputs), node.outputs[0].type),
-        tuple(k.extents),
+        k.used_extents([*k.scopes[0].statements, *tail]),
         row,
         column,
         finished,

@@ -63,7 +63,7 @@ class CpuPrinter:
 
     def sizes(self) -> list[str]:
         """Lines that read the run-time sizes."""
-        return [f"n{i} = extents[{self.first_extent + i}]  # {dim}" for i, dim in enumerate(self.extents)]
+        return [f"n{i} = extents[{self.first_extent + i}]" for i in range(len(self.extents))]
 
     def block(self, statements: Sequence[Statement], depth: int = 0) -> list[str]:
         """Statements as lines, indented by `depth` levels."""

@@ -17,7 +17,7 @@ from compiler.codegen.contraction import (
     contraction_work,
     extent_count,
 )
-from compiler.codegen.contraction_ir import make_private_pointer
+from compiler.codegen.contraction_assembly import make_private_pointer
 from compiler.codegen.cpu import CpuPrinter, print_loop_kernel
 from compiler.ir import Fusion, Graph, Op
 from compiler.loops import ContractionKernel, Kernel

@@ -13,7 +13,7 @@ import numpy as np
 
 from compiler import functions as f
 from compiler.ir import Array, Builder, Fusion, Op, Value
-from compiler.loops import INDEX, Element, Expr, Lowering, literal, select
+from compiler.loops import Element, Expr, Lowering, literal, select
 from compiler.ops.checks import (
     concrete,
     is_at_most,
@@ -26,26 +26,9 @@ from compiler.ops.checks import (
 )
 from compiler.ops.families import Cotangents, received
 from compiler.ops.registry import op
+from compiler.ops.spatial import all_of, clamp, inside
 from compiler.types import TensorType
 from runtime.dimensions import Dim, ceil_div
-
-
-def inside(k: Lowering, position: Expr, extent: Dim, low: bool = True, high: bool = True) -> Expr:
-    """Whether a position is a valid index; `low` and `high` say which sides it may leave by."""
-    tests = []
-    if low:
-        tests.append(position >= 0)
-    if high:
-        tests.append(position < k.extent(extent))
-    return tests[0] & tests[1] if len(tests) == 2 else tests[0] if tests else literal(True, "bool")
-
-
-def clamp(k: Lowering, position: Expr, extent: Dim, low: bool = True, high: bool = True) -> Expr:
-    """The valid index nearest to a position."""
-    if high:
-        last = k.extent(extent) - 1
-        position = select(position < last, position, last)
-    return select(position > 0, position, literal(0, INDEX)) if low else position
 
 
 @op
@@ -166,14 +149,13 @@ class Pad(Op):
         if 0 in shape:
             return value
         position: list[Expr] = []
-        within: Expr | None = None
+        tests: list[Expr | None] = []
         for axis, extent in enumerate(shape):
             at = index[axis] - k.extent(self.low[axis])
             sides = {"low": self.low[axis] != 0, "high": self.high[axis] != 0}
+            tests.append(inside(k, at, extent, **sides))
             position.append(clamp(k, at, extent, **sides))
-            if any(sides.values()):
-                test = inside(k, at, extent, **sides)
-                within = test if within is None else within & test
+        within = all_of(tests)
         element = inputs[0](position)
         return element if within is None else select(within, element, value)
 
@@ -254,7 +236,7 @@ class Concatenate(Op):
             at = index[self.axis] - k.extent(begin)
             position[self.axis] = clamp(k, at, extent, low=begin != 0, high=result is not None)
             value = element(position)
-            result = value if result is None else select(at >= 0, value, result)
+            result = value if result is None else select(at < k.extent(extent), value, result)
         return literal(0, types[-1].dtype) if result is None else result
 
     @classmethod
