@@ -16,12 +16,10 @@ Operands stand in `pointers` as a, b, the epilogue's own, outputs:
 
 from __future__ import annotations
 
-from typing import cast
-
 from compiler.codegen import contraction_convolution as convolution
 from compiler.codegen import contraction_kernel_gradient as kernel_gradient
 from compiler.codegen import contraction_matmul as matmul
-from compiler.codegen.contraction_ir import make_private_pointer
+from compiler.codegen.contraction_assembly import make_private_pointer
 from compiler.codegen.contraction_types import (
     ContractionSource,
     ContractionSpec,
@@ -108,6 +106,3 @@ def plain_epilogue(dtype: str, output: int = 2) -> Epilogue:
         namespace={"element_pointer": make_private_pointer(dtype)},
     )
 
-
-def _ints(extents: tuple[Dim, ...]) -> tuple[int, ...]:
-    return cast(tuple[int, ...], extents)

@@ -18,13 +18,14 @@ padding left out.
 
 from __future__ import annotations
 
+import functools
 import textwrap
 
-from compiler.codegen.contraction_driver import driver_namespace, epilogue_text, prelude_text, tile_bytes
+from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import ContractionSource, ContractionSpec, ConvolutionGeometry, Epilogue
 from compiler.codegen.microkernel import Tile
-from runtime.dimensions import Dim, align_up, dim_max
+from runtime.dimensions import Dim, align_up, ceil_div, dim_max
 
 __all__ = [
     "CONVOLUTION_EXTENTS",
@@ -106,12 +107,14 @@ def convolution_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], tile: T
             slab = slab * ((target_extent + strides[axis] - 1) // strides[axis] + reach // strides[axis] + 2)
         else:
             slab = slab * dim_max(0, (target_extent - 1) * strides[axis] + reach + 1)
-    panels = (target[2] // groups + (tile.columns - 1)) // tile.columns
+    panels = ceil_div(target[2] // groups, tile.columns)
     steps = source[2] // groups * taps
     phases = strides[0] * strides[1] if backward else 1
-    tables = align_up(steps * 8) + align_up(target[1] * (block_rows * 16)) + align_up((phases + 1) * 16)
+    tables = align_up(steps * 8) + align_up(target[1] * (block_rows * 16)) + align_up((phases + 2) * 16)
     packed = align_up(steps * panels * (groups * tile.columns * size))
-    return tables + packed + align_up(slab * size) + align_up(tile_bytes(tile))
+    stride = ceil_div(target[2], tile.columns) + (1 if groups > 1 else 0)
+    values = stride * target[1] * (block_rows * tile.columns * size)
+    return REPORT_BYTES + tables + packed + align_up(slab * size) + values
 
 
 def _as_int(dim: Dim) -> int:
@@ -124,20 +127,19 @@ def _as_int(dim: Dim) -> int:
 
 def convolution_source(spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
     """The driver's source, forward or backward."""
-    backward = spec.kind == "convolution_input_gradient"
+    return kernel_source(tile, _driver(spec.kind == "convolution_input_gradient"), epilogue)
+
+
+@functools.cache
+def _driver(backward: bool) -> Driver:
     source = _SOURCE.format(
-        prelude=prelude_text(epilogue),
         extents=CONVOLUTION_EXTENTS,
         geometry=_BACKWARD_GEOMETRY if backward else _FORWARD_GEOMETRY,
         tap=_BACKWARD_TAP if backward else _FORWARD_TAP,
         pack=_BACKWARD_PACK if backward else _FORWARD_PACK,
-        copy=textwrap.indent(SLAB_COPY, " " * 12),
-        checked=_CHECKED_SUMS,
-        epilogue=epilogue_text(
-            epilogue, 20, "row_begin + index_entries[first_entry + tile_begin + tile_row]"
-        ),
+        copy=textwrap.indent(SLAB_COPY, " " * 8),
     )
-    return ContractionSource(source, driver_namespace(tile, epilogue))
+    return Driver(source, (), columns_extent=3 if backward else 6, indexed_rows=backward)
 
 
 CONVOLUTION_EXTENTS = """\
@@ -160,7 +162,7 @@ _FORWARD_GEOMETRY = """\
     source_channels = extents[3]
     target_height = extents[4]
     target_width = extents[5]
-    output_columns = extents[6]
+    target_channels = extents[6]
     phases_y = 1
     phases_x = 1
     step_y = stride_y
@@ -176,7 +178,7 @@ _BACKWARD_GEOMETRY = """\
     source_channels = extents[6]
     target_height = extents[1]
     target_width = extents[2]
-    output_columns = extents[3]
+    target_channels = extents[3]
     phases_y = stride_y
     phases_x = stride_x
     step_y = 1
@@ -188,30 +190,31 @@ _BACKWARD_GEOMETRY = """\
 
 # Where a tap falls relative to the first source pixel of a phase.
 _FORWARD_TAP = """\
-            tap_y = tap // kernel_width * dilation_y - padding_top
-            tap_x = tap % kernel_width * dilation_x - padding_left"""
+                tap_y = tap // kernel_width * dilation_y - padding_top
+                tap_x = tap % kernel_width * dilation_x - padding_left"""
 
 _BACKWARD_TAP = """\
-            distance_y = phase_y + padding_top - tap // kernel_width * dilation_y
-            distance_x = phase_x + padding_left - tap % kernel_width * dilation_x
-            tap_y = distance_y // stride_y
-            tap_x = distance_x // stride_x
-            if tap_y * stride_y != distance_y or tap_x * stride_x != distance_x:
-                continue"""
+                distance_y = phase_y + padding_top - tap // kernel_width * dilation_y
+                distance_x = phase_x + padding_left - tap % kernel_width * dilation_x
+                tap_y = distance_y // stride_y
+                tap_x = distance_x // stride_x
+                if tap_y * stride_y != distance_y or tap_x * stride_x != distance_x:
+                    continue"""
 
 _FORWARD_PACK = """\
-                weight = pointers[1] + (tap * group_source * output_columns + group * group_target) * ELEMENT
-                pack_columns(panel_address, panel_bytes, weight, output_columns * ELEMENT, group_source, group_target)"""
+                    weight = pointers[1] + (tap * group_source * target_channels + group * group_target) * ELEMENT
+                    pack_columns(panel_address, panel_bytes, weight, target_channels * ELEMENT, group_source,
+                                 group_target)"""
 
 _BACKWARD_PACK = """\
-                weight = pointers[1] + (tap * group_target * source_channels + group * group_source) * ELEMENT
-                for panel in range(panels):
-                    panel_rows = min(TILE_COLUMNS, group_target - panel * TILE_COLUMNS)
-                    if panel_rows < TILE_COLUMNS:
-                        fill_zero(panel_address + panel * panel_bytes, group_source * TILE_COLUMNS)
-                    transpose_rows(panel_address + panel * panel_bytes, PANEL_STEP,
-                                   weight + panel * TILE_COLUMNS * source_channels * ELEMENT,
-                                   source_channels * ELEMENT, panel_rows, group_source)"""
+                    weight = pointers[1] + (tap * group_target * source_channels + group * group_source) * ELEMENT
+                    for panel in range(panels):
+                        panel_rows = min(TILE_COLUMNS, group_target - panel * TILE_COLUMNS)
+                        if panel_rows < TILE_COLUMNS:
+                            fill_zero(panel_address + panel * panel_bytes, group_source * TILE_COLUMNS)
+                        transpose_rows(panel_address + panel * panel_bytes, PANEL_STEP,
+                                       weight + panel * TILE_COLUMNS * source_channels * ELEMENT,
+                                       source_channels * ELEMENT, panel_rows, group_source)"""
 
 # Copies `slab_height` source rows from `source_row` of the image at `source` into `slab`, zeros around them.
 SLAB_COPY = """\
@@ -229,14 +232,14 @@ for slab_row in range(slab_height):
         fill_zero(destination + (left + middle) * pixel, (pitch - left - middle) * source_channels)"""
 
 _SOURCE = """\
-def kernel(pointers, extents, scratch, begin, end):
-{prelude}
+def contract(pointers, extents, scratch, begin, end, item):
 {extents}
 {geometry}
     group_source = source_channels // groups
-    group_target = output_columns // groups
+    group_target = target_channels // groups
     panels = (group_target + TILE_COLUMNS - 1) // TILE_COLUMNS
     pixel = source_channels * ELEMENT
+    phases = phases_y * phases_x
     phase_rows = (block_rows + phases_y - 1) // phases_y
     phase_columns = (target_width + phases_x - 1) // phases_x
     slab_height = (phase_rows - 1) * step_y + last_y - first_y + 1
@@ -244,95 +247,97 @@ def kernel(pointers, extents, scratch, begin, end):
     last_row = ((target_height + phases_y - 1) // phases_y - 1) * step_y + last_y
     in_place = first_y >= 0 and first_x >= 0 and last_row < source_height and first_x + slab_width <= source_width
     pitch = source_width if in_place else slab_width
-    index_table = scratch + (taps * group_source * 8 + 63) // 64 * 64
+    offsets = scratch + REPORT_BYTES
+    index_table = offsets + (taps * group_source * 8 + 63) // 64 * 64
     row_table = index_table + block_rows * target_width * 8
     phase_table = index_table + (block_rows * target_width * 16 + 63) // 64 * 64
-    packed = phase_table + ((phases_y * phases_x + 1) * 16 + 63) // 64 * 64
+    packed = phase_table + ((phases + 2) * 16 + 63) // 64 * 64
     panel_bytes = taps * group_source * PANEL_STEP
     slab = packed + (groups * panels * panel_bytes + 63) // 64 * 64
     slab_bytes = 0 if in_place else slab_height * slab_width * pixel
-    values_address = slab + (slab_bytes + 63) // 64 * 64
-    offset_entries = table_pointer(scratch)
-    index_entries = table_pointer(index_table)
-    row_entries = table_pointer(row_table)
-    phase_entries = table_pointer(phase_table)
-    values = element_pointer(values_address)
-    first_value = 0
-    step = 0
-    entry = 0
-    for phase in range(phases_y * phases_x):
-        phase_y = phase // phases_x
-        phase_x = phase % phases_x
-        phase_entries[phase * 2] = step
-        phase_entries[phase * 2 + 1] = entry
-        for row in range(phase_rows):
-            for x in range(phase_x, target_width, phases_x):
-                if row * phases_y + phase_y < block_rows:
-                    index_entries[entry] = (row * phases_y + phase_y) * target_width + x
-                    row_entries[entry] = (row * step_y * pitch + x // phases_x * step_x) * pixel
-                    entry += 1
-        for tap in range(taps):
+    values = slab + (slab_bytes + 63) // 64 * 64
+    stride = (target_channels + TILE_COLUMNS - 1) // TILE_COLUMNS * PANEL_STEP
+    if groups > 1:
+        stride += PANEL_STEP
+    if item == begin:
+        step = 0
+        for phase in range(phases):
+            phase_y = phase // phases_x
+            phase_x = phase % phases_x
+            phase_table[phase * 2] = step
+            for tap in range(taps):
 {tap}
-            for channel in range(group_source):
                 offset = ((tap_y - first_y) * pitch + tap_x - first_x) * pixel
-                offset_entries[step + channel] = offset + channel * ELEMENT
-            for group in range(groups):
-                panel_address = packed + group * panels * panel_bytes + step * PANEL_STEP
+                for channel in range(group_source):
+                    offsets[step + channel] = offset + channel * ELEMENT
+                for group in range(groups):
+                    panel_address = packed + group * panels * panel_bytes + step * PANEL_STEP
 {pack}
-            step += group_source
-    phase_entries[phases_y * phases_x * 2] = step
-    checked = False
-    if not in_place:
-        checked = has_nonfinite(pointers[1], taps * group_source * output_columns) != 0
-    blocks = (target_height + block_rows - 1) // block_rows
-    for item in range(begin, end):
-        image = item // blocks
-        y_begin = (item - image * blocks) * block_rows
-        y_count = min(block_rows, target_height - y_begin)
-        row_begin = (image * target_height + y_begin) * target_width
-        source_row = y_begin // phases_y * step_y + first_y
-        source = pointers[0] + image * source_height * source_width * pixel
-        base = source + (source_row * source_width + first_x) * pixel
+                step += group_source
+        phase_table[phases * 2] = step
+        phase_table[phases * 2 + 1] = 0
+        phase_table[phases * 2 + 2] = 0
         if not in_place:
-            base = slab
+            phase_table[phases * 2 + 2] = has_nonfinite(pointers[1], taps * group_source * target_channels)
+    checked = phase_table[phases * 2 + 2]
+    blocks = (target_height + block_rows - 1) // block_rows
+    image = item // blocks
+    y_begin = (item - image * blocks) * block_rows
+    y_count = min(block_rows, target_height - y_begin)
+    pixels = y_count * target_width
+    if phase_table[phases * 2 + 1] != pixels:
+        entry = 0
+        for phase in range(phases):
+            phase_table[phase * 2 + 1] = entry
+            for y in range(phase // phases_x, y_count, phases_y):
+                for x in range(phase % phases_x, target_width, phases_x):
+                    index_table[entry] = y * target_width + x
+                    row_table[entry] = (y // phases_y * step_y * pitch + x // phases_x * step_x) * pixel
+                    entry += 1
+        phase_table[phases * 2 + 1] = entry
+    source_row = y_begin // phases_y * step_y + first_y
+    source = pointers[0] + image * source_height * source_width * pixel
+    base = source + (source_row * source_width + first_x) * pixel
+    if not in_place:
+        base = slab
 {copy}
-        for column_panel in range(groups * panels):
-            group = column_panel // panels
-            panel = column_panel - group * panels
-            tile_columns = min(TILE_COLUMNS, group_target - panel * TILE_COLUMNS)
-            column_begin = group * group_target + panel * TILE_COLUMNS
-            group_base = base + group * group_source * ELEMENT
-            for phase in range(phases_y * phases_x):
-                step_begin = phase_entries[phase * 2]
-                steps = phase_entries[phase * 2 + 2] - step_begin
-                first_entry = phase_entries[phase * 2 + 1]
-                phase_y = phase // phases_x
-                phase_x = phase - phase_y * phases_x
-                pixels = (y_count - phase_y + phases_y - 1) // phases_y
-                pixels *= (target_width - phase_x + phases_x - 1) // phases_x
-                offsets = scratch + step_begin * 8
-                panel_address = packed + column_panel * panel_bytes + step_begin * PANEL_STEP
-                for tile_begin in range(0, pixels, TILE_ROWS):
-                    tile_rows = min(TILE_ROWS, pixels - tile_begin)
-                    rows = row_table + (first_entry + tile_begin) * 8
-                    if checked:
-{checked}
-                    else:
-                        micro(tile_rows, group_base, rows, offsets, steps, panel_address, PANEL_STEP,
-                              values_address, 0)
-{epilogue}
+    for column_panel in range(groups * panels):
+        group = column_panel // panels
+        panel = column_panel - group * panels
+        group_base = base + group * group_source * ELEMENT
+        column_values = values + (group * group_target + panel * TILE_COLUMNS) * ELEMENT
+        for phase in range(phases):
+            step_begin = phase_table[phase * 2]
+            steps = phase_table[phase * 2 + 2] - step_begin
+            first_pixel = phase_table[phase * 2 + 1]
+            phase_pixels = phase_table[phase * 2 + 3] - first_pixel
+            phase_offsets = offsets + step_begin * 8
+            phase_rows = row_table + first_pixel * 8
+            panel_address = packed + column_panel * panel_bytes + step_begin * PANEL_STEP
+            for tile_pixel in range(0, phase_pixels, TILE_ROWS):
+                tile_rows = min(TILE_ROWS, phase_pixels - tile_pixel)
+                tile = column_values + (first_pixel + tile_pixel) * stride
+                if not checked:
+                    micro(tile_rows, group_base, phase_rows + tile_pixel * 8, phase_offsets, steps, panel_address,
+                          PANEL_STEP, tile, stride, 0)
+                    continue
+                # One row of pixels and one tap at a time, the taps in the padding left out.
+                micro(tile_rows, group_base, phase_rows, phase_offsets, 0, panel_address, PANEL_STEP, tile, stride, 0)
+                for tile_row in range(tile_rows):
+                    for step in range(0, steps, group_source):
+                        place = (phase_rows[tile_pixel + tile_row] + phase_offsets[step]) // pixel
+                        y = place // pitch + source_row
+                        x = place % pitch + first_x
+                        if y >= 0 and y < source_height and x >= 0 and x < source_width:
+                            micro(1, group_base, phase_rows + (tile_pixel + tile_row) * 8, phase_offsets + step * 8,
+                                  group_source, panel_address + step * PANEL_STEP, PANEL_STEP,
+                                  tile + tile_row * stride, stride, 1)
+    scratch[0] = values
+    scratch[1] = stride // ELEMENT
+    scratch[2] = pixels
+    scratch[3] = target_channels
+    scratch[4] = (image * target_height + y_begin) * target_width
+    scratch[5] = 0
+    scratch[6] = index_table
+    return item + 1
 """
-
-# One row of pixels and one tap at a time, the taps in the padding left out.
-_CHECKED_SUMS = """\
-                        micro(tile_rows, group_base, rows, offsets, 0, panel_address, PANEL_STEP, values_address, 0)
-                        for tile_row in range(tile_rows):
-                            for first_step in range(0, steps, group_source):
-                                place = row_entries[first_entry + tile_begin + tile_row]
-                                place = (place + offset_entries[step_begin + first_step]) // pixel
-                                y = place // pitch + source_row
-                                x = place % pitch + first_x
-                                if y >= 0 and y < source_height and x >= 0 and x < source_width:
-                                    micro(1, group_base, rows + tile_row * 8, offsets + first_step * 8, group_source,
-                                          panel_address + first_step * PANEL_STEP, PANEL_STEP,
-                                          values_address + tile_row * PANEL_STEP, 1)"""

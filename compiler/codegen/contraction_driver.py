@@ -1,79 +1,170 @@
-"""What the drivers of all contractions share: the names their source refers to and the text of the epilogue."""
+"""What all contractions share: their native parts, and the text of the Numba kernel around their driver.
+
+A kernel is two layers. The *driver* is a native function (see `contraction_native`): given the next work item it
+packs, copies and computes the sums of one or more items into a block of scratch, leaves a report of where that
+block lies at the head of the scratch, and returns the item to go on with. The *kernel*, compiled by Numba, runs
+the epilogue over each such block while it is in the cache.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import textwrap
+from collections.abc import Mapping
+from typing import Any
 
-from compiler.codegen.contraction_ir import element_bytes, make_private_pointer
+from numba import types
+from numba.extending import intrinsic
+
+from compiler.codegen.contraction_assembly import (
+    compile_to_assembly,
+    make_native_intrinsic,
+    make_private_pointer,
+)
+from compiler.codegen.contraction_ir import INT64, element_bytes
+from compiler.codegen.contraction_native import translate
 from compiler.codegen.contraction_packing import (
-    make_copy_rows,
-    make_fill_zero,
-    make_has_nonfinite,
-    make_pack_panels,
-    make_transpose_rows,
+    emit_copy_rows,
+    emit_fill_zero,
+    emit_has_nonfinite,
+    emit_pack_panels,
+    emit_transpose_rows,
     panel_slack,
 )
-from compiler.codegen.contraction_types import Epilogue
-from compiler.codegen.microkernel import Tile, make_microkernel
+from compiler.codegen.contraction_types import ContractionSource, Epilogue
+from compiler.codegen.microkernel import Tile, emit_microkernel
 
-__all__ = ["driver_namespace", "epilogue_text", "prelude_text", "tile_bytes"]
+__all__ = ["REPORT_BYTES", "Driver", "kernel_source", "tile_constants"]
+
+# The report: address of the block, elements between its rows, rows, columns, first output row, first output
+# column, address of the rows' indices.
+REPORT_BYTES = 64
+
+_PARAMETERS = ("pointers", "extents", "scratch", "begin", "end", "item")
 
 
-def tile_bytes(tile: Tile) -> int:
-    """Bytes of one tile of results."""
-    return tile.rows * tile.columns * element_bytes(tile.dtype)
+@dataclasses.dataclass(frozen=True)
+class Driver:
+    """A native driver: its source, the constants it refers to beside the tile's, and what its report holds.
+
+    `columns_extent`: which extent is the output's last one. `indexed_rows`: whether the rows of a block are
+    listed in a table, rather than consecutive.
+    """
+
+    source: str
+    constants: tuple[tuple[str, int], ...]
+    columns_extent: int
+    indexed_rows: bool = False
 
 
-def driver_namespace(tile: Tile, epilogue: Epilogue) -> dict[str, object]:
-    """The names that driver sources refer to: native parts, tile constants, and the epilogue's own."""
-    dtype, lanes = tile.dtype, tile.lanes
-    size = element_bytes(dtype)
+def tile_constants(tile: Tile) -> dict[str, int]:
+    """The constants that drivers refer to."""
+    size = element_bytes(tile.dtype)
     return {
-        "micro": make_microkernel(dtype, lanes, tile.rows, tile.vectors),
-        "pack_columns": make_pack_panels(dtype, lanes, tile.columns),
-        "pack_rows": make_pack_panels(dtype, lanes, tile.rows),
-        "transpose_rows": make_transpose_rows(dtype, lanes),
-        "copy_rows": make_copy_rows(dtype, lanes),
-        "fill_zero": make_fill_zero(dtype, lanes),
-        "has_nonfinite": make_has_nonfinite(dtype, lanes),
-        "element_pointer": make_private_pointer(dtype),
-        "table_pointer": make_private_pointer("int64"),
         "ELEMENT": size,
         "TILE_ROWS": tile.rows,
         "TILE_COLUMNS": tile.columns,
-        "TILE_BYTES": tile_bytes(tile),
         "PANEL_STEP": tile.columns * size,
         "STRIP_STEP": tile.rows * size,
-        "STRIP_SLACK": panel_slack(size, lanes, tile.rows),
-        **epilogue.namespace,
+        "STRIP_SLACK": panel_slack(size, tile.lanes, tile.rows),
+        "REPORT_BYTES": REPORT_BYTES,
     }
 
 
-def prelude_text(epilogue: Epilogue) -> str:
-    """The epilogue's prelude as the first lines of a kernel."""
-    return textwrap.indent("\n".join(epilogue.prelude), "    ")
+@functools.cache
+def _parts_assembly(tile: Tile) -> str:
+    """The native functions that drivers call."""
+
+    def emit(module: Any) -> None:
+        dtype, lanes = tile.dtype, tile.lanes
+        emit_microkernel(module, tile, "micro")
+        emit_pack_panels(module, dtype, lanes, tile.columns, "pack_columns")
+        emit_pack_panels(module, dtype, lanes, tile.rows, "pack_rows")
+        emit_transpose_rows(module, dtype, lanes)
+        emit_copy_rows(module, dtype, lanes)
+        emit_fill_zero(module, dtype, lanes)
+        emit_has_nonfinite(module, dtype, lanes)
+
+    return compile_to_assembly(emit, "parts")
 
 
-def epilogue_text(epilogue: Epilogue, indent: int, row: str) -> str:
-    """The loops that run the epilogue over one tile.
+@functools.cache
+def _driver_assembly(tile: Tile, driver: Driver) -> str:
+    """A driver with everything it calls."""
+    constants = tile_constants(tile) | dict(driver.constants)
 
-    The text expects `tile_rows` and `tile_columns`, the valid part of the tile; `values`, a pointer, and
-    `first_value`, the tile's place in it; `column_begin`. `row` is the output row of `tile_row`.
-    A whole tile has a constant trip count, so that LLVM turns the inner loop into a few vectors.
-    """
-    body = textwrap.indent("\n".join(epilogue.body("value", "row", "column")), " " * 12)
-    lines = f"""\
-for tile_row in range(tile_rows):
-    row = {row}
-    first = first_value + tile_row * TILE_COLUMNS
-    if tile_columns == TILE_COLUMNS:
-        for tile_column in range(TILE_COLUMNS):
-            column = column_begin + tile_column
-            value = values[first + tile_column]
+    def emit(module: Any) -> None:
+        translate(module, driver.source, constants, tile.dtype, tile.lanes)
+
+    return _parts_assembly(tile) + compile_to_assembly(emit, "driver")
+
+
+@functools.cache
+def _make_driver_intrinsic(tile: Tile, driver: Driver) -> Any:
+    return make_native_intrinsic("contract", _PARAMETERS, lambda: _driver_assembly(tile, driver))
+
+
+@intrinsic
+def address_of(typing_context: Any, pointer: Any) -> Any:
+    """The address that a pointer to int64 holds."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.ptrtoint(values[0], INT64)
+
+    return types.int64(types.CPointer(types.int64)), generate
+
+
+@intrinsic
+def table_pointer(typing_context: Any, address: Any) -> Any:
+    """A pointer to the int64 at an address. Not a private one: drivers write what it reads."""
+    pointer = types.CPointer(types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], context.get_value_type(pointer))
+
+    return pointer(types.int64), generate
+
+
+def kernel_source(tile: Tile, driver: Driver, epilogue: Epilogue) -> ContractionSource:
+    """The Numba kernel: the driver's blocks, each followed by the epilogue over its elements."""
+    body = textwrap.indent("\n".join(epilogue.body("value", "row", "column")), " " * 16)
+    source = _KERNEL.format(
+        prelude=textwrap.indent("\n".join(epilogue.prelude), "    "),
+        columns_extent=driver.columns_extent,
+        row="first_row + row_indices[block_row]" if driver.indexed_rows else "first_row + block_row",
+        indices="        row_indices = table_pointer(report[6])\n" if driver.indexed_rows else "",
+        body=body,
+    )
+    namespace: Mapping[str, object] = {
+        "contract": _make_driver_intrinsic(tile, driver),
+        "address_of": address_of,
+        "table_pointer": table_pointer,
+        "element_pointer": make_private_pointer(tile.dtype),
+        **epilogue.namespace,
+    }
+    return ContractionSource(source, namespace, driver.source)
+
+
+_KERNEL = """\
+def kernel(pointers, extents, scratch, begin, end):
+    output_columns = extents[{columns_extent}]
+{prelude}
+    report = table_pointer(scratch)
+    item = begin
+    while item < end:
+        item = contract(address_of(pointers), address_of(extents), scratch, begin, end, item)
+        values = element_pointer(report[0])
+        stride = report[1]
+        block_columns = report[3]
+        first_row = report[4]
+        first_column = report[5]
+{indices}\
+        for block_row in range(report[2]):
+            row = {row}
+            first = block_row * stride
+            for block_column in range(block_columns):
+                column = first_column + block_column
+                value = values[first + block_column]
 {body}
-    else:
-        for tile_column in range(tile_columns):
-            column = column_begin + tile_column
-            value = values[first + tile_column]
-{body}"""
-    return textwrap.indent(lines, " " * indent)
+"""

@@ -1,33 +1,18 @@
-"""Helpers to emit small native functions through llvmlite, beside the code that Numba compiles.
+"""Helpers to emit small native functions through llvmlite.
 
-A contraction's inner parts (the micro-kernel, packing, copies) are LLVM functions with vector types, placed in
-the module of the Numba kernel that calls them: they cost LLVM time only, a few milliseconds, and none of
-Numba's type inference. All their arguments are int64: addresses, byte strides, counts.
+A contraction's fixed parts (micro-kernel, packing, copies, the driver loops) are LLVM functions whose arguments
+and result are int64: addresses, byte strides, counts. They never pass through Numba's type inference.
 """
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-__all__ = [
-    "INT32",
-    "INT64",
-    "NativeFunction",
-    "constant",
-    "element_bytes",
-    "element_type",
-    "is_power_of_two",
-    "make_private_pointer",
-    "native_intrinsic",
-]
+__all__ = ["INT32", "INT64", "NativeFunction", "constant", "element_bytes", "is_power_of_two", "native_type"]
 
 INT32 = ir.IntType(32)
 INT64 = ir.IntType(64)
@@ -48,22 +33,26 @@ def element_bytes(dtype: str) -> int:
     return sizes[dtype]
 
 
-def element_type(dtype: str) -> Any:
-    """The LLVM type of a float dtype."""
-    return ir.FloatType() if element_bytes(dtype) == 4 else ir.DoubleType()
+def is_power_of_two(value: int) -> bool:
+    """Whether `value` is 1, 2, 4, …."""
+    return value > 0 and value & (value - 1) == 0
+
+
+def native_type(parameters: int) -> Any:
+    """The LLVM type of a native function: int64 arguments, int64 result."""
+    return ir.FunctionType(INT64, [INT64] * parameters)
 
 
 class NativeFunction:
-    """A native function under construction: int64 parameters, int64 or no result, a builder and loop helpers."""
+    """A native function under construction: its int64 arguments, a builder, and helpers for loops and vectors."""
 
     def __init__(self, module: Any, name: str, parameters: Sequence[str], dtype: str, lanes: int) -> None:
         self.dtype = dtype
         self.lanes = lanes
         self.size = element_bytes(dtype)
-        self.scalar = element_type(dtype)
+        self.scalar = ir.FloatType() if self.size == 4 else ir.DoubleType()
         self.vector = ir.VectorType(self.scalar, lanes)
-        self.function = ir.Function(module, ir.FunctionType(INT64, [INT64] * len(parameters)), name)
-        self.function.linkage = "internal"
+        self.function = ir.Function(module, native_type(len(parameters)), name)
         self.function.attributes.add("noinline")
         self.function.attributes.add("nounwind")
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
@@ -92,7 +81,8 @@ class NativeFunction:
 
     def store(self, value: Any, address: Any) -> None:
         """Store to an address that is aligned to the elements of `value` only."""
-        self.builder.store(value, self.pointer(address, value.type)).align = self.size
+        stored = self.builder.store(value, self.pointer(address, value.type))
+        stored.align = 8 if value.type == INT64 else self.size
 
     def zero_vector(self) -> Any:
         """A vector of zeros."""
@@ -116,7 +106,7 @@ class NativeFunction:
 
     @contextmanager
     def loop(self, begin: Any, end: Any, step: int = 1) -> Iterator[Any]:
-        """Emit the block of the `with` for `begin, begin + step, …` while the index plus `step` is within `end`.
+        """Emit the block of the `with` for `begin, begin + step, …` while index plus `step` is within `end`.
 
         Yields the index. What is left over, fewer than `step` turns, is for the caller: `remainder_begin`.
         """
@@ -138,77 +128,12 @@ class NativeFunction:
         """Where a loop from zero in strides of `step`, a power of two, stops."""
         return self.builder.and_(self._integer(end), constant(-step))
 
-    def finish(self, result: Any | None = None) -> Any:
-        """Return from the function; gives the function."""
+    def finish(self, result: Any | None = None) -> None:
+        """Return from the function."""
         self.builder.ret(constant(0) if result is None else result)
-        return self.function
 
     def _fits(self, index: Any, step: int, last: Any) -> Any:
         return self.builder.icmp_signed("<=", self.builder.add(index, constant(step)), last)
 
     def _integer(self, value: Any) -> Any:
         return constant(value) if isinstance(value, int) else value
-
-
-def native_intrinsic(
-    name: str, parameters: Sequence[str], emit: Callable[[Any, str], Any], documentation: str
-) -> Any:
-    """A Numba intrinsic over int64 arguments that calls a native function, emitted once a module.
-
-    `emit(module, name)` builds the function. The intrinsic returns the function's int64 result.
-    """
-    count = len(parameters)
-
-    def typer(*arguments: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            function = builder.module.globals.get(name) or emit(builder.module, name)
-            return builder.call(function, values)
-
-        return types.int64(*[types.int64] * count), generate
-
-    # Numba reads an intrinsic's parameters from its signature, so it needs one with the true count.
-    namespace: dict[str, Any] = {"typer": typer}
-    names = ", ".join(parameters)
-    exec(f"def {name}(typing_context, {names}):\n    return typer(typing_context, {names})\n", namespace)
-    function = namespace[name]
-    function.__doc__ = documentation
-    return intrinsic(function)
-
-
-def is_power_of_two(value: int) -> bool:
-    """Whether `value` is 1, 2, 4, …."""
-    return value > 0 and math.log2(value).is_integer()
-
-
-@functools.cache
-def make_private_pointer(dtype: str) -> Any:
-    """The intrinsic `private_pointer(address)`: a typed pointer that shares no memory with any other pointer.
-
-    LLVM learns the promise from the `noalias` result of an opaque function, called once a kernel, and then
-    vectorises loops over that memory with no run-time overlap checks; those would cost more than the loop over
-    one row of a tile. Only for memory that nothing else in the kernel reaches through Numba pointers.
-    """
-    element = {"int64": types.int64, "float32": types.float32, "float64": types.float64}[dtype]
-    pointer_type = types.CPointer(element)
-    name = f"private_pointer_{dtype}"
-
-    def private_pointer(typing_context: Any, address: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            result = context.get_value_type(pointer_type)
-            function = builder.module.globals.get(name) or _emit_private_pointer(builder.module, name, result)
-            return builder.call(function, values)
-
-        return pointer_type(types.int64), generate
-
-    return intrinsic(private_pointer)
-
-
-def _emit_private_pointer(module: Any, name: str, result: Any) -> Any:
-    function = ir.Function(module, ir.FunctionType(result, [INT64]), name)
-    function.linkage = "internal"
-    for attribute in ("noinline", "optnone", "nounwind"):
-        function.attributes.add(attribute)
-    function.return_value.add_attribute("noalias")
-    builder = ir.IRBuilder(function.append_basic_block("entry"))
-    builder.ret(builder.inttoptr(function.args[0], result))
-    return function

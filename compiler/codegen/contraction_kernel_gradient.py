@@ -14,10 +14,11 @@ that hold one are summed output row by output row, with the padding left out.
 
 from __future__ import annotations
 
+import functools
 import textwrap
 
 from compiler.codegen.contraction_convolution import CONVOLUTION_EXTENTS, SLAB_COPY
-from compiler.codegen.contraction_driver import driver_namespace, epilogue_text, prelude_text, tile_bytes
+from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import ContractionSource, Epilogue
 from compiler.codegen.microkernel import Tile
@@ -42,14 +43,14 @@ def kernel_gradient_scratch(extents: tuple[Dim, ...], tile: Tile) -> Dim:
     dilation_y, dilation_x, groups, block_rows, block_images = extents[13:18]
     assert isinstance(groups, int)
     pixels = block_images * block_rows * output_width
-    tiles = ceil_div(_group_rows(extents), tile.rows)
     panels = ceil_div(filters // groups, tile.columns)
     slab_height = (block_rows - 1) * stride_y + (kernel_height - 1) * dilation_y + 1
     slab_width = (output_width - 1) * stride_x + (kernel_width - 1) * dilation_x + 1
-    tables = align_up(pixels * 8) + align_up(tiles * (tile.rows * 8))
+    rows = _group_rows(extents)
+    tables = REPORT_BYTES + align_up(pixels * 8) + align_up(rows * 8)
     packed = align_up(panels * pixels * (tile.columns * size))
     slabs = align_up(block_images * slab_height * slab_width * channels * size)
-    return tables + packed + slabs + align_up(tiles * panels * tile_bytes(tile))
+    return tables + packed + slabs + align_up(rows * panels * (tile.columns * size))
 
 
 def _group_rows(extents: tuple[Dim, ...]) -> Dim:
@@ -60,32 +61,30 @@ def _group_rows(extents: tuple[Dim, ...]) -> Dim:
 
 def kernel_gradient_source(tile: Tile, epilogue: Epilogue) -> ContractionSource:
     """The driver's source."""
-    source = _SOURCE.format(
-        prelude=prelude_text(epilogue),
-        extents=CONVOLUTION_EXTENTS,
-        copy=textwrap.indent(SLAB_COPY, " " * 24),
-        checked=_CHECKED_SUMS,
-        epilogue=epilogue_text(epilogue, 28, "row_begin + tile_begin + tile_row"),
-    )
-    namespace = driver_namespace(tile, epilogue) | {"ITEM_ROWS": ITEM_TILES * tile.rows}
-    return ContractionSource(source, namespace)
+    return kernel_source(tile, _driver(tile), epilogue)
+
+
+@functools.cache
+def _driver(tile: Tile) -> Driver:
+    source = _SOURCE.format(extents=CONVOLUTION_EXTENTS, copy=textwrap.indent(SLAB_COPY, " " * 20))
+    return Driver(source, (("ITEM_ROWS", ITEM_TILES * tile.rows),), columns_extent=6)
 
 
 _SOURCE = """\
-def kernel(pointers, extents, scratch, begin, end):
-{prelude}
+def contract(pointers, extents, scratch, begin, end, item):
 {extents}
+    images = extents[0]
     source_height = extents[1]
     source_width = extents[2]
     source_channels = extents[3]
     output_height = extents[4]
     output_width = extents[5]
-    output_columns = extents[6]
+    filters = extents[6]
     block_images = extents[17]
     first_y = -padding_top
     first_x = -padding_left
     group_source = source_channels // groups
-    group_target = output_columns // groups
+    group_target = filters // groups
     group_rows = taps * group_source
     pixel = source_channels * ELEMENT
     slab_height = (block_rows - 1) * stride_y + (kernel_height - 1) * dilation_y + 1
@@ -95,86 +94,78 @@ def kernel(pointers, extents, scratch, begin, end):
     pitch = source_width if in_place else slab_width
     image_pitch = source_height * source_width if in_place else slab_height * slab_width
     panels = (group_target + TILE_COLUMNS - 1) // TILE_COLUMNS
-    group_tiles = (group_rows + TILE_ROWS - 1) // TILE_ROWS
     block_pixels = block_images * block_rows * output_width
-    row_table = scratch + (block_pixels * 8 + 63) // 64 * 64
-    packed = row_table + (group_tiles * TILE_ROWS * 8 + 63) // 64 * 64
+    offsets = scratch + REPORT_BYTES
+    row_table = offsets + (block_pixels * 8 + 63) // 64 * 64
+    packed = row_table + (group_rows * 8 + 63) // 64 * 64
     panel_bytes = block_pixels * PANEL_STEP
     slabs = packed + (panels * panel_bytes + 63) // 64 * 64
     slab_bytes = 0 if in_place else block_images * image_pitch * pixel
-    waiting = slabs + (slab_bytes + 63) // 64 * 64
-    offset_entries = table_pointer(scratch)
-    row_entries = table_pointer(row_table)
-    values = element_pointer(waiting)
-    for index in range(block_pixels):
-        line = index // output_width
-        place = line // block_rows * image_pitch + line % block_rows * stride_y * pitch
-        offset_entries[index] = (place + index % output_width * stride_x) * pixel
+    values = slabs + (slab_bytes + 63) // 64 * 64
+    stride = panels * PANEL_STEP
+    if item == begin:
+        for line in range(block_images * block_rows):
+            place = line // block_rows * image_pitch + line % block_rows * stride_y * pitch
+            for x in range(output_width):
+                offsets[line * output_width + x] = (place + x * stride_x) * pixel
     row_items = (group_rows + ITEM_ROWS - 1) // ITEM_ROWS
-    item = begin
-    while item < end:
-        group = item // row_items
-        row_begin = (item - group * row_items) * ITEM_ROWS
-        items = min(end - item, row_items - (item - group * row_items))
-        item += items
-        row_count = min(items * ITEM_ROWS, group_rows - row_begin)
-        for index in range(row_count):
-            tap = (row_begin + index) // group_source
-            channel = (row_begin + index) % group_source + group * group_source
-            place = tap // kernel_width * dilation_y * pitch + tap % kernel_width * dilation_x
-            row_entries[index] = place * pixel + channel * ELEMENT
-        for image_begin in range(0, max(images, 1), block_images):
-            image_count = min(block_images, images - image_begin)
-            for y_begin in range(0, max(output_height, 1), block_rows):
-                y_count = min(block_rows, output_height - y_begin)
-                steps = image_count * y_count * output_width
-                source_row = y_begin * stride_y + first_y
-                base = pointers[0] + (image_begin * source_height + y_begin * stride_y) * source_width * pixel
-                gradient = ((image_begin * output_height + y_begin) * output_width) * output_columns * ELEMENT
-                gradient += pointers[1]
-                checked = False
-                if not in_place:
-                    base = slabs
-                    checked = has_nonfinite(gradient, steps * output_columns) != 0
-                    for image in range(image_count):
-                        slab = slabs + image * image_pitch * pixel
-                        source = pointers[0] + (image_begin + image) * source_height * source_width * pixel
+    group = item // row_items
+    first_row = (item - group * row_items) * ITEM_ROWS
+    items = min(end - item, row_items - (item - group * row_items))
+    row_count = min(items * ITEM_ROWS, group_rows - first_row)
+    for index in range(row_count):
+        tap = (first_row + index) // group_source
+        channel = (first_row + index) % group_source + group * group_source
+        place = tap // kernel_width * dilation_y * pitch + tap % kernel_width * dilation_x
+        row_table[index] = place * pixel + channel * ELEMENT
+    for image_begin in range(0, max(images, 1), block_images):
+        image_count = min(block_images, images - image_begin)
+        for y_begin in range(0, max(output_height, 1), block_rows):
+            y_count = min(block_rows, output_height - y_begin)
+            steps = image_count * y_count * output_width
+            source_row = y_begin * stride_y + first_y
+            base = pointers[0] + (image_begin * source_height + y_begin * stride_y) * source_width * pixel
+            gradient = pointers[1] + (image_begin * output_height + y_begin) * output_width * filters * ELEMENT
+            checked = 0
+            if not in_place:
+                base = slabs
+                checked = has_nonfinite(gradient, steps * filters)
+                for image in range(image_count):
+                    slab = slabs + image * image_pitch * pixel
+                    source = pointers[0] + (image_begin + image) * source_height * source_width * pixel
 {copy}
-                pack_columns(packed, panel_bytes, gradient + group * group_target * ELEMENT,
-                             output_columns * ELEMENT, steps, group_target)
-                later = image_begin + y_begin
-                last = image_begin + block_images >= images and y_begin + block_rows >= output_height
-                for panel in range(panels):
-                    panel_address = packed + panel * panel_bytes
-                    column_begin = group * group_target + panel * TILE_COLUMNS
-                    tile_columns = min(TILE_COLUMNS, group_target - panel * TILE_COLUMNS)
-                    for tile_begin in range(0, row_count, TILE_ROWS):
-                        tile_rows = min(TILE_ROWS, row_count - tile_begin)
-                        first_value = (panel * group_tiles * TILE_ROWS + tile_begin) * TILE_COLUMNS
-                        tile_address = waiting + first_value * ELEMENT
-                        rows = row_table + tile_begin * 8
-                        if checked:
-{checked}
-                        else:
-                            micro(tile_rows, base, rows, scratch, steps, panel_address, PANEL_STEP, tile_address,
-                                  later)
-                        if last:
-{epilogue}
+            pack_columns(packed, panel_bytes, gradient + group * group_target * ELEMENT, filters * ELEMENT, steps,
+                         group_target)
+            later = image_begin + y_begin
+            for panel in range(panels):
+                panel_address = packed + panel * panel_bytes
+                for tile_row in range(0, row_count, TILE_ROWS):
+                    tile_rows = min(TILE_ROWS, row_count - tile_row)
+                    rows = row_table + tile_row * 8
+                    tile = values + tile_row * stride + panel * PANEL_STEP
+                    if not checked:
+                        micro(tile_rows, base, rows, offsets, steps, panel_address, PANEL_STEP, tile, stride, later)
+                        continue
+                    # One row of the result and one line of pixels at a time, those that read padding left out.
+                    micro(tile_rows, base, rows, offsets, 0, panel_address, PANEL_STEP, tile, stride, later)
+                    for index in range(tile_rows):
+                        tap = (first_row + tile_row + index) // group_source
+                        tap_y = tap // kernel_width * dilation_y - padding_top
+                        tap_x = tap % kernel_width * dilation_x - padding_left
+                        x_begin = max(0, (stride_x - 1 - tap_x) // stride_x)
+                        x_end = min(output_width, (source_width - 1 - tap_x) // stride_x + 1)
+                        for line in range(image_count * y_count):
+                            y = (y_begin + line % y_count) * stride_y + tap_y
+                            if y >= 0 and y < source_height and x_begin < x_end:
+                                step = line * output_width + x_begin
+                                micro(1, base, rows + index * 8, offsets + step * 8, x_end - x_begin,
+                                      panel_address + step * PANEL_STEP, PANEL_STEP, tile + index * stride, stride,
+                                      1)
+    scratch[0] = values
+    scratch[1] = stride // ELEMENT
+    scratch[2] = row_count
+    scratch[3] = group_target
+    scratch[4] = first_row
+    scratch[5] = group * group_target
+    return item + items
 """
-
-# One row of the result and one line of output pixels at a time, the pixels that read the padding left out.
-_CHECKED_SUMS = """\
-                            micro(tile_rows, base, rows, scratch, 0, panel_address, PANEL_STEP, tile_address, later)
-                            for tile_row in range(tile_rows):
-                                tap = (row_begin + tile_begin + tile_row) // group_source
-                                tap_y = tap // kernel_width * dilation_y - padding_top
-                                tap_x = tap % kernel_width * dilation_x - padding_left
-                                x_begin = max(0, (stride_x - 1 - tap_x) // stride_x)
-                                x_end = min(output_width, (source_width - 1 - tap_x) // stride_x + 1)
-                                for line in range(image_count * y_count):
-                                    y = (y_begin + line % y_count) * stride_y + tap_y
-                                    if y >= 0 and y < source_height and x_begin < x_end:
-                                        line_step = line * output_width + x_begin
-                                        micro(1, base, rows + tile_row * 8, scratch + line_step * 8, x_end - x_begin,
-                                              panel_address + line_step * PANEL_STEP, PANEL_STEP,
-                                              tile_address + tile_row * PANEL_STEP, 1)"""

@@ -11,11 +11,13 @@ items runs them together, so b is packed once for all of them; where a call begi
 
 from __future__ import annotations
 
-from compiler.codegen.contraction_driver import driver_namespace, epilogue_text, prelude_text, tile_bytes
+import functools
+
+from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import ContractionSource, ContractionSpec, Epilogue, MatmulGeometry
 from compiler.codegen.microkernel import Tile
-from runtime.dimensions import Dim, align_up, ceil_div, dim_max
+from runtime.dimensions import Dim, align_up, ceil_div
 
 __all__ = ["matmul_extents", "matmul_scratch", "matmul_source", "matmul_work"]
 
@@ -63,124 +65,116 @@ def matmul_work(extents: tuple[Dim, ...], tile: Tile) -> Dim:
 
 
 def matmul_scratch(extents: tuple[Dim, ...], tile: Tile) -> Dim:
-    """Bytes of tables, packed panels, packed strips and waiting tiles."""
+    """Bytes of tables, packed panels, packed strips and the block of results."""
     _, depth, columns, _, _, column_block, _ = extents
     assert isinstance(column_block, int)
     width = column_block
     if isinstance(columns, int):
         width = min(width, -(-columns // tile.columns) * tile.columns)
     size = element_bytes(tile.dtype)
-    group_tiles = GROUP_ITEMS * ITEM_TILES
-    tables = align_up(depth * 8) + align_up(group_tiles * tile.rows * 8)
+    rows = GROUP_ITEMS * ITEM_TILES * tile.rows
+    tables = REPORT_BYTES + align_up(depth * 8) + align_up(rows * 8)
     panels = align_up(depth * width * size)
-    strips = group_tiles * tile.rows * (DEPTH_BLOCK + 16) * size
-    waiting = width // tile.columns * group_tiles * tile_bytes(tile)
-    return dim_max(tables + panels + align_up(strips) + align_up(waiting), 64)
+    strips = align_up(rows * (DEPTH_BLOCK + 16) * size)
+    return tables + panels + strips + align_up(rows * width * size)
 
 
 def matmul_source(spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
     """The driver's source for one combination of transposes."""
-    pack_a = _PACK_TRANSPOSED_A if spec.transpose_a else _PACK_A
-    pack_b = _PACK_TRANSPOSED_B if spec.transpose_b else _PACK_B
+    return kernel_source(tile, _driver(tile, spec.transpose_a, spec.transpose_b), epilogue)
+
+
+@functools.cache
+def _driver(tile: Tile, transpose_a: bool, transpose_b: bool) -> Driver:
     source = _SOURCE.format(
-        prelude=prelude_text(epilogue),
-        pack_a=pack_a,
-        pack_b=pack_b,
-        step="STRIP_STEP" if spec.transpose_a else "ELEMENT",
-        epilogue=epilogue_text(epilogue, 24, "first_row + tile_begin + tile_row"),
+        pack_a=_PACK_TRANSPOSED_A if transpose_a else _PACK_A,
+        pack_b=_PACK_TRANSPOSED_B if transpose_b else _PACK_B,
+        step="STRIP_STEP" if transpose_a else "ELEMENT",
     )
-    namespace = driver_namespace(tile, epilogue)
-    namespace |= {
-        "ITEM_ROWS": ITEM_TILES * tile.rows,
+    rows = ITEM_TILES * tile.rows
+    constants = {
+        "ITEM_ROWS": rows,
         "GROUP_ITEMS": GROUP_ITEMS,
-        "GROUP_TILES": GROUP_ITEMS * ITEM_TILES,
+        "GROUP_ROWS": GROUP_ITEMS * rows,
         "DEPTH_BLOCK": DEPTH_BLOCK,
     }
-    return ContractionSource(source, namespace)
+    return Driver(source, tuple(constants.items()), columns_extent=2)
 
 
 _SOURCE = """\
-def kernel(pointers, extents, scratch, begin, end):
-{prelude}
+def contract(pointers, extents, scratch, begin, end, item):
     rows = extents[0]
     depth = extents[1]
-    output_columns = extents[2]
+    columns = extents[2]
     column_block = extents[5]
     row_items = (rows + ITEM_ROWS - 1) // ITEM_ROWS
-    column_blocks = (output_columns + column_block - 1) // column_block
+    column_blocks = (columns + column_block - 1) // column_block
     depth_blocks = max(1, (depth + DEPTH_BLOCK - 1) // DEPTH_BLOCK)
     block_depth = (depth + depth_blocks - 1) // depth_blocks
-    row_table = scratch + (depth * 8 + 63) // 64 * 64
-    packed = row_table + (GROUP_TILES * TILE_ROWS * 8 + 63) // 64 * 64
+    offsets = scratch + REPORT_BYTES
+    row_table = offsets + (depth * 8 + 63) // 64 * 64
+    packed = row_table + (GROUP_ROWS * 8 + 63) // 64 * 64
     panel_bytes = depth * PANEL_STEP
-    packed_columns = (min(column_block, output_columns) + TILE_COLUMNS - 1) // TILE_COLUMNS
-    strips = packed + (packed_columns * panel_bytes + 63) // 64 * 64
-    waiting = strips + (GROUP_TILES * TILE_ROWS * (DEPTH_BLOCK + 16) * ELEMENT + 63) // 64 * 64
-    offset_entries = table_pointer(scratch)
-    row_entries = table_pointer(row_table)
-    values = element_pointer(waiting)
-    for index in range(depth):
-        offset_entries[index] = index * {step}
-    packed_block = -1
-    item = begin
-    while item < end:
-        block = item // row_items
-        batch = block // column_blocks
-        block_begin = (block - batch * column_blocks) * column_block
-        block_columns = min(column_block, output_columns - block_begin)
-        panels = (block_columns + TILE_COLUMNS - 1) // TILE_COLUMNS
-        a = pointers[0] + batch * extents[3] * ELEMENT
-        if block != packed_block:
-            packed_block = block
-            b = pointers[1] + batch * extents[4] * ELEMENT
+    packed_panels = (min(column_block, columns) + TILE_COLUMNS - 1) // TILE_COLUMNS
+    strips = packed + (packed_panels * panel_bytes + 63) // 64 * 64
+    values = strips + (GROUP_ROWS * (DEPTH_BLOCK + 16) * ELEMENT + 63) // 64 * 64
+    block = item // row_items
+    row_item = item - block * row_items
+    batch = block // column_blocks
+    first_column = (block - batch * column_blocks) * column_block
+    block_columns = min(column_block, columns - first_column)
+    panels = (block_columns + TILE_COLUMNS - 1) // TILE_COLUMNS
+    stride = panels * PANEL_STEP
+    if item == begin:
+        for index in range(depth):
+            offsets[index] = index * {step}
+    if item == begin or row_item == 0:
+        b = pointers[1] + batch * extents[4] * ELEMENT
 {pack_b}
-        row_begin = (item - block * row_items) * ITEM_ROWS
-        items = min(min(GROUP_ITEMS, end - item), row_items - (item - block * row_items))
-        item += items
-        block_rows = min(items * ITEM_ROWS, rows - row_begin)
-        first_row = batch * rows + row_begin
-        for depth_index in range(depth_blocks):
-            depth_begin = min(depth, depth_index * block_depth)
-            steps = min(block_depth, depth - depth_begin)
+    items = min(GROUP_ITEMS, end - item, row_items - row_item)
+    first_row = row_item * ITEM_ROWS
+    row_count = min(items * ITEM_ROWS, rows - first_row)
+    a = pointers[0] + batch * extents[3] * ELEMENT
+    for depth_index in range(depth_blocks):
+        depth_begin = min(depth, depth_index * block_depth)
+        steps = min(block_depth, depth - depth_begin)
 {pack_a}
-            for panel in range(panels):
-                panel_address = packed + panel * panel_bytes + depth_begin * PANEL_STEP
-                column_begin = block_begin + panel * TILE_COLUMNS
-                tile_columns = min(TILE_COLUMNS, output_columns - column_begin)
-                for tile in range((block_rows + TILE_ROWS - 1) // TILE_ROWS):
-                    tile_begin = tile * TILE_ROWS
-                    tile_rows = min(TILE_ROWS, block_rows - tile_begin)
-                    first_value = 0
-                    if depth_blocks > 1:
-                        first_value = (panel * GROUP_TILES + tile) * TILE_ROWS * TILE_COLUMNS
-                    micro(tile_rows, base, row_table + tile_begin * 8, scratch, steps, panel_address, PANEL_STEP,
-                          waiting + first_value * ELEMENT, depth_index)
-                    if depth_index == depth_blocks - 1:
-{epilogue}
+        for panel in range(panels):
+            panel_address = packed + panel * panel_bytes + depth_begin * PANEL_STEP
+            tile = values + panel * PANEL_STEP
+            for tile_row in range(0, row_count, TILE_ROWS):
+                micro(min(TILE_ROWS, row_count - tile_row), base, row_table + tile_row * 8, offsets, steps,
+                      panel_address, PANEL_STEP, tile + tile_row * stride, stride, depth_index)
+    scratch[0] = values
+    scratch[1] = stride // ELEMENT
+    scratch[2] = row_count
+    scratch[3] = block_columns
+    scratch[4] = batch * rows + first_row
+    scratch[5] = first_column
+    return item + items
 """
 
 _PACK_B = """\
-            pack_columns(packed, panel_bytes, b + block_begin * ELEMENT, output_columns * ELEMENT, depth,
-                         block_columns)"""
+        pack_columns(packed, panel_bytes, b + first_column * ELEMENT, columns * ELEMENT, depth, block_columns)"""
 
 _PACK_TRANSPOSED_B = """\
-            for panel in range(panels):
-                panel_rows = min(TILE_COLUMNS, block_columns - panel * TILE_COLUMNS)
-                if panel_rows < TILE_COLUMNS:
-                    fill_zero(packed + panel * panel_bytes, depth * TILE_COLUMNS)
-                transpose_rows(packed + panel * panel_bytes, PANEL_STEP,
-                               b + (block_begin + panel * TILE_COLUMNS) * depth * ELEMENT, depth * ELEMENT,
-                               panel_rows, depth)"""
+        for panel in range(panels):
+            panel_rows = min(TILE_COLUMNS, block_columns - panel * TILE_COLUMNS)
+            if panel_rows < TILE_COLUMNS:
+                fill_zero(packed + panel * panel_bytes, depth * TILE_COLUMNS)
+            transpose_rows(packed + panel * panel_bytes, PANEL_STEP,
+                           b + (first_column + panel * TILE_COLUMNS) * depth * ELEMENT, depth * ELEMENT,
+                           panel_rows, depth)"""
 
 _PACK_A = """\
-            base = a + (row_begin * depth + depth_begin) * ELEMENT
-            for index in range(block_rows):
-                row_entries[index] = index * depth * ELEMENT"""
+        base = a + (first_row * depth + depth_begin) * ELEMENT
+        for index in range(row_count):
+            row_table[index] = index * depth * ELEMENT"""
 
 _PACK_TRANSPOSED_A = """\
-            base = strips
-            strip_bytes = steps * STRIP_STEP + STRIP_SLACK
-            pack_rows(strips, strip_bytes, a + (depth_begin * rows + row_begin) * ELEMENT, rows * ELEMENT, steps,
-                      block_rows)
-            for index in range(block_rows):
-                row_entries[index] = index // TILE_ROWS * strip_bytes + index % TILE_ROWS * ELEMENT"""
+        base = strips
+        strip_bytes = steps * STRIP_STEP + STRIP_SLACK
+        pack_rows(strips, strip_bytes, a + (depth_begin * rows + first_row) * ELEMENT, rows * ELEMENT, steps,
+                  row_count)
+        for index in range(row_count):
+            row_table[index] = index // TILE_ROWS * strip_bytes + index % TILE_ROWS * ELEMENT"""

@@ -7,19 +7,18 @@ outside the stated region is read.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from llvmlite import ir
 
-from compiler.codegen.contraction_ir import INT64, NativeFunction, constant, is_power_of_two, native_intrinsic
+from compiler.codegen.contraction_ir import INT64, NativeFunction, constant, is_power_of_two
 
 __all__ = [
-    "make_copy_rows",
-    "make_fill_zero",
-    "make_has_nonfinite",
-    "make_pack_panels",
-    "make_transpose_rows",
+    "emit_copy_rows",
+    "emit_fill_zero",
+    "emit_has_nonfinite",
+    "emit_pack_panels",
+    "emit_transpose_rows",
     "panel_slack",
 ]
 
@@ -29,90 +28,64 @@ def panel_slack(dtype_bytes: int, lanes: int, width: int) -> int:
     return -width % lanes * dtype_bytes
 
 
-@functools.cache
-def make_fill_zero(dtype: str, lanes: int) -> Any:
-    """The intrinsic `fill_zero(destination, count)`: clear `count` elements."""
-
-    def emit(module: Any, name: str) -> Any:
-        native = NativeFunction(module, name, ("destination", "count"), dtype, lanes)
-        destination, count = native.arguments.values()
-        with native.loop(0, count, lanes) as index:
-            native.store(native.zero_vector(), native.add(destination, native.multiply(index, native.size)))
-        with native.loop(native.remainder_begin(count, lanes), count) as index:
-            zero = ir.Constant(native.scalar, 0.0)
-            native.store(zero, native.add(destination, native.multiply(index, native.size)))
-        return native.finish()
-
-    name = f"fill_zero_{dtype}_{lanes}"
-    return native_intrinsic(name, ("destination", "count"), emit, "Clear elements.")
+def emit_fill_zero(module: Any, dtype: str, lanes: int) -> None:
+    """`fill_zero(destination, count)`: clear `count` elements."""
+    native = NativeFunction(module, "fill_zero", ("destination", "count"), dtype, lanes)
+    destination, count = native.arguments.values()
+    with native.loop(0, count, lanes) as index:
+        native.store(native.zero_vector(), native.add(destination, native.multiply(index, native.size)))
+    with native.loop(native.remainder_begin(count, lanes), count) as index:
+        zero = ir.Constant(native.scalar, 0.0)
+        native.store(zero, native.add(destination, native.multiply(index, native.size)))
+    native.finish()
 
 
-@functools.cache
-def make_copy_rows(dtype: str, lanes: int) -> Any:
-    """The intrinsic `copy_rows(destination, destination_stride, source, source_stride, rows, count)`.
+def emit_copy_rows(module: Any, dtype: str, lanes: int) -> None:
+    """`copy_rows(destination, destination_stride, source, source_stride, rows, count)`.
 
     Copies `rows` rows of `count` elements.
     """
     parameters = ("destination", "destination_stride", "source", "source_stride", "rows", "count")
-
-    def emit(module: Any, name: str) -> Any:
-        native = NativeFunction(module, name, parameters, dtype, lanes)
-        destination, destination_stride, source, source_stride, rows, count = native.arguments.values()
-        with native.loop(0, rows) as row:
-            target_row = native.add(destination, native.multiply(row, destination_stride))
-            source_row = native.add(source, native.multiply(row, source_stride))
-            for begin, step, kind in (
-                (constant(0), lanes, native.vector),
-                (native.remainder_begin(count, lanes), 1, native.scalar),
-            ):
-                with native.loop(begin, count, step) as index:
-                    offset = native.multiply(index, native.size)
-                    native.store(
-                        native.load(native.add(source_row, offset), kind), native.add(target_row, offset)
-                    )
-        return native.finish()
-
-    return native_intrinsic(f"copy_rows_{dtype}_{lanes}", parameters, emit, "Copy rows of elements.")
+    native = NativeFunction(module, "copy_rows", parameters, dtype, lanes)
+    destination, destination_stride, source, source_stride, rows, count = native.arguments.values()
+    with native.loop(0, rows) as row:
+        target_row = native.add(destination, native.multiply(row, destination_stride))
+        source_row = native.add(source, native.multiply(row, source_stride))
+        for begin, step, kind in (
+            (constant(0), lanes, native.vector),
+            (native.remainder_begin(count, lanes), 1, native.scalar),
+        ):
+            with native.loop(begin, count, step) as index:
+                offset = native.multiply(index, native.size)
+                value = native.load(native.add(source_row, offset), kind)
+                native.store(value, native.add(target_row, offset))
+    native.finish()
 
 
-@functools.cache
-def make_pack_panels(dtype: str, lanes: int, width: int) -> Any:
-    """The intrinsic `pack_panels_W(destination, panel_stride, source, source_stride, depth, columns)`.
+def emit_pack_panels(module: Any, dtype: str, lanes: int, width: int, name: str) -> None:
+    """`name(destination, panel_stride, source, source_stride, depth, columns)`.
 
     Reads a matrix `[depth][columns]` and writes `ceil(columns / width)` panels `[depth][width]`, the last one
     filled up with zeros. Up to `panel_slack` bytes after each panel are overwritten.
     """
     parameters = ("destination", "panel_stride", "source", "source_stride", "depth", "columns")
-
-    def emit(module: Any, name: str) -> Any:
-        native = NativeFunction(module, name, parameters, dtype, lanes)
-        destination, panel_stride, source, source_stride, depth, columns = native.arguments.values()
-        builder = native.builder
-        panels = builder.sdiv(columns, constant(width))
-        left = builder.sub(columns, native.multiply(panels, width))
-        with native.loop(0, depth) as step:
-            source_row = native.add(source, native.multiply(step, source_stride))
-            target_row = native.add(destination, native.multiply(step, width * native.size))
-            with native.loop(0, panels) as panel:
-                _copy_strip(
-                    native,
-                    native.add(target_row, native.multiply(panel, panel_stride)),
-                    native.add(source_row, native.multiply(panel, width * native.size)),
-                    constant(width),
-                    width,
-                )
-            with builder.if_then(builder.icmp_signed(">", left, constant(0))):
-                _copy_strip(
-                    native,
-                    native.add(target_row, native.multiply(panels, panel_stride)),
-                    native.add(source_row, native.multiply(panels, width * native.size)),
-                    left,
-                    width,
-                )
-        return native.finish()
-
-    name = f"pack_panels_{dtype}_{lanes}_{width}"
-    return native_intrinsic(name, parameters, emit, f"Pack a matrix into panels of {width} columns.")
+    native = NativeFunction(module, name, parameters, dtype, lanes)
+    destination, panel_stride, source, source_stride, depth, columns = native.arguments.values()
+    builder = native.builder
+    panels = builder.sdiv(columns, constant(width))
+    left = builder.sub(columns, native.multiply(panels, width))
+    with native.loop(0, depth) as step:
+        source_row = native.add(source, native.multiply(step, source_stride))
+        target_row = native.add(destination, native.multiply(step, width * native.size))
+        with native.loop(0, panels) as panel:
+            panel_row = native.add(target_row, native.multiply(panel, panel_stride))
+            strip = native.add(source_row, native.multiply(panel, width * native.size))
+            _copy_strip(native, panel_row, strip, constant(width), width)
+        with builder.if_then(builder.icmp_signed(">", left, constant(0))):
+            panel_row = native.add(target_row, native.multiply(panels, panel_stride))
+            strip = native.add(source_row, native.multiply(panels, width * native.size))
+            _copy_strip(native, panel_row, strip, left, width)
+    native.finish()
 
 
 def _copy_strip(native: NativeFunction, destination: Any, source: Any, count: Any, width: int) -> None:
@@ -144,39 +117,29 @@ def _masked_load(native: NativeFunction, address: Any, count: Any) -> Any:
     return builder.call(load, [pointer, ir.Constant(ir.IntType(32), native.size), mask, native.zero_vector()])
 
 
-@functools.cache
-def make_transpose_rows(dtype: str, lanes: int) -> Any:
-    """The intrinsic `transpose_rows(destination, destination_stride, source, source_stride, rows, columns)`.
+def emit_transpose_rows(module: Any, dtype: str, lanes: int) -> None:
+    """`transpose_rows(destination, destination_stride, source, source_stride, rows, columns)`.
 
-    Reads a matrix `[rows][columns]` and writes its transpose `[columns][rows]`.
+    Reads a matrix `[rows][columns]` and writes its transpose `[columns][rows]`: square blocks of vectors first,
+    then what is left below and beside them, element by element.
     """
     if not is_power_of_two(lanes):
         raise ValueError(f"a vector has 1, 2, 4, … lanes, got {lanes}; check the target's vector_bytes")
     parameters = ("destination", "destination_stride", "source", "source_stride", "rows", "columns")
-
-    def emit(module: Any, name: str) -> Any:
-        return _emit_transpose(NativeFunction(module, name, parameters, dtype, lanes))
-
-    return native_intrinsic(f"transpose_rows_{dtype}_{lanes}", parameters, emit, "Transpose a matrix.")
-
-
-def _emit_transpose(native: NativeFunction) -> Any:
-    """Square blocks of vectors first, then what is left below and beside them, element by element."""
+    native = NativeFunction(module, "transpose_rows", parameters, dtype, lanes)
     rows, columns = native.arguments["rows"], native.arguments["columns"]
-    whole_rows = native.remainder_begin(rows, native.lanes)
-    whole_columns = native.remainder_begin(columns, native.lanes)
-    with native.loop(0, whole_rows, native.lanes) as row, native.loop(0, whole_columns, native.lanes) as column:
+    whole_rows = native.remainder_begin(rows, lanes)
+    whole_columns = native.remainder_begin(columns, lanes)
+    with native.loop(0, whole_rows, lanes) as row, native.loop(0, whole_columns, lanes) as column:
         _transpose_block(native, row, column)
     for first_row, first_column, last_row in (
         (whole_rows, constant(0), rows),
         (constant(0), whole_columns, whole_rows),
     ):
         with native.loop(first_row, last_row) as row, native.loop(first_column, columns) as column:
-            native.store(
-                native.load(_source_address(native, row, column), native.scalar),
-                _destination_address(native, row, column),
-            )
-    return native.finish()
+            value = native.load(_source_address(native, row, column), native.scalar)
+            native.store(value, _destination_address(native, row, column))
+    native.finish()
 
 
 def _transpose_block(native: NativeFunction, row: Any, column: Any) -> None:
@@ -206,25 +169,18 @@ def _destination_address(native: NativeFunction, row: Any, column: Any) -> Any:
     return native.add(native.arguments["destination"], row_offset, native.multiply(row, native.size))
 
 
-@functools.cache
-def make_has_nonfinite(dtype: str, lanes: int) -> Any:
-    """The intrinsic `has_nonfinite(address, count)`: 1 where any element is NaN or infinite, 0 otherwise."""
-
-    def emit(module: Any, name: str) -> Any:
-        native = NativeFunction(module, name, ("address", "count"), dtype, lanes)
-        address, count = native.arguments.values()
-        builder = native.builder
-        found = builder.alloca(INT64)
-        builder.store(constant(0), found)
-        for begin, step in ((constant(0), lanes), (native.remainder_begin(count, lanes), 1)):
-            with native.loop(begin, count, step) as index:
-                element = native.add(address, native.multiply(index, native.size))
-                seen = _nonfinite_lanes(native, element, step)
-                builder.store(builder.or_(builder.load(found), seen), found)
-        return native.finish(builder.load(found))
-
-    name = f"has_nonfinite_{dtype}_{lanes}"
-    return native_intrinsic(name, ("address", "count"), emit, "Whether any element is NaN or infinite.")
+def emit_has_nonfinite(module: Any, dtype: str, lanes: int) -> None:
+    """`has_nonfinite(address, count)`: 1 where any element is NaN or infinite, 0 otherwise."""
+    native = NativeFunction(module, "has_nonfinite", ("address", "count"), dtype, lanes)
+    address, count = native.arguments.values()
+    builder = native.builder
+    found = builder.alloca(INT64)
+    builder.store(constant(0), found)
+    for begin, step in ((constant(0), lanes), (native.remainder_begin(count, lanes), 1)):
+        with native.loop(begin, count, step) as index:
+            seen = _nonfinite_lanes(native, native.add(address, native.multiply(index, native.size)), step)
+            builder.store(builder.or_(builder.load(found), seen), found)
+    native.finish(builder.load(found))
 
 
 def _nonfinite_lanes(native: NativeFunction, address: Any, lanes: int) -> Any:

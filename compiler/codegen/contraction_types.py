@@ -127,7 +127,11 @@ class Epilogue:
 
 @dataclasses.dataclass(frozen=True)
 class ContractionSource:
-    """Python source that defines `kernel(pointers, extents, scratch, begin, end)`, and the names it refers to."""
+    """Python source that defines `kernel(pointers, extents, scratch, begin, end)`, and the names it refers to.
+
+    `driver`: the source of the native driver that the kernel calls as `contract`, for people to read.
+    """
 
     source: str
     namespace: Mapping[str, object]
+    driver: str

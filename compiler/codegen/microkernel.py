@@ -24,12 +24,11 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from llvmlite import ir
-
-from compiler.codegen.contraction_ir import INT64, NativeFunction, constant, native_intrinsic
+from compiler.codegen.contraction_assembly import compile_to_assembly, make_native_intrinsic
+from compiler.codegen.contraction_ir import INT64, NativeFunction, constant
 from compiler.target import Target
 
-__all__ = ["Tile", "choose_tile", "make_microkernel"]
+__all__ = ["Tile", "choose_tile", "emit_microkernel", "make_microkernel", "microkernel_name"]
 
 # A multiply-add takes 4 cycles and two start in each: eight independent ones keep both units busy.
 _CHAINS_IN_FLIGHT = 8
@@ -43,6 +42,7 @@ _PARAMETERS = (
     "panel",
     "panel_stride",
     "tile",
+    "tile_stride",
     "accumulate",
 )
 
@@ -78,48 +78,49 @@ def choose_tile(dtype: str, target: Target) -> Tile:
 
 
 @functools.cache
-def make_microkernel(dtype: str, lanes: int, rows: int, vectors: int) -> Any:
-    """The Numba intrinsic `micro(rows, base, row_table, offsets, depth, panel, panel_stride, tile, accumulate)`.
+def make_microkernel(tile: Tile) -> Any:
+    """The micro-kernel as a Numba intrinsic, with the parameters of `emit_microkernel`."""
+    name = microkernel_name(tile)
+    return make_native_intrinsic(name, _PARAMETERS, lambda: _microkernel_assembly(tile))
+
+
+@functools.cache
+def _microkernel_assembly(tile: Tile) -> str:
+    return compile_to_assembly(lambda module: emit_microkernel(module, tile), microkernel_name(tile))
+
+
+def microkernel_name(tile: Tile) -> str:
+    """The name of a tile's native function."""
+    return f"micro_{tile.dtype}_{tile.lanes}x{tile.rows}x{tile.vectors}"
+
+
+def emit_microkernel(module: Any, tile: Tile, name: str = "") -> None:
+    """Add the native function that computes a tile, under its `microkernel_name` or another name.
 
     `rows`: rows to compute, 1 to the tile's rows. `base`: address added to every row's.
     `row_table`, `offsets`: addresses of int64 byte offsets, `rows` and `depth` of them.
-    `panel`: address of `depth` rows of `lanes * vectors` elements, `panel_stride` bytes apart.
-    `tile`: address of the contiguous result `[rows][lanes * vectors]`; with `accumulate` not zero, the sum is
-    added to what it holds. A depth of zero writes zeros.
+    `panel`: address of `depth` rows of the tile's columns, `panel_stride` bytes apart.
+    `tile`: address of the result's first row, `tile_stride` bytes before the next. With `accumulate` not zero,
+    the sum is added to what it holds. A depth of zero writes zeros.
 
-    The order of the sum depends on `rows` and `depth` alone. Raises `ValueError` for a dtype that has no
-    micro-kernel.
+    The order of the sum depends on `rows` and `depth` alone.
     """
-    tile = Tile(dtype, lanes, rows, vectors)
-    name = f"micro_{dtype}_{lanes}x{rows}x{vectors}"
-    return native_intrinsic(
-        name,
-        _PARAMETERS,
-        lambda module, function_name: _emit_dispatch(module, function_name, tile),
-        f"Multiply-add into a {rows} x {tile.columns} tile of {dtype}.",
-    )
-
-
-def _emit_dispatch(module: Any, name: str, tile: Tile) -> Any:
-    """A function that jumps to the code for its number of rows."""
+    name = name or microkernel_name(tile)
+    variants = {rows: f"{name}_rows{rows}" for rows in range(tile.rows, 0, -1)}
+    for rows, variant in variants.items():
+        size = dataclasses.replace(tile, rows=rows)
+        _Variant(NativeFunction(module, variant, _PARAMETERS, tile.dtype, tile.lanes), size).emit()
     native = NativeFunction(module, name, _PARAMETERS, tile.dtype, tile.lanes)
     builder = native.builder
-    arguments = list(native.arguments.values())
     unreachable = native.function.append_basic_block("unreachable")
     switch = builder.switch(native.arguments["rows"], unreachable)
-    for rows in range(tile.rows, 0, -1):
-        variant = _emit_variant(module, f"{name}_rows{rows}", dataclasses.replace(tile, rows=rows))
+    for rows, variant in variants.items():
         block = native.function.append_basic_block(f"rows{rows}")
         switch.add_case(constant(rows), block)
         builder.position_at_end(block)
-        builder.ret(builder.call(variant, arguments, tail=True))
+        builder.ret(builder.call(module.globals[variant], list(native.arguments.values()), tail=True))
     builder.position_at_end(unreachable)
     builder.unreachable()
-    return native.function
-
-
-def _emit_variant(module: Any, name: str, tile: Tile) -> Any:
-    return _Variant(NativeFunction(module, name, _PARAMETERS, tile.dtype, tile.lanes), tile).emit()
 
 
 Accumulators = list[list[Any]]  # [row][vector]
@@ -146,7 +147,7 @@ class _Variant:
             native.add(base, native.load(native.add(table, 8 * row), INT64)) for row in range(tile.rows)
         ]
 
-    def emit(self) -> Any:
+    def emit(self) -> None:
         """The whole function: load or clear, unrolled loop, remainder, sum of the chains, store."""
         native, builder = self.native, self.builder
         depth = native.arguments["depth"]
@@ -166,7 +167,7 @@ class _Variant:
         for row, vectors in enumerate(total):
             for vector, value in enumerate(vectors):
                 native.store(value, self._tile_address(row, vector))
-        return native.finish()
+        native.finish()
 
     def _initial(self) -> Accumulators:
         """The tile's content where the sum is to be added to it, zeros otherwise."""
@@ -251,8 +252,9 @@ class _Variant:
         return result
 
     def _tile_address(self, row: int, vector: int) -> Any:
-        position = (row * self.tile.columns + vector * self.tile.lanes) * self.native.size
-        return self.native.add(self.native.arguments["tile"], position)
+        native = self.native
+        row_offset = native.multiply(native.arguments["tile_stride"], row)
+        return native.add(native.arguments["tile"], row_offset, vector * self.tile.lanes * native.size)
 
     def _phi(self, incoming: Sequence[tuple[Any, Any]]) -> Any:
         phi = self.builder.phi(incoming[0][0].type)

@@ -1,0 +1,113 @@
+"""Native functions compiled once and shared by every kernel that calls them.
+
+LLVM spends a third of a second on the micro-kernel and its companions, more than on everything else in a kernel.
+They are the same for all kernels of one dtype and tile, so they are compiled once a process, to *assembly
+text*, and each kernel's module carries that text (`module asm`): the assembler reads it in milliseconds, and the
+kernel's object code stays self-contained, with the native functions as local symbols.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llvmlite import binding as llvm
+from llvmlite import ir
+from numba import types
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+from compiler.codegen.contraction_ir import INT64, native_type
+
+__all__ = ["compile_to_assembly", "make_native_intrinsic", "make_private_pointer"]
+
+# Labels that the compiler makes up; each text needs its own where several meet in one object.
+_LOCAL_LABEL = re.compile(r"(?<![\w.])(\.?L)(BB|CPI|JTI|func_begin|func_end|tmp)(?=\d)")
+# Directives that would make a native function visible outside its object, or that only one text may have.
+_DROPPED = re.compile(r"\s*\.(globl|file|ident|addrsig|subsections_via_symbols|build_version)\b")
+
+
+def compile_to_assembly(emit: Callable[[Any], None], prefix: str) -> str:
+    """The assembly of the functions that `emit(module)` adds, for the machine Numba compiles for.
+
+    Their symbols are local to the object the text ends up in. `prefix` sets its labels apart from others'.
+    """
+    # Numba's own target machine: the code model and features must be those of the kernel around it.
+    codegen = cpu_target.target_context.codegen()
+    machine = codegen._tm
+    module = ir.Module(prefix)
+    module.triple = machine.triple
+    emit(module)
+    parsed = llvm.parse_assembly(str(module))
+    parsed.data_layout = str(codegen._data_layout)
+    parsed.verify()
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(parsed, builder)
+    lines = machine.emit_assembly(parsed).splitlines()
+    kept = "\n".join(line for line in lines if not _DROPPED.match(line))
+    return _LOCAL_LABEL.sub(rf"\1{prefix}_\2", kept) + "\n"
+
+
+def make_native_intrinsic(name: str, parameters: Sequence[str], assembly: Callable[[], str]) -> Any:
+    """A Numba intrinsic over int64 arguments that calls the native function `name` of an assembly text."""
+    count = len(parameters)
+
+    def typer(*arguments: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            function = builder.module.globals.get(name)
+            if function is None:
+                llvm.initialize_native_asmparser()
+                context.active_code_library.add_llvm_module(llvm.parse_assembly(_module_text(assembly())))
+                function = ir.Function(builder.module, native_type(count), name)
+            return builder.call(function, values)
+
+        return types.int64(*[types.int64] * count), generate
+
+    # Numba reads an intrinsic's parameters from its signature, so it needs one with the true count.
+    namespace: dict[str, Any] = {"typer": typer}
+    names = ", ".join(parameters)
+    exec(f"def {name}(typing_context, {names}):\n    return typer(typing_context, {names})\n", namespace)
+    return intrinsic(namespace[name])
+
+
+def _module_text(assembly: str) -> str:
+    """An LLVM module that holds nothing but assembly."""
+    escaped = (line.replace("\\", "\\5C").replace('"', "\\22") for line in assembly.splitlines())
+    return "\n".join(f'module asm "{line}"' for line in escaped)
+
+
+@functools.cache
+def make_private_pointer(dtype: str) -> Any:
+    """The intrinsic `private_pointer(address)`: a typed pointer that shares no memory with any other pointer.
+
+    LLVM learns the promise from the `noalias` result of an opaque function, called once a kernel, and then
+    vectorises loops over that memory with no run-time overlap checks; those would cost more than the loop
+    over one row of a tile. Right for memory that the kernel reaches through this pointer only, and for an
+    output that shares its place with an input element for element, each read before it is written.
+    """
+    pointer_type = types.CPointer(getattr(types, dtype))
+    name = f"private_pointer_{dtype}"
+
+    def private_pointer(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            result = context.get_value_type(pointer_type)
+            function = builder.module.globals.get(name) or _emit_private_pointer(builder.module, name, result)
+            return builder.call(function, values)
+
+        return pointer_type(types.int64), generate
+
+    return intrinsic(private_pointer)
+
+
+def _emit_private_pointer(module: Any, name: str, result: Any) -> Any:
+    function = ir.Function(module, ir.FunctionType(result, [INT64]), name)
+    function.linkage = "internal"
+    for attribute in ("noinline", "optnone", "nounwind"):
+        function.attributes.add(attribute)
+    function.return_value.add_attribute("noalias")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    builder.ret(builder.inttoptr(function.args[0], result))
+    return function
