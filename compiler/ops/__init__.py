@@ -2,10 +2,14 @@
 
 from compiler.ops import (
     arithmetic,
+    average_pooling,
     comparison,
     contraction,
     conversion,
+    convolution,
+    gather,
     math,
+    max_pooling,
     reduce,
     shape,
     slicing,
@@ -15,10 +19,14 @@ from compiler.ops import (
 
 __all__ = [
     "arithmetic",
+    "average_pooling",
     "comparison",
     "contraction",
     "conversion",
+    "convolution",
+    "gather",
     "math",
+    "max_pooling",
     "reduce",
     "shape",
     "slicing",

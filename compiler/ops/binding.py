@@ -25,7 +25,8 @@ def bind(op: Op, bindings: Mapping[str, Dim]) -> Op:
 
 def _bind(value: Any, bindings: Mapping[str, Dim]) -> Any:
     if isinstance(value, SymbolicInt):
-        return substitute(value, bindings)
+        after = substitute(value, bindings)
+        return value if after == value else after
     if isinstance(value, Graph):
         return bind_graph(value, bindings)
     if not isinstance(value, tuple):

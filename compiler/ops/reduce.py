@@ -165,7 +165,7 @@ class ReduceMin(Extremum):
 class ArgExtremum(Op):
     """The index of the first winner along `axis`, or of the first NaN; int64. Subclasses have that field."""
 
-    fusion = Fusion.REDUCTION
+    fusion = Fusion.WINDOW  # two passes over the axis, so it cannot share the one loop of a reduction
     combine: ClassVar[str]
     axis: int
 

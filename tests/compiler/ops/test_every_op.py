@@ -36,9 +36,7 @@ def type_of(array: np.ndarray) -> TensorType:
     return TensorType(array.shape, array.dtype.name)
 
 
-def evaluate(
-    builder: Builder, feeds: dict[Value, np.ndarray], wanted: list[Value | None]
-) -> list[np.ndarray | None]:
+def evaluate(builder: Builder, feeds: dict[Value, np.ndarray], wanted: list[Value | None]) -> list[np.ndarray | None]:
     """Run a graph node by node with `reference`; independent of the interpreter under test elsewhere."""
     values = dict(feeds)
     for node in builder.nodes:
@@ -87,18 +85,14 @@ def test_reference_in_float32_agrees_with_float64(op: Op, arrays: tuple[np.ndarr
             np.testing.assert_array_equal(narrow, wide)
 
 
-def gradients_of(
-    op: Op, arrays: tuple[np.ndarray, ...], weights: list[np.ndarray]
-) -> list[np.ndarray | None]:
+def gradients_of(op: Op, arrays: tuple[np.ndarray, ...], weights: list[np.ndarray]) -> list[np.ndarray | None]:
     """Cotangents of all inputs for the loss sum(weights * results)."""
     b = Builder()
     inputs = [b.input(f"x{i}", type_of(array)) for i, array in enumerate(arrays)]
     outputs = b.emit_all(op, *inputs)
     seeds = [b.input(f"g{i}", type_of(weight)) for i, weight in enumerate(weights)]
     feeds = dict(zip([*inputs, *seeds], [*arrays, *weights], strict=True))
-    cotangents = [
-        seed if is_float(value.type.dtype) else None for seed, value in zip(seeds, outputs, strict=True)
-    ]
+    cotangents = [seed if is_float(value.type.dtype) else None for seed, value in zip(seeds, outputs, strict=True)]
     gradients = list(op.gradient(b, cotangents, inputs, outputs))
     assert len(gradients) == len(arrays)
     for gradient, value in zip(gradients, inputs, strict=True):
@@ -149,9 +143,7 @@ def test_gradient_is_the_slope(op: Op, arrays: tuple[np.ndarray, ...]) -> None:
             expected = slope(op, arrays, weights, number)
             actual = np.zeros_like(array) if gradient is None else gradient
             scale = np.max(np.abs(expected), initial=1.0)
-            np.testing.assert_allclose(
-                actual, expected, rtol=1e-4, atol=1e-6 * scale, err_msg=f"input {number}"
-            )
+            np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6 * scale, err_msg=f"input {number}")
 
 
 def test_bind_replaces_symbols_at_any_depth() -> None:
