@@ -22,12 +22,8 @@ from compiler.codegen.cpu import CpuPrinter, print_loop_kernel
 from compiler.ir import Fusion, Graph, Op
 from compiler.loops import ContractionKernel, Kernel
 from compiler.lower import lower_group
-from compiler.ops.contraction import (
-    Convolution,
-    ConvolutionInputGradient,
-    ConvolutionKernelGradient,
-    Matmul,
-)
+from compiler.ops.contraction import Matmul
+from compiler.ops.convolution import Convolution, ConvolutionInputGradient, ConvolutionKernelGradient
 from compiler.target import Target
 from compiler.types import TensorType, product
 from runtime.dimensions import Dim
