@@ -11,8 +11,7 @@ from runtime.loader import target_machine
 from runtime.program import Kernel
 
 _SIGNATURE = (
-    "define i32 @{name}(ptr %retval, ptr %excinfo, ptr %pointers, ptr %extents, i64 %scratch, "
-    "i64 %begin, i64 %end)"
+    "define i32 @{name}(ptr %retval, ptr %excinfo, ptr %pointers, ptr %extents, i64 %scratch, i64 %begin, i64 %end)"
 )
 
 # y[i] = a[0] * x[i] + extents[0], float32; operands a, x, y; one work item is one element.
@@ -148,6 +147,51 @@ RECORD_RANGE = (
   %y = inttoptr i64 %y_address to ptr
   %y_begin = getelementptr i64, ptr %y, i64 %begin
   store i64 %end, ptr %y_begin
+  ret i32 0
+}}
+"""
+)
+
+# y[i] = x[extents[2]] + 1 for int64 x and y; item extents[0] first counts to extents[1], in memory, to be late.
+LATE_COPY = (
+    _SIGNATURE
+    + """ {{
+entry:
+  %counter = alloca i64
+  %x_address = load i64, ptr %pointers
+  %y_slot = getelementptr i64, ptr %pointers, i64 1
+  %y_address = load i64, ptr %y_slot
+  %x = inttoptr i64 %x_address to ptr
+  %y = inttoptr i64 %y_address to ptr
+  %late = load i64, ptr %extents
+  %limit_slot = getelementptr i64, ptr %extents, i64 1
+  %limit = load i64, ptr %limit_slot
+  %source_slot = getelementptr i64, ptr %extents, i64 2
+  %source = load i64, ptr %source_slot
+  br label %items
+items:
+  %i = phi i64 [ %begin, %entry ], [ %next, %copy ]
+  %more = icmp slt i64 %i, %end
+  br i1 %more, label %item, label %done
+item:
+  store volatile i64 0, ptr %counter
+  %is_late = icmp eq i64 %i, %late
+  br i1 %is_late, label %count, label %copy
+count:
+  %old = load volatile i64, ptr %counter
+  %new = add i64 %old, 1
+  store volatile i64 %new, ptr %counter
+  %counting = icmp slt i64 %new, %limit
+  br i1 %counting, label %count, label %copy
+copy:
+  %x_source = getelementptr i64, ptr %x, i64 %source
+  %value = load i64, ptr %x_source
+  %result = add i64 %value, 1
+  %y_i = getelementptr i64, ptr %y, i64 %i
+  store i64 %result, ptr %y_i
+  %next = add i64 %i, 1
+  br label %items
+done:
   ret i32 0
 }}
 """

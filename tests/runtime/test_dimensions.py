@@ -62,9 +62,7 @@ def _divided(pair):
     return Expression(numerator.dim // divisor, lambda v: numerator.oracle(v) // divisor)
 
 
-LEAVES = st.one_of(
-    st.sampled_from(["batch", "h", "w"]).map(_leaf_symbol), st.integers(-70, 70).map(_leaf_integer)
-)
+LEAVES = st.one_of(st.sampled_from(["batch", "h", "w"]).map(_leaf_symbol), st.integers(-70, 70).map(_leaf_integer))
 
 
 def _grow(children):

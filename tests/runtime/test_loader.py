@@ -24,9 +24,7 @@ def call_axpb(code: loader.LoadedCode, begin: int, end: int) -> np.ndarray:
     extents = np.array([5], np.int64)
     returned = np.zeros(2, np.int64)
     slots = address_of(returned)
-    status = PROTOTYPE(code.address)(
-        slots, slots + 8, address_of(pointers), address_of(extents), 0, begin, end
-    )
+    status = PROTOTYPE(code.address)(slots, slots + 8, address_of(pointers), address_of(extents), 0, begin, end)
     assert status == 0
     return y
 
