@@ -105,7 +105,7 @@ class ConvolutionGeometry:
 Geometry = MatmulGeometry | ConvolutionGeometry
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Epilogue:
     """The elementwise tail of a contraction, run on each tile of results while it is in the first-level cache.
 

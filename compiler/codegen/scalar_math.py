@@ -2,8 +2,9 @@
 
 A call of libm inside a loop keeps the whole loop scalar. These functions are branch-free sequences of LLVM
 operations instead, emitted into the caller, so a loop around them becomes a loop over vectors of whatever
-width the target has. `scalar_math_exponential`, `_logarithm`, `_trigonometric` and `_arithmetic` hold the
-algorithms with their error bounds; here they get their Numba types and names.
+width the target has. `scalar_math_exponential`, `_logarithm`, `_trigonometric`, `_power` and `_arithmetic`
+hold the algorithms with their error bounds; here they get their Numba types and names. Exceptions, which call
+libm: sin, cos and power of float64, floor_divide and remainder of floats.
 
 Names in kernel source are `<function>_<dtype>`: `exp_float32(x)`, `maximum_int32(a, b)`,
 `select_float32(condition, a, b)`, `cast_float32_int32(x)`, `pointer_float32(address)`. Arguments must have
@@ -24,6 +25,8 @@ from numba.extending import intrinsic
 from compiler.codegen import scalar_math_arithmetic as arithmetic
 from compiler.codegen import scalar_math_exponential as exponential
 from compiler.codegen import scalar_math_logarithm as logarithm
+from compiler.codegen import scalar_math_power as powers
+from compiler.codegen import scalar_math_trigonometric as trigonometric
 from compiler.codegen.scalar_math_emitter import FLOAT_FORMATS, Emitter
 from compiler.codegen.scalar_math_integer import INTEGER_FUNCTIONS, multiply_high
 from compiler.codegen.scalar_math_storage import DTYPES, INTEGERS, emit_cast, is_signed
@@ -39,6 +42,11 @@ FLOAT_FUNCTIONS: Mapping[str, tuple[int, Callable[..., Any]]] = {
     "erf": (1, exponential.erf),
     "log": (1, logarithm.log),
     "log1p": (1, logarithm.log1p),
+    "sin": (1, trigonometric.sin),
+    "cos": (1, trigonometric.cos),
+    "power": (2, powers.power),
+    "floor_divide": (2, powers.floor_divide),
+    "remainder": (2, powers.remainder),
     "sqrt": (1, arithmetic.sqrt),
     "rsqrt": (1, arithmetic.rsqrt),
     "floor": (1, arithmetic.floor),
@@ -47,6 +55,7 @@ FLOAT_FUNCTIONS: Mapping[str, tuple[int, Callable[..., Any]]] = {
     "trunc": (1, arithmetic.trunc),
     "sign": (1, arithmetic.sign),
     "absolute": (1, arithmetic.absolute),
+    "negative": (1, arithmetic.negative),
     "maximum": (2, arithmetic.maximum),
     "minimum": (2, arithmetic.minimum),
     "fma": (3, arithmetic.fma),

@@ -13,6 +13,7 @@ __all__ = [
     "fma",
     "maximum",
     "minimum",
+    "negative",
     "round_half_even",
     "rsqrt",
     "sign",
@@ -54,6 +55,11 @@ def round_half_even(e: Emitter, x: Any) -> Any:
 def absolute(e: Emitter, x: Any) -> Any:
     """|x|; exact."""
     return e.magnitude(x)
+
+
+def negative(e: Emitter, x: Any) -> Any:
+    """-x; exact, flips the sign of zero."""
+    return e.negate(x)
 
 
 def sign(e: Emitter, x: Any) -> Any:

@@ -126,6 +126,10 @@ class Emitter:
         """`a / b`, rounded once (never through an approximate reciprocal)."""
         return self._sealed(self.builder.fdiv(a, b))
 
+    def remainder(self, a: Any, b: Any) -> Any:
+        """C's fmod: exact, the sign of `a`; a call of libm."""
+        return self._sealed(self.builder.frem(a, b))
+
     def call(self, name: str, *arguments: Any, flags: Sequence[str] = ()) -> Any:
         """Call of the LLVM intrinsic `llvm.<name>` on floats of the format, sealed with `flags`."""
         suffix = self.format.suffix if self.lanes == 1 else f"v{self.lanes}{self.format.suffix}"
@@ -228,6 +232,23 @@ class Emitter:
         half = self.builder.ashr(exponent, self.integer(1))
         rest = self.builder.sub(exponent, half)
         return self.multiply(self.multiply(a, self.power_of_two(half)), self.power_of_two(rest))
+
+    def split(self, bits: Any, lowest: float) -> tuple[Any, Any]:
+        """Bits of a positive normal number as (n, m): the number is m * 2**n with lowest <= m < 2 * lowest.
+
+        `lowest` lies between 1/2 and 1. Other bits give an arbitrary but defined result.
+        """
+        exponent, field = self.exponent_of(bits, lowest)
+        return exponent, self.as_float(self.builder.sub(bits, field))
+
+    def exponent_of(self, bits: Any, lowest: float) -> tuple[Any, Any]:
+        """The n of `split`, as an integer and in the place of the exponent field."""
+        shift, bias = self.integer(self.format.mantissa_bits), self.format.bias
+        # Biased, the shifted number is never negative, and a logical shift exists at every width.
+        offset = (bias << self.format.mantissa_bits) - self.format.bit_pattern(lowest)
+        biased = self.builder.lshr(self.builder.add(bits, self.integer(offset)), shift)
+        exponent = self.builder.sub(biased, self.integer(bias))
+        return exponent, self.builder.shl(exponent, shift)
 
     # Between the formats.
 

@@ -76,6 +76,23 @@ def _quotient_and_rest(builder: Any, signed: bool, a: Any, b: Any) -> tuple[Any,
     return builder.select(by_zero, zero, quotient), rest
 
 
+def _power(builder: Any, signed: bool, a: Any, b: Any) -> Any:
+    """a**b modulo 2**width by repeated squaring; a negative b gives 0, or +-1 for a of +-1, as in XLA."""
+    zero, one = ir.Constant(a.type, 0), ir.Constant(a.type, 1)
+    result, square = one, a
+    for bit in range(a.type.width - signed):
+        taken = builder.icmp_unsigned("!=", builder.and_(b, ir.Constant(a.type, 1 << bit)), zero)
+        result = builder.select(taken, builder.mul(result, square), result)
+        square = builder.mul(square, square)
+    if not signed:
+        return result
+    unit = builder.or_(
+        builder.icmp_signed("==", a, one), builder.icmp_signed("==", a, ir.Constant(a.type, -1))
+    )
+    # The low bits of a negative exponent have its parity, all that matters for +-1.
+    return builder.select(_less(builder, True, b, zero), builder.select(unit, result, zero), result)
+
+
 def _shift_right(builder: Any, signed: bool, a: Any, b: Any) -> Any:
     return builder.ashr(a, b) if signed else builder.lshr(a, b)
 
@@ -87,6 +104,7 @@ INTEGER_FUNCTIONS: Mapping[str, tuple[int, IntegerEmitter]] = {
     "multiply": (2, lambda builder, signed, a, b: builder.mul(a, b)),
     "floor_divide": (2, lambda builder, signed, a, b: _quotient_and_rest(builder, signed, a, b)[0]),
     "remainder": (2, lambda builder, signed, a, b: _quotient_and_rest(builder, signed, a, b)[1]),
+    "power": (2, _power),
     "bitwise_and": (2, lambda builder, signed, a, b: builder.and_(a, b)),
     "bitwise_or": (2, lambda builder, signed, a, b: builder.or_(a, b)),
     "bitwise_xor": (2, lambda builder, signed, a, b: builder.xor(a, b)),

@@ -1,4 +1,4 @@
-"""log, log1p and pow as branch-free sequences of fused multiply-adds and selects.
+"""log and log1p as branch-free sequences of fused multiply-adds and selects.
 
 Error bounds are in units in the last place against the true result: float32 over all 2**32 inputs, float64
 over samples. The polynomials are minimax fits for the relative error (Remez exchange, coefficients rounded
@@ -76,22 +76,16 @@ def log(e: Emitter, x: Any) -> Any:
     subnormal = e.compare("<", x, e.constant(e.format.smallest_normal))
     lifted = e.multiply(x, e.constant(2.0**mantissa_bits))
     bits = e.as_integer(e.select(subnormal, lifted, x))
-    shift = e.integer(mantissa_bits)
-    distance = e.builder.sub(bits, e.integer(e.format.bit_pattern(_SQRT_HALF)))
-    exponent = e.builder.ashr(distance, shift)
-    mantissa = e.as_float(e.builder.sub(bits, e.builder.shl(exponent, shift)))
-    unlifted = e.builder.sub(exponent, e.select(subnormal, shift, e.integer(0)))
+    exponent, mantissa = e.split(bits, _SQRT_HALF)
+    unlifted = e.builder.sub(exponent, e.select(subnormal, e.integer(mantissa_bits), e.integer(0)))
     f = e.subtract(mantissa, e.constant(1.0))
     return _special(e, _finish(e, f, e.integer_to_float(unlifted)), x, x)
 
 
 def log1p(e: Emitter, x: Any) -> Any:
     """log(1 + x) without cancellation near 0; the sign of zero is kept, -infinity at -1, NaN below."""
-    shift = e.integer(e.format.mantissa_bits)
     sum_ = e.add(x, e.constant(1.0))
-    distance = e.builder.sub(e.as_integer(sum_), e.integer(e.format.bit_pattern(_SQRT_HALF)))
-    exponent = e.builder.ashr(distance, shift)
-    field = e.builder.shl(exponent, shift)
+    exponent, field = e.exponent_of(e.as_integer(sum_), _SQRT_HALF)
     # f = (1 + x) * 2**-n - 1 = x * 2**-n + (2**-n - 1): rounded once, and exactly x when n = 0. The power is
     # formed times 4 because 2**-n itself may be subnormal.
     scaled = e.as_float(e.builder.sub(e.as_integer(x), field))

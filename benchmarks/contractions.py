@@ -1,0 +1,235 @@
+"""Speed of every kind of contraction on one thread, beside the micro-kernel's own peak on this machine.
+
+usage: python benchmarks/contractions.py [--seconds-each 0.4] [--dtype float32] [name ...]
+
+Each row: median and best time over many runs, GFLOP/s at the median and at the best, and the best as a share of
+the best the micro-kernel reaches with all operands in the first-level cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+
+from compiler.codegen.contraction import (
+    ContractionSpec,
+    ConvolutionGeometry,
+    Geometry,
+    MatmulGeometry,
+    contraction_extents,
+    contraction_scratch,
+    contraction_source,
+    contraction_work,
+    plain_epilogue,
+)
+from compiler.codegen.microkernel import choose_tile, make_microkernel
+from compiler.target import host_target
+
+KERNEL_SIGNATURE = types.void(
+    types.CPointer(types.int64), types.CPointer(types.int64), types.int64, types.int64, types.int64
+)
+CALL_SIGNATURE = "void(int64, int64, int64, int64, int64)"
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    spec: ContractionSpec
+    geometry: Geometry
+
+    @property
+    def operations(self) -> int:
+        """Floating-point operations as the field counts them: products with padding included."""
+        if isinstance(self.geometry, MatmulGeometry):
+            g = self.geometry
+            return 2 * g.batch * g.rows * g.depth * g.columns
+        taps = int(np.prod(self.geometry.kernel_shape[:3]))
+        return 2 * taps * int(np.prod(self.geometry.output_shape))
+
+
+@intrinsic
+def table(typing_context: Any, address: Any) -> Any:
+    pointer = types.CPointer(types.int64)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], context.get_value_type(pointer))
+
+    return pointer(types.int64), generate
+
+
+def compile_kernel(spec: ContractionSpec) -> tuple[Callable[..., None], float]:
+    """A function of five addresses and counts, and the seconds its compilation took."""
+    source = contraction_source(spec, host_target(), plain_epilogue(spec.dtype))
+    namespace = dict(source.namespace)
+    exec(source.source, namespace)
+    begin = time.perf_counter()
+    kernel = njit(
+        KERNEL_SIGNATURE,
+        nogil=True,
+        error_model="numpy",
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+        fastmath={"nsz", "contract", "reassoc", "arcp"},
+    )(namespace["kernel"])
+    seconds = time.perf_counter() - begin
+
+    @njit(CALL_SIGNATURE, nogil=True)
+    def call(pointers, extents, scratch, begin, end):
+        kernel(table(pointers), table(extents), scratch, begin, end)
+
+    return call, seconds
+
+
+def cases(dtype: str) -> list[Case]:
+    result = []
+
+    def matmul(name: str, rows: int, depth: int, columns: int, **flags: bool) -> None:
+        result.append(
+            Case(name, ContractionSpec("matmul", dtype, **flags), MatmulGeometry(rows, depth, columns))
+        )
+
+    for size in (512, 1024):
+        for a in (False, True):
+            for b in (False, True):
+                flags = {"transpose_a": a, "transpose_b": b}
+                matmul(f"matmul {size} {'t' if a else 'n'}{'t' if b else 'n'}", size, size, size, **flags)
+    layers = [(64, 32, 16, 32), (64, 32, 32, 32), (64, 16, 64, 64), (64, 8, 64, 64), (64, 28, 1, 32), (64, 32, 16, 16)]
+    for images, size, channels, filters in layers:
+        geometry = ConvolutionGeometry(
+            (images, size, size, channels), (3, 3, channels, filters), padding=((1, 1), (1, 1))
+        )
+        for kind in ("convolution", "convolution_input_gradient", "convolution_kernel_gradient"):
+            label = {"convolution": "forward"}.get(kind, kind.removeprefix("convolution_").replace("_", " "))
+            result.append(
+                Case(f"conv {size}x{size} {channels}->{filters} {label}", ContractionSpec(kind, dtype), geometry)
+            )
+    strided = ConvolutionGeometry((64, 32, 32, 16), (3, 3, 16, 32), (2, 2), ((0, 1), (0, 1)))
+    for kind in ("convolution", "convolution_input_gradient", "convolution_kernel_gradient"):
+        label = {"convolution": "forward"}.get(kind, kind.removeprefix("convolution_").replace("_", " "))
+        result.append(Case(f"conv 32x32 16->32 /2 {label}", ContractionSpec(kind, dtype), strided))
+    for rows, depth, columns in ((128, 784, 128), (128, 128, 64), (128, 64, 10), (32, 128, 512), (1, 784, 128)):
+        matmul(f"dense {rows}x{depth}x{columns}", rows, depth, columns)
+    matmul("dense gradient 784x128x128", 784, 128, 128, transpose_a=True)
+    matmul("dense gradient 128x128x784", 128, 128, 784, transpose_b=True)
+    return result
+
+
+def shapes(case: Case) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    if isinstance(case.geometry, MatmulGeometry):
+        g = case.geometry
+        return (g.rows, g.depth), (g.depth, g.columns), (g.rows, g.columns)
+    g = case.geometry
+    x, kernel, y = g.input_shape, g.kernel_shape, g.output_shape
+    return {
+        "convolution": (x, kernel, y),
+        "convolution_input_gradient": (y, kernel, x),
+        "convolution_kernel_gradient": (x, y, kernel),
+    }[case.spec.kind]
+
+
+def aligned(size: int, dtype: str) -> np.ndarray:
+    """Memory of `size` elements at a multiple of 64 bytes."""
+    item = np.dtype(dtype).itemsize
+    raw = np.empty(size * item + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size * item].view(dtype)
+
+
+def prepare(case: Case, call: Callable[..., None]) -> Callable[[], None]:
+    random = np.random.default_rng(0)
+    arrays = []
+    for shape in shapes(case):
+        array = aligned(int(np.prod(shape)), case.spec.dtype)
+        array[:] = random.standard_normal(array.size)
+        arrays.append(array)
+    target = host_target()
+    extents = contraction_extents(case.spec, case.geometry)
+    scratch = aligned(contraction_scratch(case.spec, extents, target), "uint8")
+    work = contraction_work(case.spec, extents, target)
+    pointers = np.array([array.ctypes.data for array in arrays], np.int64)
+    extents_array = np.array(extents, np.int64)
+    arguments = (pointers.ctypes.data, extents_array.ctypes.data, scratch.ctypes.data, 0, work)
+    held = (arrays, scratch, pointers, extents_array)
+
+    def run() -> None:
+        call(*arguments)
+        assert held
+
+    return run
+
+
+def measure(run: Callable[[], None], seconds: float) -> tuple[float, float]:
+    """Median and best seconds of one run."""
+    run()
+    times = []
+    stop = time.perf_counter() + seconds
+    while time.perf_counter() < stop or len(times) < 5:
+        begin = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times)), min(times)
+
+
+def microkernel_peak(dtype: str, seconds: float) -> float:
+    """Best GFLOP/s of the micro-kernel over a panel and rows that stay in the first-level cache."""
+    tile = choose_tile(dtype, host_target())
+    micro = make_microkernel(tile)
+    depth, turns = 256, 500
+    item = np.dtype(dtype).itemsize
+    a = aligned(tile.rows * (depth + 16), dtype)
+    panel, result = aligned(depth * tile.columns, dtype), aligned(tile.rows * tile.columns, dtype)
+    for array in (a, panel, result):
+        array[:] = 0.5
+    rows = np.arange(tile.rows, dtype=np.int64) * (depth + 16) * item
+    offsets = np.arange(depth, dtype=np.int64) * item
+    count, step = tile.rows, tile.columns * item
+
+    @njit("void(int64, int64, int64, int64, int64)", nogil=True)
+    def repeat(base, row_table, offset_table, panel_address, result_address):
+        for _ in range(turns):
+            micro(count, base, row_table, offset_table, depth, panel_address, step, result_address, step, 0)
+
+    arguments = (a, rows, offsets, panel, result)
+    addresses = [array.ctypes.data for array in arguments]
+    _, best = measure(lambda: repeat(*addresses), seconds)
+    return 2 * tile.rows * tile.columns * depth * turns / best / 1e9
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds-each", type=float, default=0.4)
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("names", nargs="*", help="measure only cases whose name holds one of these")
+    options = parser.parse_args(arguments)
+    peak = microkernel_peak(options.dtype, 4 * options.seconds_each)
+    target = host_target()
+    print(f"{target}, {options.dtype}, tile {choose_tile(options.dtype, target)}")
+    print(f"micro-kernel peak {peak:.1f} GFLOP/s")
+    print(f"{'case':44} {'median':>10} {'best':>10} {'GFLOP/s':>8} {'best':>7} {'of peak':>8}")
+    kernels: dict[ContractionSpec, Callable[..., None]] = {}
+    compile_seconds = []
+    for case in cases(options.dtype):
+        if options.names and not any(name in case.name for name in options.names):
+            continue
+        if case.spec not in kernels:
+            kernels[case.spec], seconds = compile_kernel(case.spec)
+            compile_seconds.append(seconds)
+        median, best = measure(prepare(case, kernels[case.spec]), options.seconds_each)
+        rates = [case.operations / value / 1e9 for value in (median, best)]
+        print(
+            f"{case.name:44} {median * 1e6:7.0f} us {best * 1e6:7.0f} us"
+            f" {rates[0]:8.1f} {rates[1]:7.1f} {rates[1] / peak:8.0%}",
+            flush=True,
+        )
+    print("compile seconds a kernel:", ", ".join(f"{seconds:.2f}" for seconds in compile_seconds))
+
+
+if __name__ == "__main__":
+    main()

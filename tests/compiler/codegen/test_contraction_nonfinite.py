@@ -1,0 +1,200 @@
+"""NaN and infinity go where the mathematics sends them, and nowhere else; operands are read within their bounds."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import mmap
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numba import njit, types
+
+from compiler.codegen.contraction import (
+    ContractionSpec,
+    ConvolutionGeometry,
+    Geometry,
+    MatmulGeometry,
+    contraction_extents,
+    contraction_scratch,
+    contraction_source,
+    contraction_work,
+    plain_epilogue,
+)
+from compiler.target import host_target
+
+Array = np.ndarray[Any, Any]
+
+SIGNATURE = types.void(
+    types.CPointer(types.int64), types.CPointer(types.int64), types.int64, types.int64, types.int64
+)
+NATIVE = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 3)
+
+
+@functools.cache
+def compile_kernel(spec: ContractionSpec) -> Any:
+    source = contraction_source(spec, host_target(), plain_epilogue(spec.dtype))
+    namespace = dict(source.namespace)
+    exec(source.source, namespace)
+    kernel = njit(
+        SIGNATURE,
+        error_model="numpy",
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
+        fastmath={"nsz", "contract", "reassoc", "arcp"},
+    )(namespace["kernel"])
+    (compiled,) = kernel.overloads.values()
+    address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
+    return NATIVE(address), compiled
+
+
+def run_at(spec: ContractionSpec, geometry: Geometry, addresses: Sequence[int]) -> None:
+    """Run all the work on operands and output at the given addresses."""
+    native, _ = compile_kernel(spec)
+    target = host_target()
+    extents = contraction_extents(spec, geometry)
+    table = np.array(extents, np.int64)
+    memory = np.full(int(contraction_scratch(spec, extents, target)) + 64, 0xFF, np.uint8)  # type: ignore[arg-type]
+    scratch = memory.ctypes.data + -memory.ctypes.data % 64
+    pointers = np.array(addresses, np.int64)
+    results = (ctypes.c_int64 * 2)()
+    work = int(contraction_work(spec, extents, target))  # type: ignore[arg-type]
+    place = ctypes.addressof(results)
+    native(place, place + 8, pointers.ctypes.data, table.ctypes.data, scratch, 0, work)
+
+
+def run(spec: ContractionSpec, geometry: Geometry, operands: Sequence[Array], shape: tuple[int, ...]) -> Array:
+    output = np.full(shape, 7e7, spec.dtype)
+    arrays = [np.ascontiguousarray(operand, spec.dtype) for operand in operands] + [output]
+    run_at(spec, geometry, [array.ctypes.data for array in arrays])
+    return output
+
+
+def products(kind: str, geometry: ConvolutionGeometry, first: Array, second: Array) -> Array:
+    """The definition, product by product: taps in the padding do not exist."""
+    images, height, width, _ = geometry.input_shape
+    taps_y, taps_x, channels, filters = geometry.kernel_shape
+    _, out_height, out_width, _ = geometry.output_shape
+    result = np.zeros(
+        {
+            "convolution": geometry.output_shape,
+            "convolution_input_gradient": geometry.input_shape,
+            "convolution_kernel_gradient": geometry.kernel_shape,
+        }[kind]
+    )
+    group_filters = filters // geometry.groups
+    for place in np.ndindex(images, out_height, out_width, taps_y, taps_x, filters):
+        image, out_y, out_x, tap_y, tap_x, f = place
+        y = out_y * geometry.strides[0] + tap_y * geometry.dilation[0] - geometry.padding[0][0]
+        x = out_x * geometry.strides[1] + tap_x * geometry.dilation[1] - geometry.padding[1][0]
+        if not (0 <= y < height and 0 <= x < width):
+            continue
+        group = slice(f // group_filters * channels, (f // group_filters + 1) * channels)
+        with np.errstate(invalid="ignore"):
+            if kind == "convolution":
+                result[image, out_y, out_x, f] += (first[image, y, x, group] * second[tap_y, tap_x, :, f]).sum()
+            elif kind == "convolution_input_gradient":
+                result[image, y, x, group] += first[image, out_y, out_x, f] * second[tap_y, tap_x, :, f]
+            else:
+                result[tap_y, tap_x, :, f] += first[image, y, x, group] * second[image, out_y, out_x, f]
+    return result
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("kind", ["convolution", "convolution_input_gradient", "convolution_kernel_gradient"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_the_padding_makes_no_nan(kind: str, groups: int, which: int, bad: float) -> None:
+    geometry = ConvolutionGeometry(
+        (2, 7, 6, 2 * groups), (3, 3, 2, 5 * groups), (2, 1), ((1, 1), (2, 1)), (1, 2), groups
+    )
+    shapes = {
+        "convolution": (geometry.input_shape, geometry.kernel_shape),
+        "convolution_input_gradient": (geometry.output_shape, geometry.kernel_shape),
+        "convolution_kernel_gradient": (geometry.input_shape, geometry.output_shape),
+    }[kind]
+    random = np.random.default_rng(0)
+    operands = [random.standard_normal(shape).astype(np.float32) for shape in shapes]
+    for index in (0, -1):  # a corner of the image or of the kernel
+        operands[which].flat[index] = bad
+    expected = products(kind, geometry, *(operand.astype(np.float64) for operand in operands))
+    result = run(ContractionSpec(kind, "float32"), geometry, operands, expected.shape)  # type: ignore[arg-type]
+    assert not np.isfinite(expected).all(), "the case is meant to show a bad value"
+    assert np.isfinite(expected).any(), "the case is meant to show untouched values"
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_checked_sum_equals_the_unchecked_one_elsewhere() -> None:
+    geometry = ConvolutionGeometry((1, 12, 12, 4), (3, 3, 4, 20), padding=((1, 1), (1, 1)))
+    random = np.random.default_rng(0)
+    x = random.standard_normal(geometry.input_shape)
+    kernel = random.standard_normal(geometry.kernel_shape)
+    spec = ContractionSpec("convolution", "float32")
+    finite = run(spec, geometry, (x, kernel), geometry.output_shape)
+    kernel[0, 0, 0, 0] = np.nan
+    checked = run(spec, geometry, (x, kernel), geometry.output_shape)
+    np.testing.assert_allclose(checked[..., 1:], finite[..., 1:], rtol=1e-4, atol=1e-5)
+    assert np.isnan(checked[0, 1:, 1:, 0]).all()
+    assert np.isfinite(checked[0, 0, :, 0]).all(), "the first row never meets the kernel's first row"
+
+
+@pytest.mark.parametrize("transposes", [(False, False), (False, True), (True, False), (True, True)])
+def test_matmul_keeps_bad_values_in_their_row_and_column(transposes: tuple[bool, bool]) -> None:
+    random = np.random.default_rng(0)
+    a, b = random.standard_normal((13, 9)), random.standard_normal((9, 10))
+    a[4, 2], b[3, 9] = np.inf, np.nan
+    left, right = (a.T if transposes[0] else a), (b.T if transposes[1] else b)
+    spec = ContractionSpec("matmul", "float32", *transposes)
+    result = run(spec, MatmulGeometry(13, 9, 10), (left, right), (13, 10))
+    np.testing.assert_allclose(result, a @ b, rtol=1e-4, atol=1e-4)
+
+
+class GuardedMemory:
+    """Memory whose last byte is followed by a page that may not be touched."""
+
+    def __init__(self, size: int) -> None:
+        page = mmap.PAGESIZE
+        whole = -(-size // page) * page
+        self.map = mmap.mmap(-1, whole + page)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
+        library = ctypes.CDLL(None, use_errno=True)
+        assert library.mprotect(ctypes.c_void_p(start + whole), ctypes.c_size_t(page), 0) == 0
+        self.address = start + whole - size
+
+    def hold(self, array: Array) -> None:
+        ctypes.memmove(self.address, array.ctypes.data, array.nbytes)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="uses mprotect")
+@pytest.mark.parametrize(
+    ("spec", "geometry", "sizes"),
+    [
+        (ContractionSpec("matmul", "float32", a, b), MatmulGeometry(11, 13, 21), (143, 273, 231))
+        for a in (False, True)
+        for b in (False, True)
+    ]
+    + [
+        (
+            ContractionSpec(kind, "float32"),  # type: ignore[arg-type]
+            ConvolutionGeometry((2, 5, 7, 3), (3, 2, 3, 9), padding=((1, 0), (0, 1))),
+            sizes,
+        )
+        for kind, sizes in (
+            ("convolution", (210, 162, 504)),
+            ("convolution_input_gradient", (504, 162, 210)),
+            ("convolution_kernel_gradient", (210, 504, 162)),
+        )
+    ],
+    ids=str,
+)
+def test_no_operand_is_touched_past_its_end(spec: Any, geometry: Any, sizes: tuple[int, ...]) -> None:
+    """A read or write past an end kills the process."""
+    if isinstance(geometry, ConvolutionGeometry):
+        assert int(np.prod(geometry.output_shape)) in sizes
+    memories = [GuardedMemory(4 * size) for size in sizes]
+    for memory, size in zip(memories, sizes, strict=True):
+        memory.hold(np.ones(size, np.float32))
+    run_at(spec, geometry, [memory.address for memory in memories])
