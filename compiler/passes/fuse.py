@@ -44,6 +44,7 @@ class Partition:
         self.position = {node: i for i, node in enumerate(graph.nodes)}
         self.users = graph.users()
         self.results = set(graph.results)
+        self.known_readers: dict[Value, list[Node]] = {}
         self.group: dict[Node, Group] = {}
         self.recomputed: set[Value] = set()  # read anew from memory by each kernel that needs them
         for node in graph.nodes:
@@ -52,7 +53,9 @@ class Partition:
 
     def readers(self, value: Value) -> list[Node]:
         """Nodes that read a value, looking through broadcasts."""
-        found: list[Node] = []
+        if value in self.known_readers:
+            return self.known_readers[value]
+        found = self.known_readers[value] = []
         pending = list(self.users[value])
         for node in pending:  # grows while it is walked
             if is_cloned(node):
@@ -97,7 +100,7 @@ class Partition:
             if inner in self.results:
                 return False
             for user in self.users[inner]:
-                if is_cloned(user):
+                if is_cloned(user) or user.outputs[0] in self.recomputed:
                     pending.append(user.outputs[0])
                 elif user not in inside:
                     return False
@@ -125,23 +128,21 @@ class Partition:
     def _has_outer_path(self, members: list[Node]) -> bool:
         """Whether a path leaves the members and comes back: then merging them would make a cycle."""
         inside = set(members)
-        last = self.position[members[-1]]
-        stack = [u for node in members for value in node.outputs for u in self.users[value] if u not in inside]
+        leaving = {reader for node in members for value in node.outputs for reader in self.readers(value)}
+        stack = list(leaving - inside)
         seen: set[Node] = set()
         while stack:
             node = stack.pop()
-            if node in seen or self.position[node] > last:
+            if node in seen:
                 continue
-            seen.add(node)
             together = self.group[node].members if node in self.group else [node]
+            seen.update(together)
             for peer in together:
                 for value in peer.outputs:
-                    for user in self.users[value]:
-                        if user in inside:
-                            if not is_cloned(peer):
-                                return True
-                            continue
-                        stack.append(user)
+                    readers = self.readers(value)
+                    if not inside.isdisjoint(readers):
+                        return True
+                    stack.extend(readers)
         return False
 
     def merge(self, one: Group, other: Group) -> bool:
@@ -316,9 +317,10 @@ def _memory_producers(node: Node, unit_of: dict[Node, Group | Node], recomputed:
     stack = [value.node for value in node.inputs if value.node is not None]
     while stack:
         producer = stack.pop()
-        if producer in unit_of:
+        again = not recomputed.isdisjoint(producer.outputs)
+        if producer in unit_of and not again:
             found.append(producer)
-        if is_cloned(producer) or recomputed.intersection(producer.outputs):
+        if is_cloned(producer) or again:
             stack.extend(value.node for value in producer.inputs if value.node is not None)
     return found
 

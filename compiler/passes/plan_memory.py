@@ -81,35 +81,23 @@ def plan_memory(graph: Graph, context: PassContext) -> Graph:
                 place = start + block.offset * unit
                 slots.append(Slot(value, place, value.type.size_in_bytes, first, last, taken_from.get(value)))
         start = start + total * unit
-    planned = {slot.value for slot in slots}
-    bound = _planned_peak(graph, planned)
+    bound = _live_peak(blocks, len(graph.nodes))
     context.memory = MemoryPlan(tuple(sorted(slots, key=lambda slot: slot.first)), start, direct, bound)
     return graph
 
 
-def _planned_peak(graph: Graph, planned: set[Value]) -> int:
-    """The lower bound for the values that the arena holds."""
-    last = last_uses(graph)
+def _live_peak(blocks: list[_Block], length: int) -> int:
+    """The largest sum of bytes alive while one node runs, at typical extents; padding not counted."""
+    change = [0] * (length + 2)
+    for block in blocks:
+        size = max(typical_bytes(value) for value in block.values)
+        change[block.spans[0][0]] += size
+        change[max(last for _, last in block.spans) + 1] -= size
     alive, peak = 0, 0
-    ending: list[int] = [0] * (len(graph.nodes) + 1)
-    for position, node in enumerate(graph.nodes):
-        dying = {root_of(v) for v in node.inputs if last.get(root_of(v)) == position} & planned
-        made = [v for v in node.outputs if v in planned]
-        # An operand that may be overwritten need not be alive beside the result.
-        overlap = sum(typical_bytes(v) for v in made) if _can_reuse(node.inputs, made, dying) else 0
-        for value in made:
-            alive += typical_bytes(value)
-            ending[max(last.get(value, position), position)] += typical_bytes(value)
-        peak = max(peak, alive - overlap)
-        alive -= ending[position]
+    for step in change:
+        alive += step
+        peak = max(peak, alive)
     return peak
-
-
-def _can_reuse(inputs: tuple[Value, ...], made: list[Value], dying: set[Value]) -> bool:
-    if len(made) != 1 or not dying:
-        return False
-    pairs = in_place_pairs(made[0].producer)
-    return any(root_of(inputs[i]) in dying and j == made[0].index for i, j in pairs)
 
 
 def _blocks(graph: Graph, direct: dict[Value, str]) -> tuple[list[_Block], dict[Value, Value]]:
