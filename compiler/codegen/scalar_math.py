@@ -173,9 +173,7 @@ class ScalarFunctions(Mapping[tuple[str, str], Any]):
             if function == "select":
                 self._made[key] = _define_select(dtype)
             else:
-                self._made[key] = (_define_float if dtype in FLOAT_FORMATS else _define_integer)(
-                    function, dtype
-                )
+                self._made[key] = (_define_float if dtype in FLOAT_FORMATS else _define_integer)(function, dtype)
         return self._made[key]
 
     def __iter__(self) -> Iterator[tuple[str, str]]:

@@ -81,9 +81,7 @@ class Emitter:
     def __init__(self, builder: Any, dtype: str, lanes: int = 1) -> None:
         """Emit through `builder`; `dtype` is "float32" or "float64"."""
         if dtype not in FLOAT_FORMATS:
-            raise ValueError(
-                f"Scalar mathematics is defined for {sorted(FLOAT_FORMATS)}. Received: dtype={dtype!r}"
-            )
+            raise ValueError(f"Scalar mathematics is defined for {sorted(FLOAT_FORMATS)}. Received: dtype={dtype!r}")
         self.builder = builder
         self.format = FLOAT_FORMATS[dtype]
         self.lanes = lanes
@@ -137,9 +135,7 @@ class Emitter:
         module = self.builder.module
         function = module.globals.get(symbol)
         if function is None:
-            function = ir.Function(
-                module, ir.FunctionType(self.float_type, [a.type for a in arguments]), symbol
-            )
+            function = ir.Function(module, ir.FunctionType(self.float_type, [a.type for a in arguments]), symbol)
         instruction = self.builder.call(function, arguments)
         instruction.fastmath = _SealedCallFlags(flags)
         return instruction
@@ -209,9 +205,7 @@ class Emitter:
         magic = self.format.rounding_magic
         shifted = self.fma(a, self.constant(factor), self.constant(magic))
         number = self.subtract(shifted, self.constant(magic))
-        return number, self.builder.sub(
-            self.as_integer(shifted), self.integer(self.format.bit_pattern(magic))
-        )
+        return number, self.builder.sub(self.as_integer(shifted), self.integer(self.format.bit_pattern(magic)))
 
     def integer_to_float(self, a: Any) -> Any:
         """A small integer as float (exact)."""

@@ -86,9 +86,7 @@ def _power(builder: Any, signed: bool, a: Any, b: Any) -> Any:
         square = builder.mul(square, square)
     if not signed:
         return result
-    unit = builder.or_(
-        builder.icmp_signed("==", a, one), builder.icmp_signed("==", a, ir.Constant(a.type, -1))
-    )
+    unit = builder.or_(builder.icmp_signed("==", a, one), builder.icmp_signed("==", a, ir.Constant(a.type, -1)))
     # The low bits of a negative exponent have its parity, all that matters for +-1.
     return builder.select(_less(builder, True, b, zero), builder.select(unit, result, zero), result)
 

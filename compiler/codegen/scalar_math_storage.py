@@ -70,9 +70,7 @@ def _to_float(builder: Any, value: Any, source: str, type_: Any) -> Any:
     if source in FLOATS:
         if value.type == type_:
             return value
-        return (
-            builder.fpext(value, type_) if type_ == _FLOAT_TYPES["float64"] else builder.fptrunc(value, type_)
-        )
+        return builder.fpext(value, type_) if type_ == _FLOAT_TYPES["float64"] else builder.fptrunc(value, type_)
     if is_signed(source):
         return builder.sitofp(value, type_)
     return builder.uitofp(value, type_)
