@@ -78,9 +78,7 @@ def test_a_terminal_is_redrawn_in_place(clock: Clock, terminal: Printed) -> None
     clock.now += 2
     progress.update(2, [("loss", 2.3797)], finalize=True)
     width = len(f"1/2 {LINE * 20} 1s 1s/step - loss: 2.6141")
-    last = (
-        f"\x1b[1m2/2\x1b[0m \x1b[32m{LINE * 20}\x1b[0m\x1b[37m\x1b[0m \x1b[1m3s\x1b[0m 2s/step - loss: 2.3797"
-    )
+    last = f"\x1b[1m2/2\x1b[0m \x1b[32m{LINE * 20}\x1b[0m\x1b[37m\x1b[0m \x1b[1m3s\x1b[0m 2s/step - loss: 2.3797"
     assert str(terminal) == "\r" + first + "\b" * width + "\r" + last + "\n"
 
 
@@ -184,9 +182,7 @@ def test_time_left(seconds: float, text: str) -> None:
     assert format_remaining(seconds) == text
 
 
-def test_plain_characters_where_the_encoding_lacks_the_line(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plain_characters_where_the_encoding_lacks_the_line(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", output)
     progress = bar(2)

@@ -1,0 +1,153 @@
+"""What `compile()` makes of its arguments, and the programs traced since."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from graphcore import tree
+from graphcore.callbacks.callback import Logs
+from graphcore.callbacks.callback_list import pythonify
+from graphcore.metrics import Mean
+from graphcore.tensor import KerasTensor
+from graphcore.training.compile_loss import CompileLoss
+from graphcore.training.compile_metrics import CompileMetrics
+from graphcore.training.data.arrays import Array, Batch, pack_x_y_sample_weight
+from graphcore.training.input_types import input_types, shape_signature
+from graphcore.training.program import StepProgram, trace_step
+from graphcore.variable import Variable
+
+if TYPE_CHECKING:
+    from graphcore.training.trainer import Trainer
+
+KINDS = ("train", "test", "predict")
+
+
+@dataclasses.dataclass
+class Session:
+    """State of a trainer that is neither weights nor layers.
+
+    Attributes:
+        jit: compile programs; otherwise interpret them.
+        steps_per_execution: batches between two calls of batch callbacks.
+        compile_loss: the losses, or None.
+        compile_metrics: the metrics, or None.
+        loss_tracker: mean of the total loss; None before `compile()`.
+        trainable: the variables that training changes, as they were at `compile()`; None while not built.
+        programs: (kind, input types) -> program.
+        latest: kind -> the program used last.
+    """
+
+    jit: bool = True
+    steps_per_execution: int = 1
+    compile_loss: CompileLoss | None = None
+    compile_metrics: CompileMetrics | None = None
+    loss_tracker: Mean | None = None
+    trainable: list[Variable] | None = None
+    programs: dict[Any, StepProgram] = dataclasses.field(default_factory=dict)
+    latest: dict[str, StepProgram] = dataclasses.field(default_factory=dict)
+    _by_shape: dict[Any, StepProgram] = dataclasses.field(default_factory=dict)
+    _report: tuple[Any, StepProgram] | None = None
+
+    def program(self, model: Trainer, kind: str, batch: Batch) -> StepProgram:
+        """The program for batches like this one; traced if there is none yet.
+
+        Raises:
+            ValueError: if the batch does not fit the model, losses or metrics; nothing is changed then.
+        """
+        signature = (kind, *shape_signature(batch))
+        program = self._by_shape.get(signature)
+        if program is None:
+            program = self._find(model, kind, batch)
+            self._by_shape[signature] = program
+        self.latest[kind] = program
+        return program
+
+    def run(self, model: Trainer, kind: str, batch: Batch) -> Any:
+        """Run one step; returns what it returned: logs of an overridden step, or predictions."""
+        return self.program(model, kind, batch)(batch)
+
+    def metric_logs(self, model: Trainer) -> Logs:
+        """`model.get_metrics_result()` as Python floats."""
+        key = tuple(id(variable) for metric in model.metrics for variable in metric.variables)
+        if self._report is None or self._report[0] != key:
+            # A handful of scalar operations: interpreting them takes less than compiling would ever save.
+            program = trace_step(
+                "metrics", lambda _: model.get_metrics_result(), Batch(None), (), training=False, jit=False
+            )
+            self._report = (key, program)
+        return pythonify(self._report[1](Batch(None)))
+
+    def logs(self, model: Trainer, results: Any) -> Logs:
+        """Logs after a step: what an overridden step returned, else the metrics' values."""
+        return self.metric_logs(model) if results is None else pythonify(results)
+
+    def final_logs(self, model: Trainer, results: Any) -> Logs:
+        """Logs of an epoch: the metrics' values unless an overridden step reports other names."""
+        metrics = self.metric_logs(model)
+        if results is None or set(pythonify(results)) == set(metrics):
+            return metrics
+        return pythonify(results)
+
+    def _find(self, model: Trainer, kind: str, batch: Batch) -> StepProgram:
+        build_model(model, batch)
+        types = input_types(model, batch)
+        key = (kind, tuple(_structure(part) for part in batch), types)
+        program = self.programs.get(key)
+        if program is None:
+            program = self._trace(model, kind, batch, types)
+            self.programs[key] = program
+        return program
+
+    def _trace(self, model: Trainer, kind: str, batch: Batch, types: Any) -> StepProgram:
+        unbuilt = [part for part in (self.compile_loss, self.compile_metrics) if part and not part.built]
+        step = getattr(model, f"{kind}_step")
+        try:
+            if kind == "train":
+                self._build_optimizer(model)
+            return trace_step(
+                f"{kind}_step",
+                lambda tensors: _checked(kind, step(pack_x_y_sample_weight(*tensors))),
+                batch,
+                types,
+                training=kind == "train",
+                jit=self.jit,
+                returns_results=kind == "predict" or model.reports_own_logs(kind),
+            )
+        except Exception:
+            # What was resolved for data that do not fit must not outlive them.
+            for part in unbuilt:
+                part.unbuild()
+            raise
+
+    def _build_optimizer(self, model: Trainer) -> None:
+        if self.trainable is None:
+            self.trainable = list(model.trainable_variables)
+        optimizer = model.optimizer
+        if optimizer is not None and not optimizer.built:
+            optimizer.build(self.trainable)
+
+
+def build_model(model: Any, batch: Batch) -> None:
+    """Create the weights of layers that have none yet, by describing the model's call on such a batch."""
+    if all(layer.built for layer in model.flatten_layers()):
+        return
+
+    def tensor(leaf: Array | None) -> KerasTensor | None:
+        return None if leaf is None else KerasTensor((None, *leaf.shape[1:]), leaf.dtype.name)
+
+    model.compute_output_spec(tree.map_structure(tensor, batch.x))
+
+
+def _structure(part: Any) -> Any:
+    """A hashable picture of how a structure is nested."""
+    return tuple(path for path, leaf in tree.flatten_with_path(part) if leaf is not None)
+
+
+def _checked(kind: str, results: Any) -> Any:
+    if kind != "predict" and not isinstance(results, dict):
+        raise ValueError(
+            f"`{kind}_step` must return a dict of logs, such as self.compute_metrics(x, y, y_pred, "
+            f"sample_weight) makes. Received: {results!r}"
+        )
+    return results
