@@ -16,6 +16,7 @@ from runtime.dimensions import Dim, evaluate
 from runtime.loader import LoadedCode
 from runtime.native_code import Frame, Record
 from runtime.program import DTYPES, Buffer, Instruction, Program, ProgramError
+from runtime.thread_choice import ThreadChoice
 from runtime.threads import ThreadPool
 
 __all__ = ["ArraySpec", "Binding", "bind_symbols", "check_shape"]
@@ -63,8 +64,7 @@ def bind_symbols(program: Program, shapes: Sequence[tuple[int, Shape]]) -> dict[
         buffer = program.buffers[index]
         if len(shape) != len(buffer.shape):
             raise ValueError(
-                f"{_describe(buffer)}: expected {len(buffer.shape)} dimensions, got {len(shape)} "
-                f"(shape {shape})"
+                f"{_describe(buffer)}: expected {len(buffer.shape)} dimensions, got {len(shape)} (shape {shape})"
             )
         for axis, (declared, size) in enumerate(zip(buffer.shape, shape, strict=True)):
             name = str(declared)
@@ -187,6 +187,8 @@ class Binding:
         self.variables_version = -1
         self.memory_version = -1
         self.pool: ThreadPool | None = None
+        self.pool_threads = 0
+        self.thread_choice = ThreadChoice()
 
     def fresh_outputs(self) -> tuple[NDArray[np.generic], ...]:
         """New 64-byte aligned arrays for the outputs, with their addresses written to the table."""

@@ -52,9 +52,7 @@ class ObjectCache:
         self._trimmed = False
 
     def __repr__(self) -> str:
-        return (
-            f"ObjectCache({str(self.folder)!r})" if self.enabled else f"ObjectCache(disabled: {self.reason})"
-        )
+        return f"ObjectCache({str(self.folder)!r})" if self.enabled else f"ObjectCache(disabled: {self.reason})"
 
     @property
     def enabled(self) -> bool:
@@ -219,9 +217,7 @@ def _unsafe_reason(folder: Path) -> str:
     if user is None:
         return ""
     if status.st_uid != user:
-        return (
-            f"{folder} belongs to user {status.st_uid}, not to you ({user}); set GRAPHCORE_CACHE to your own"
-        )
+        return f"{folder} belongs to user {status.st_uid}, not to you ({user}); set GRAPHCORE_CACHE to your own"
     if status.st_mode & _WRITABLE_BY_OTHERS:
         mode = stat.S_IMODE(status.st_mode)
         return f"others can write to {folder} (mode {mode:04o}); remove it, or empty it and run chmod 700"

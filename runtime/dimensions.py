@@ -200,6 +200,4 @@ class _Parser:
         return match[3]
 
     def _fail(self, expected: str) -> NoReturn:
-        raise ValueError(
-            f"cannot read the size {self.text!r}: expected {expected} at character {self.position}"
-        )
+        raise ValueError(f"cannot read the size {self.text!r}: expected {expected} at character {self.position}")

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from operator import is_
+from time import perf_counter_ns
 from typing import Any
 from weakref import WeakSet
 
@@ -21,7 +22,7 @@ from runtime.native import native_loop
 from runtime.native_code import Frame
 from runtime.profile import Profile
 from runtime.program import DTYPES, Program
-from runtime.threads import ThreadPool, borrow_pool, return_pool
+from runtime.threads import ThreadPool, borrow_pool, get_num_threads, return_pool
 
 __all__ = ["Executable", "KernelError"]
 
@@ -60,9 +61,7 @@ class Executable:
         self._variables_version = 0
         self._memory_version = 0
         self._variables_are_symbolic = any(
-            isinstance(dim, SymbolicInt)
-            for index in program.variables
-            for dim in program.buffers[index].shape
+            isinstance(dim, SymbolicInt) for index in program.variables for dim in program.buffers[index].shape
         )
         _executables.add(self)
 
@@ -138,16 +137,23 @@ class Executable:
         return Binding(program, values, self._code)
 
     def _run(self, binding: Binding, profile: Profile | None) -> None:
-        pool = borrow_pool() if binding.is_parallel else None
+        choice = binding.thread_choice
+        has_choice = binding.is_parallel and get_num_threads() > 1
+        wants_pool = has_choice and choice.begin()
+        pool = borrow_pool() if wants_pool else None
         try:
             if pool is not binding.pool or self._memory_version != binding.memory_version:
                 self._place_memory(binding, pool)
             if profile is not None or binding.frame[_TIMINGS]:
                 binding.frame[_TIMINGS] = 0 if profile is None else profile.attach(self.program)
+            start = perf_counter_ns() if has_choice and choice.is_sampling else 0
             if pool is None:
                 failed = self._loop.run(binding.frame_address, 0)
             else:
                 failed = self._loop.run_pooled(binding.frame_address)
+            # Where the pool was wanted but in use, the time says nothing.
+            if start and wants_pool == (pool is not None):
+                choice.record(perf_counter_ns() - start)
         finally:
             if pool is not None:
                 return_pool()
@@ -167,6 +173,9 @@ class Executable:
         if (self._arena.address, self._scratch.address) != (arena_before, scratch_before):
             # The other bindings must look for their memory again.
             self._memory_version += 1
+        if pool is not None and threads != binding.pool_threads:
+            binding.thread_choice.restart()
+            binding.pool_threads = threads
         binding.pool = pool
         binding.memory_version = self._memory_version
 
@@ -234,9 +243,7 @@ class Executable:
             other = owners.setdefault(address_of(array), index)
             if other != index:
                 first, second = (self.program.buffers[place].name for place in (other, index))
-                raise ValueError(
-                    f"variables {first!r} and {second!r} are the same memory; give each its own array"
-                )
+                raise ValueError(f"variables {first!r} and {second!r} are the same memory; give each its own array")
         return owners
 
 

@@ -91,9 +91,7 @@ def _link(symbols: tuple[str, ...], object_code: bytes) -> Any:
     global _engine
     names = ", ".join(repr(symbol) for symbol in symbols)
     if not _is_object_code(object_code):
-        raise LoadError(
-            f"the code of {names} is no object file for this machine: it begins with {object_code[:8]!r}"
-        )
+        raise LoadError(f"the code of {names} is no object file for this machine: it begins with {object_code[:8]!r}")
     if _engine is None:
         _engine = llvm.create_lljit_compiler(target_machine(), suppress_errors=True)
     library = llvm.JITLibraryBuilder()

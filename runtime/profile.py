@@ -51,8 +51,7 @@ class Profile:
             self._ticks = np.zeros(max(len(program.instructions), 1), np.int64)
         if self.program is not program:
             raise ValueError(
-                f"this profile belongs to {self.program!r}, not to {program!r}; "
-                "use one Profile for each program"
+                f"this profile belongs to {self.program!r}, not to {program!r}; use one Profile for each program"
             )
         return address_of(self._ticks)
 

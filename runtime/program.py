@@ -210,9 +210,7 @@ def _check_dim(program: Program, place: str, dim: object) -> None:
         unknown = [name for name in symbols_of(dim) if name not in program.symbols]
         if unknown:
             known = ", ".join(program.symbols) or "none"
-            raise ProgramError(
-                f"{place} uses the unknown symbol {unknown[0]!r}; the program's symbols are: {known}"
-            )
+            raise ProgramError(f"{place} uses the unknown symbol {unknown[0]!r}; the program's symbols are: {known}")
     elif type(dim) is not int or dim < 0:
         raise ProgramError(f"{place} must be a non-negative integer or a symbolic size, got {dim!r}")
 
@@ -299,9 +297,7 @@ def _header_of(program: Program) -> dict[str, Any]:
         "inputs": program.inputs,
         "variables": program.variables,
         "outputs": program.outputs,
-        "buffers": [
-            [b.name, b.dtype, [str(dim) for dim in b.shape], b.space, str(b.offset)] for b in program.buffers
-        ],
+        "buffers": [[b.name, b.dtype, [str(dim) for dim in b.shape], b.space, str(b.offset)] for b in program.buffers],
         "instructions": [
             [i.kernel, i.operands, [str(e) for e in i.extents], str(i.work), str(i.scratch), i.label]
             for i in program.instructions
@@ -360,18 +356,14 @@ def _instruction_of(
     return Instruction(kernel, tuple(operands), sizes, parse_dim(work), parse_dim(scratch), _text(label))
 
 
-def _payload_of(
-    header: dict[str, Any], payload: memoryview
-) -> tuple[list[bytes], tuple[NDArray[np.generic], ...]]:
+def _payload_of(header: dict[str, Any], payload: memoryview) -> tuple[list[bytes], tuple[NDArray[np.generic], ...]]:
     """Cut the payload into object codes and constants, once the sizes add up to what is there."""
     code_sizes = [_size(entry[3]) for entry in header["kernels"]]
     forms = [(DTYPES[dtype], tuple(_size(dim) for dim in shape)) for dtype, shape in header["constants"]]
     constant_sizes = [dtype.itemsize * math.prod(shape) for dtype, shape in forms]
     declared = sum(code_sizes) + sum(constant_sizes)
     if declared != len(payload):
-        raise ProgramError(
-            f"the program declares {declared} bytes of kernels and constants, it has {len(payload)}"
-        )
+        raise ProgramError(f"the program declares {declared} bytes of kernels and constants, it has {len(payload)}")
     pieces: list[memoryview] = []
     start = 0
     for size in code_sizes + constant_sizes:

@@ -1,0 +1,70 @@
+"""Whether a short program is quicker on the pool or on the calling thread alone, found out by measuring.
+
+Waking workers and meeting at barriers costs microseconds: nothing beside a training step of a millisecond,
+most of a prediction for one row, and more when other processes keep the cores busy. The bits are the same
+either way, so a program may be run both ways, a few times each, and again now and then, because the load of
+a machine changes.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ThreadChoice"]
+
+# The order of a round of samples. The first on the pool finds cold memory and sleeping workers.
+_ROUND = (True, True, True, False, False)
+# Runs between rounds: soon again when the two were close, later when one was clearly quicker.
+_RUNS_WHEN_CLOSE = 100
+_RUNS_WHEN_CLEAR = 1000
+_CLEAR_RATIO = 1.3
+# A longer program is always better off on the pool, and too costly to try without.
+_LONG_NANOSECONDS = 5_000_000
+
+
+class ThreadChoice:
+    """Decides for one program at one set of sizes.
+
+    Before each run `begin()` tells whether to use the pool; when `is_sampling` is then true, `record` takes
+    the time that the run took.
+    """
+
+    __slots__ = ("_best", "_position", "is_sampling", "runs_left", "use_pool")
+
+    def __init__(self) -> None:
+        self.use_pool = True
+        self.runs_left = 0
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was measured: the number of threads has changed, or a round begins."""
+        self.is_sampling = True
+        self._position = 0
+        self._best = {True: 0, False: 0}
+
+    def begin(self) -> bool:
+        """Whether the next run is to use the pool."""
+        if not self.is_sampling:
+            self.runs_left -= 1
+            if self.runs_left > 0:
+                return self.use_pool
+            self.restart()
+        return _ROUND[self._position]
+
+    def record(self, nanoseconds: int) -> None:
+        """The time of a run that followed the last `begin()`."""
+        pooled = _ROUND[self._position]
+        best = self._best[pooled]
+        self._best[pooled] = min(best, nanoseconds) if best else nanoseconds
+        self._position += 1
+        is_long = self._best[True] > _LONG_NANOSECONDS and not _ROUND[self._position % len(_ROUND)]
+        if is_long or self._position == len(_ROUND):
+            self._decide(is_long)
+
+    def _decide(self, is_long: bool) -> None:
+        self.is_sampling = False
+        if is_long:
+            self.use_pool, self.runs_left = True, _RUNS_WHEN_CLEAR
+            return
+        pooled, alone = self._best[True], self._best[False]
+        self.use_pool = pooled < alone
+        is_clear = max(pooled, alone) > _CLEAR_RATIO * min(pooled, alone)
+        self.runs_left = _RUNS_WHEN_CLEAR if is_clear else _RUNS_WHEN_CLOSE
