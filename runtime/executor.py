@@ -199,23 +199,25 @@ class Executable:
         """The arrays that the program will read, their addresses and their shapes."""
         if len(inputs) != len(self._input_dtypes):
             raise ValueError(_count_message(self.program, "input", self.program.inputs, len(inputs)))
-        arrays: list[Array] = []
+        arrays = list(inputs)
         addresses: list[int] = []
-        shapes: list[Shape] = []
-        variable_addresses = self._variable_addresses
-        for array, dtype in zip(inputs, self._input_dtypes, strict=True):
-            if type(array) is not np.ndarray or array.dtype != dtype or not array.flags.c_contiguous:
-                index = self.program.inputs[len(arrays)]
-                array = aligned_copy(_checked_array(self.program, index, array))
-            address = address_of(array)
-            if address in variable_addresses:
-                # The program may update the variable before it has read the input for the last time.
-                array = aligned_copy(array)
-                address = address_of(array)
-            arrays.append(array)
-            addresses.append(address)
-            shapes.append(array.shape)
-        return arrays, addresses, tuple(shapes)
+        for position, dtype in enumerate(self._input_dtypes):
+            array = arrays[position]
+            # Dtypes are the same object nearly always; _usable_input looks closer at the rest.
+            if type(array) is not np.ndarray or array.dtype is not dtype or not array.flags.c_contiguous:
+                array = arrays[position] = _usable_input(self.program, self.program.inputs[position], array)
+            addresses.append(address_of(array))
+        if not self._variable_addresses.keys().isdisjoint(addresses):
+            self._separate_from_variables(arrays, addresses)
+        return arrays, addresses, tuple([array.shape for array in arrays])
+
+    def _separate_from_variables(self, arrays: list[Array], addresses: list[int]) -> None:
+        """Copy inputs that are variables too: the program may update one before it has last read the
+        other."""
+        for position, address in enumerate(addresses):
+            if address in self._variable_addresses:
+                arrays[position] = aligned_copy(arrays[position])
+                addresses[position] = address_of(arrays[position])
 
     def _take_variables(self, variables: Sequence[Array]) -> None:
         """Check a new set of variables once, and keep it: the same arrays need no check at the next call."""
@@ -260,6 +262,11 @@ def _checked_outputs(program: Program, specs: Sequence[ArraySpec], out: Sequence
 def _count_message(program: Program, what: str, indices: Sequence[int], count: int) -> str:
     names = ", ".join(repr(program.buffers[index].name) for index in indices) or "none"
     return f"program {program.name!r} takes {len(indices)} {what}s ({names}), got {count}"
+
+
+def _usable_input(program: Program, index: int, array: object) -> Array:
+    checked = _checked_array(program, index, array)
+    return checked if checked.flags.c_contiguous else aligned_copy(checked)
 
 
 def _checked_array(program: Program, index: int, array: object) -> Array:
