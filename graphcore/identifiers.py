@@ -108,7 +108,8 @@ class Registry(Generic[Resolved]):
         self.table.update(aliases or {})
         for function in self.functions:
             _BUILT_IN_FUNCTIONS[module, function.__name__] = function
-        self.names = {id(entry): entry.__name__ for entry in (*self.classes, *self.functions)}
+        entries: tuple[Any, ...] = (*self.classes, *self.functions)
+        self.names = {id(entry): str(entry.__name__) for entry in entries}
 
     def __contains__(self, thing: object) -> bool:
         return id(thing) in self.names

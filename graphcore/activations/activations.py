@@ -81,7 +81,7 @@ def softsign(x: Any) -> Any:
 
 def squareplus(x: Any, b: float = 4) -> Any:
     """`(x + sqrt(x² + b)) / 2` (Barron, 2021)."""
-    return ops.squareplus(x, b=b)
+    return ops.squareplus(x, b)
 
 
 def soft_shrink(x: Any, threshold: float = 0.5) -> Any:

@@ -61,9 +61,7 @@ def top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5) -> Any:
     return _in_top_k(labels, ops.convert_to_tensor(y_pred), k)
 
 
-def sparse_top_k_categorical_accuracy(
-    y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False
-) -> Any:
+def sparse_top_k_categorical_accuracy(y_true: Any, y_pred: Any, k: int = 5, from_sorted_ids: bool = False) -> Any:
     """1.0 where the class that `y_true` names is among the `k` highest scores; ties count in favour.
 
     With `from_sorted_ids`, `y_pred` holds class numbers in descending order of score.

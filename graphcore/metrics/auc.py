@@ -81,8 +81,7 @@ class AUC(Metric):
     def _build(self, shape: Sequence[Any]) -> None:
         if self.multi_label and (len(shape) != 2 or shape[1] is None):
             raise ValueError(
-                f"AUC with `multi_label` needs y_pred of shape (batch, labels). Received: "
-                f"shape={tuple(shape)}"
+                f"AUC with `multi_label` needs y_pred of shape (batch, labels). Received: shape={tuple(shape)}"
             )
         counted = (self.num_thresholds, shape[1]) if self.multi_label else (self.num_thresholds,)
         self._counts = {key: self.add_variable(counted, name=name) for key, name in NAMES.items()}

@@ -43,9 +43,7 @@ class FBetaScore(Metric):
         if not isinstance(beta, float) or beta <= 0.0:
             raise ValueError(f"Expected `beta` to be a positive float. Received: beta={beta!r}")
         if threshold is not None and (not isinstance(threshold, float) or not 0.0 < threshold <= 1.0):
-            raise ValueError(
-                f"Expected `threshold` to be a float in (0, 1]. Received: threshold={threshold!r}"
-            )
+            raise ValueError(f"Expected `threshold` to be a float in (0, 1]. Received: threshold={threshold!r}")
         self.average = average
         self.beta = beta
         self.threshold = threshold

@@ -45,9 +45,7 @@ class IoU(Metric):
     ) -> None:
         super().__init__(name=name, dtype=dtype or "int")
         if max(target_class_ids) >= num_classes:
-            raise ValueError(
-                f"Expected `target_class_ids` in [0, {num_classes}). Received: {list(target_class_ids)}"
-            )
+            raise ValueError(f"Expected `target_class_ids` in [0, {num_classes}). Received: {list(target_class_ids)}")
         self.num_classes = num_classes
         self.target_class_ids = list(target_class_ids)
         self.ignore_class = ignore_class
@@ -128,9 +126,7 @@ class BinaryIoU(IoU):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; JSON can hold them."""
         config_ = super().get_config()
-        return {key: config_[key] for key in ("name", "dtype", "target_class_ids")} | {
-            "threshold": self.threshold
-        }
+        return {key: config_[key] for key in ("name", "dtype", "target_class_ids")} | {"threshold": self.threshold}
 
 
 class MeanIoU(IoU):
@@ -146,9 +142,7 @@ class MeanIoU(IoU):
         sparse_y_pred: bool = True,
         axis: int = -1,
     ) -> None:
-        super().__init__(
-            num_classes, range(num_classes), name, dtype, ignore_class, sparse_y_true, sparse_y_pred, axis
-        )
+        super().__init__(num_classes, range(num_classes), name, dtype, ignore_class, sparse_y_true, sparse_y_pred, axis)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; JSON can hold them."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from graphcore import config, initializers
-from graphcore.tracing import current_trace
 from graphcore.utils.naming import auto_name
+from graphcore.utils.temporary_state import snapshot, temporary_values
 from graphcore.variable import Variable
 
 
@@ -75,7 +75,7 @@ class Metric:
         dtype: Any = None,
         aggregation: str = "sum",
         name: str | None = None,
-    ) -> Variable:
+    ) -> Any:
         """Make one state variable.
 
         Args:
@@ -99,7 +99,7 @@ class Metric:
 
     def add_weight(
         self, shape: Sequence[int] = (), initializer: Any = None, dtype: Any = None, name: str | None = None
-    ) -> Variable:
+    ) -> Any:
         """Make one state variable; the older name of `add_variable`."""
         return self.add_variable(shape=shape, initializer=initializer, dtype=dtype, name=name)
 
@@ -123,34 +123,18 @@ class Metric:
 
     def stateless_update_state(self, metric_variables: Sequence[Any], *args: Any, **kwargs: Any) -> list[Any]:
         """The state after a batch, from the state before it; the metric's own state stays."""
-        return self._with_state(
-            metric_variables,
-            lambda: (self.update_state(*args, **kwargs), [_snapshot(v) for v in self.variables])[1],
-        )
+        with temporary_values(self.variables, metric_variables, "metric_variables"):
+            self.update_state(*args, **kwargs)
+            return [snapshot(variable) for variable in self.variables]
 
     def stateless_result(self, metric_variables: Sequence[Any]) -> Any:
         """The metric that a state stands for."""
-        return self._with_state(metric_variables, self.result)
+        with temporary_values(self.variables, metric_variables, "metric_variables"):
+            return self.result()
 
     def stateless_reset_state(self) -> list[Any]:
         """The state of no batches."""
         return [np.zeros(variable.shape, variable.dtype) for variable in self.variables]
-
-    def _with_state(self, values: Sequence[Any], function: Callable[[], Any]) -> Any:
-        variables = self.variables
-        if len(values) != len(variables):
-            raise ValueError(
-                f"Expected `metric_variables` to hold one value for each of the {len(variables)} variables "
-                f"of {type(self).__name__}. Received {len(values)}."
-            )
-        before = [_snapshot(variable) for variable in variables]
-        try:
-            for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
-            return function()
-        finally:
-            for variable, value in zip(variables, before, strict=True):
-                variable.assign(value)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; JSON can hold them."""
@@ -163,8 +147,3 @@ class Metric:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}>"
-
-
-def _snapshot(variable: Variable) -> Any:
-    """The present value, safe from later assignments."""
-    return variable.numpy() if current_trace() is None else variable.value

@@ -78,7 +78,7 @@ class SparseCategoricalCrossentropy(NamedMeanMetric):
         self.ignore_class = ignore_class
         self.axis = axis
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch."""
         if self.ignore_class is not None and sample_weight is not None:
             labels = ops.convert_to_tensor(y_true)

@@ -82,16 +82,14 @@ class MeanMetricWrapper(Mean):
     A mask that a layer attached to the predictions leaves masked elements out.
     """
 
-    def __init__(
-        self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any
-    ) -> None:
-        super().__init__(name=name or getattr(fn, "__name__", "mean_metric_wrapper"), dtype=dtype)
+    def __init__(self, fn: Callable[..., Any], name: str | None = None, dtype: Any = None, **kwargs: Any) -> None:
+        super().__init__(name=name or str(getattr(fn, "__name__", "mean_metric_wrapper")), dtype=dtype)
         self._fn = fn
         self._fn_kwargs = kwargs
         if fn in losses._registry or type(fn) in losses._registry:
             self._direction = "down"
 
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:  # type: ignore[override]
         """Add a batch."""
         values = self._fn(y_true, y_pred, **self._fn_kwargs)
         weight = apply_mask(sample_weight, get_mask(y_pred), self.dtype, "sum")
