@@ -24,9 +24,7 @@ def matmul(b: Builder, x: Value, y: Value, transpose_a: bool = False, transpose_
     x = expand_dims(b, x, 0) if row else x
     y = expand_dims(b, y, 1) if column else y
     x, y = _common_batch(b, x, y)
-    result = emit(
-        b, "matmul", x, y, transpose_a=transpose_a and not row, transpose_b=transpose_b and not column
-    )
+    result = emit(b, "matmul", x, y, transpose_a=transpose_a and not row, transpose_b=transpose_b and not column)
     rank = result.type.rank
     dropped = [axis for axis, vector in ((rank - 2, row), (rank - 1, column)) if vector]
     return squeeze(b, result, dropped) if dropped else result

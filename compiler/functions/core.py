@@ -67,13 +67,10 @@ def common_dtype(operands: Sequence[Operand]) -> str:
         if isinstance(operand, Value):
             result = operand.type.dtype if result is None else promote(result, operand.type.dtype)
         elif not isinstance(operand, (int, float, bool, np.number, np.bool_)):
-            raise TypeError(
-                f"Expected a Value or a number. Received: {operand!r} of {type(operand).__name__}"
-            )
+            raise TypeError(f"Expected a Value or a number. Received: {operand!r} of {type(operand).__name__}")
     if result is None:
         raise TypeError(
-            "Expected at least one Value among the operands (make one with functions.full). "
-            f"Received: {operands}"
+            f"Expected at least one Value among the operands (make one with functions.full). Received: {operands}"
         )
     for operand in operands:
         if not isinstance(operand, Value):
@@ -121,6 +118,16 @@ def broadcast_in(b: Builder, x: Value, shape: Sequence[Dim], axes: Sequence[int]
     return emit(b, "broadcast", x, shape=tuple(shape), axes=tuple(axes))
 
 
+def spread(b: Builder, x: Value, shape: Sequence[Dim], axes: Sequence[int]) -> Value:
+    """What a reduction over `axes` gave, repeated along them into `shape`; no axes of extent 1 in between."""
+    return broadcast_in(b, x, shape, [axis for axis in range(len(shape)) if axis not in axes])
+
+
+def widen(b: Builder, x: Value) -> Value:
+    """float16 as float32, for sums; other tensors as they are."""
+    return cast(b, x, "float32") if x.type.dtype == "float16" else x
+
+
 def broadcast_to(b: Builder, x: Value, shape: Sequence[Dim]) -> Value:
     """Broadcast by NumPy's rules, aligned at the right."""
     offset = len(shape) - x.type.rank
@@ -159,9 +166,7 @@ def normalize_axis(axis: int, rank: int) -> int:
         ValueError: if there is no such axis.
     """
     if not -rank <= axis < rank:
-        raise ValueError(
-            f"axis must lie in {-rank}..{rank - 1} for a tensor of rank {rank}. Received: axis={axis}"
-        )
+        raise ValueError(f"axis must lie in {-rank}..{rank - 1} for a tensor of rank {rank}. Received: axis={axis}")
     return axis % rank
 
 

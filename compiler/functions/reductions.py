@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compiler.functions.core import cast, emit, normalize_axes, normalize_axis
+from compiler.functions.core import Operand, cast, emit, normalize_axes, normalize_axis
 from compiler.functions.shapes import reshape
 from compiler.functions.sources import dimension
 from compiler.ir import Builder, Value
@@ -77,7 +77,8 @@ def argmin(b: Builder, x: Value, axis: int | None = None, keepdims: bool = False
     return _arg(b, "argmin", x, axis, keepdims)
 
 
-def count(b: Builder, x: Value, axes: Axes, dtype: str) -> Value:
-    """How many elements a reduction over these axes combines, as a scalar of the dtype."""
-    chosen = normalize_axes(axes, x.type.rank)
-    return dimension(b, product(tuple(x.type.shape[axis] for axis in chosen)), dtype)
+def count(b: Builder, x: Value, axes: Axes) -> Operand:
+    """How many elements a reduction over these axes combines: a number, or a scalar of x's wide dtype."""
+    elements = product(tuple(x.type.shape[axis] for axis in normalize_axes(axes, x.type.rank)))
+    wide = "float32" if x.type.dtype == "float16" else x.type.dtype
+    return float(elements) if isinstance(elements, int) else dimension(b, elements, wide)

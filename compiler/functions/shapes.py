@@ -102,9 +102,7 @@ def squeeze(b: Builder, x: Value, axis: int | Sequence[int] | None = None) -> Va
     return reshape(b, x, [extent for i, extent in enumerate(x.type.shape) if i not in axes])
 
 
-def slice_(
-    b: Builder, x: Value, start: Sequence[Dim], stop: Sequence[Dim], step: Sequence[int] | None = None
-) -> Value:
+def slice_(b: Builder, x: Value, start: Sequence[Dim], stop: Sequence[Dim], step: Sequence[int] | None = None) -> Value:
     """Exact bounds per axis, 0 <= start <= stop <= extent; see `slice_axis` for Python's forgiving ones."""
     step = (1,) * x.type.rank if step is None else tuple(step)
     start, stop = tuple(start), tuple(stop)
@@ -135,9 +133,7 @@ def slice_axis(
     return slice_(b, x, starts, stops, steps)
 
 
-def _slice_backwards(
-    b: Builder, x: Value, axis: int, start: Dim | None, stop: Dim | None, step: int
-) -> Value:
+def _slice_backwards(b: Builder, x: Value, axis: int, start: Dim | None, stop: Dim | None, step: int) -> Value:
     # x[start:stop:-step] takes positions start, start - step, ... above stop: in the reversed axis these are
     # extent - 1 - start and on, below extent - 1 - stop.
     extent = x.type.shape[axis]
@@ -161,9 +157,7 @@ def _bound(position: Dim, extent: Dim, last: bool = False) -> Dim:
 def pad(b: Builder, x: Value, low: Sequence[Dim], high: Sequence[Dim], value: Scalar = 0) -> Value:
     """`low` elements of `value` before and `high` after each axis."""
     low, high = tuple(low), tuple(high)
-    return (
-        x if all(amount == 0 for amount in low + high) else emit(b, "pad", x, low=low, high=high, value=value)
-    )
+    return x if all(amount == 0 for amount in low + high) else emit(b, "pad", x, low=low, high=high, value=value)
 
 
 def dilate(b: Builder, x: Value, steps: Sequence[int]) -> Value:

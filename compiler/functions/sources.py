@@ -40,9 +40,7 @@ def dimension(b: Builder, dim: Dim, dtype: str = "int64") -> Value:
     return emit(b, "dimension", extent=dim, dtype=dtype)
 
 
-def arange(
-    b: Builder, start: Scalar, stop: Scalar | None = None, step: Scalar = 1, dtype: str | None = None
-) -> Value:
+def arange(b: Builder, start: Scalar, stop: Scalar | None = None, step: Scalar = 1, dtype: str | None = None) -> Value:
     """start, start + step, ... below stop (above it if step < 0); one number alone is the stop."""
     start, stop = (0, start) if stop is None else (start, stop)
     if step == 0:

@@ -1,7 +1,9 @@
 """The ops: importing this package fills `compiler.ops.registry.OPS`. The list is written out on purpose."""
 
 from compiler.ops import (
+    activations,
     arithmetic,
+    arrangement,
     average_pooling,
     comparison,
     contraction,
@@ -10,15 +12,20 @@ from compiler.ops import (
     gather,
     math,
     max_pooling,
+    normalization,
+    random,
     reduce,
     shape,
     slicing,
     sources,
+    statistics,
     steps,
 )
 
 __all__ = [
+    "activations",
     "arithmetic",
+    "arrangement",
     "average_pooling",
     "comparison",
     "contraction",
@@ -27,9 +34,12 @@ __all__ = [
     "gather",
     "math",
     "max_pooling",
+    "normalization",
+    "random",
     "reduce",
     "shape",
     "slicing",
     "sources",
+    "statistics",
     "steps",
 ]

@@ -48,9 +48,7 @@ class AveragePool(Pooling):
         """Sums of windows of the input and of ones, both padded with zeros."""
         x = inputs[0]
         view = windows(padded(x, self.padding, 0), self.size, self.strides, self.ones)
-        return (
-            (view.sum(tuple(range(x.ndim, view.ndim))) / _counts(self, x.shape, x.dtype)).astype(x.dtype),
-        )
+        return ((view.sum(tuple(range(x.ndim, view.ndim))) / _counts(self, x.shape, x.dtype)).astype(x.dtype),)
 
     def gradient(
         self, b: Builder, cotangents: Cotangents, inputs: Sequence[Value], outputs: Sequence[Value]
@@ -59,17 +57,13 @@ class AveragePool(Pooling):
         of_x = AveragePoolGradient(inputs[0].type.shape[1:-1], *self.attributes)
         return (b.emit(of_x, received(cotangents)),)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A loop over the window."""
         batch, *output, channel = index
         dtype = types[0].dtype
 
         def body(offset: Sequence[Expr]) -> Expr:
-            positions, within = window_positions(
-                k, types[0], output, offset, self.strides, self.padding, self.ones
-            )
+            positions, within = window_positions(k, types[0], output, offset, self.strides, self.padding, self.ones)
             return guarded(within, inputs[0]([batch, *positions, channel]), 0)
 
         total = reduce_over(k, "add", dtype, self.size, body)
@@ -116,9 +110,7 @@ class AveragePoolGradient(Pooling):
         """The average itself: the op is linear."""
         return (b.emit(AveragePool(*self.attributes), received(cotangents)),)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A sum over the windows around the element."""
         batch, *at, channel = index
         tries, window = self.covering(k, types[0].shape[1:-1], at)

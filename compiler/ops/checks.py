@@ -37,9 +37,7 @@ def require_dtype(op: str, type_: TensorType, accepts: str, what: str = "input")
 def require_same_dtype(op: str, left: TensorType, right: TensorType) -> None:
     """Raise TypeError unless two inputs share their dtype."""
     if left.dtype != right.dtype:
-        raise TypeError(
-            f"{op}: inputs must have one dtype (cast is an op of its own). Received: {left} and {right}"
-        )
+        raise TypeError(f"{op}: inputs must have one dtype (cast is an op of its own). Received: {left} and {right}")
 
 
 def require_rank(op: str, type_: TensorType, rank: int, what: str = "input", at_least: bool = False) -> None:
@@ -83,9 +81,7 @@ def require_axes(op: str, axes: Sequence[int], rank: int, ordered: bool = True) 
 def require_length(op: str, what: str, values: Sequence[object], rank: int) -> None:
     """Raise ValueError unless a per-axis attribute has one entry an axis."""
     if len(values) != rank:
-        raise ValueError(
-            f"{op}: {what} needs one entry for each of the {rank} axes. Received: {what}={tuple(values)}"
-        )
+        raise ValueError(f"{op}: {what} needs one entry for each of the {rank} axes. Received: {what}={tuple(values)}")
 
 
 def concrete(shape: Sequence[Dim]) -> tuple[int, ...]:

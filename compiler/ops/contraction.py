@@ -89,9 +89,7 @@ class Matmul(Op):
             return b.emit(Matmul(True, transposed), g, a)
         return b.emit(Matmul(not transposed, False), a, g)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """The inner product of a row and a column."""
         a, c, _ = types
         *batch, row, column = index

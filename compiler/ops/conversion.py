@@ -38,11 +38,7 @@ class Cast(Elementwise):
 
     def scalar(self, *x: Expr) -> Expr:
         """The formula."""
-        return (
-            call("not_equal", x[0], literal(0, x[0].dtype))
-            if self.dtype == "bool"
-            else cast(x[0], self.dtype)
-        )
+        return call("not_equal", x[0], literal(0, x[0].dtype)) if self.dtype == "bool" else cast(x[0], self.dtype)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """NumPy's astype."""
@@ -54,9 +50,7 @@ class Cast(Elementwise):
     ) -> Cotangents:
         """The cotangent, cast back; none through an integer or bool."""
         source = inputs[0].type.dtype
-        return (
-            f.cast(b, received(cotangents), source) if is_float(source) and is_float(self.dtype) else None,
-        )
+        return (f.cast(b, received(cotangents), source) if is_float(source) and is_float(self.dtype) else None,)
 
     @classmethod
     def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:

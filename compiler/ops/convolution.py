@@ -65,9 +65,7 @@ class SlidingKernel(Op):
     def per_group(self, what: str, count: Dim) -> Dim:
         """Channels in each group."""
         if self.groups != 1 and count % self.groups != 0:
-            raise ValueError(
-                f"{self.name}: {what} must be a multiple of groups={self.groups}. Received: {count}"
-            )
+            raise ValueError(f"{self.name}: {what} must be a multiple of groups={self.groups}. Received: {count}")
         return count // self.groups
 
     def outputs_of(self, spatial: Sequence[Dim], kernel: Sequence[Dim]) -> tuple[Dim, ...]:
@@ -129,9 +127,7 @@ class Convolution(SlidingKernel):
         of_kernel = ConvolutionKernelGradient(kernel.type.shape[:-2], *rest)
         return b.emit(of_x, g, kernel), b.emit(of_kernel, x, g)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A sum over the kernel's elements and the channels of the filter's group."""
         x, kernel, _ = types
         batch, *output, filter_ = index
@@ -170,9 +166,7 @@ class ConvolutionInputGradient(SlidingKernel):
         g, kernel = inputs
         require_length(self.name, "input_spatial", self.input_spatial, g.rank - 2)
         self.per_group("filters", kernel.shape[-1])
-        require_equal_extents(
-            self.name, f"filters of cotangent {g} and kernel {kernel}", g.shape[-1], kernel.shape[-1]
-        )
+        require_equal_extents(self.name, f"filters of cotangent {g} and kernel {kernel}", g.shape[-1], kernel.shape[-1])
         expected = self.outputs_of(self.input_spatial, kernel.shape[:-2])
         for axis, (extent, wanted) in enumerate(zip(g.shape[1:-1], expected, strict=True)):
             what = f"extent of the cotangent and of the convolution's result on spatial axis {axis}"
@@ -183,9 +177,7 @@ class ConvolutionInputGradient(SlidingKernel):
         """Each kernel element scatters its share into the padded input."""
         g, kernel = inputs
         size, channels = kernel.shape[:-2], kernel.shape[-2]
-        extents = [
-            e + sum(concrete(p)) for e, p in zip(concrete(self.input_spatial), self.padding, strict=True)
-        ]
+        extents = [e + sum(concrete(p)) for e, p in zip(concrete(self.input_spatial), self.padding, strict=True)]
         total = np.zeros((g.shape[0], *extents, channels * self.groups), g.dtype)
         filters = kernel.shape[-1] // self.groups
         for offset in itertools.product(*map(range, size)):
@@ -205,9 +197,7 @@ class ConvolutionInputGradient(SlidingKernel):
         of_kernel = ConvolutionKernelGradient(kernel.type.shape[:-2], *rest)
         return b.emit(Convolution(*rest), c, kernel), b.emit(of_kernel, c, g)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A sum over the windows that held the input element, and the filters of its group."""
         g, kernel, x = types
         batch, *at, channel = index
@@ -287,9 +277,7 @@ class ConvolutionKernelGradient(SlidingKernel):
         of_x = ConvolutionInputGradient(x.type.shape[1:-1], *rest)
         return b.emit(of_x, g, c), b.emit(Convolution(*rest), x, c)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A sum over the batch and all windows."""
         x, g, kernel = types
         *offset, channel, filter_ = index

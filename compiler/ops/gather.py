@@ -78,9 +78,7 @@ class Take(Op):
         extent = x.type.shape[self.axis]
         return b.emit(ScatterAdd(self.axis, extent), received(cotangents), indices), None
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """One read of the index and one of the element."""
         x, indices, _ = types
         outside = literal(self.value_outside(x.dtype), x.dtype)
@@ -131,9 +129,7 @@ class ScatterAdd(Op):
         require_dtype(self.name, indices, "integer", "indices")
         require_rank(self.name, updates, self.axis + indices.rank, "updates", at_least=True)
         end = self.axis + indices.rank
-        for axis, (extent, wanted) in enumerate(
-            zip(updates.shape[self.axis : end], indices.shape, strict=True)
-        ):
+        for axis, (extent, wanted) in enumerate(zip(updates.shape[self.axis : end], indices.shape, strict=True)):
             what = f"axis {self.axis + axis} of updates {updates} and axis {axis} of indices {indices}"
             require_equal_extents(self.name, what, extent, wanted)
         return (updates.with_shape(*updates.shape[: self.axis], self.extent, *updates.shape[end:]),)
@@ -157,9 +153,7 @@ class ScatterAdd(Op):
             return None, None
         return b.emit(Take(self.axis, 0.0), received(cotangents), inputs[1]), None
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A sum over all indices that name the place: right everywhere, but quadratic.
 
         A target that can walk the indices once and add into rows replaces this.

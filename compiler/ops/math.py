@@ -231,9 +231,7 @@ class Sigmoid(Elementwise):
         self, b: Builder, cotangents: Cotangents, inputs: Sequence[Value], outputs: Sequence[Value]
     ) -> Cotangents:
         """g y (1 - y)."""
-        return (
-            f.multiply(b, f.multiply(b, received(cotangents), outputs[0]), f.subtract(b, 1.0, outputs[0])),
-        )
+        return (f.multiply(b, f.multiply(b, received(cotangents), outputs[0]), f.subtract(b, 1.0, outputs[0])),)
 
 
 @op

@@ -64,17 +64,13 @@ class MaxPool(Pooling):
         g = received(cotangents)
         return (b.emit(MaxPoolGradient(*self.attributes), inputs[0], outputs[0], g),)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A loop over the window."""
         batch, *output, channel = index
         dtype = types[0].dtype
 
         def body(offset: Sequence[Expr]) -> Expr:
-            positions, within = window_positions(
-                k, types[0], output, offset, self.strides, self.padding, self.ones
-            )
+            positions, within = window_positions(k, types[0], output, offset, self.strides, self.padding, self.ones)
             return guarded(within, inputs[0]([batch, *positions, channel]), lowest(dtype))
 
         return reduce_over(k, "maximum", dtype, self.size, body)
@@ -114,9 +110,7 @@ class MaxPoolGradient(Pooling):
         extents = (e + sum(concrete(pair)) for e, pair in zip(x.shape[1:-1], self.padding, strict=True))
         total = np.zeros((x.shape[0], *extents, x.shape[-1]), x.dtype)
         for number, offset in enumerate(itertools.product(*map(range, self.size))):
-            tap(total, offset, y.shape[1:-1], self.strides, self.ones)[...] += np.where(
-                winner == number, g, 0
-            )
+            tap(total, offset, y.shape[1:-1], self.strides, self.ones)[...] += np.where(winner == number, g, 0)
         return (cropped(total, self.padding, x.shape[1:-1]),)
 
     def gradient(
@@ -126,9 +120,7 @@ class MaxPoolGradient(Pooling):
         of_g = b.emit(MaxPoolSelect(*self.attributes), inputs[0], inputs[1], received(cotangents))
         return None, None, of_g
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """For each window around the element: is it the maximum, and did none before it equal that?"""
         x, y, g = inputs
         batch, *at, channel = index
@@ -168,9 +160,7 @@ class MaxPoolSelect(Pooling):
         require_inputs(self.name, inputs, 3)
         self.require_pooled(inputs[0], "the pooled values", inputs[1])
         if inputs[2] != inputs[0]:
-            raise ValueError(
-                f"{self.name}: the values must have the type of x, {inputs[0]}. Received: {inputs[2]}"
-            )
+            raise ValueError(f"{self.name}: the values must have the type of x, {inputs[0]}. Received: {inputs[2]}")
         return (inputs[1],)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
@@ -187,9 +177,7 @@ class MaxPoolSelect(Pooling):
         of_values = b.emit(MaxPoolGradient(*self.attributes), inputs[0], inputs[1], received(cotangents))
         return None, None, of_values
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """The position of the first winner, then one read."""
         x, y, values = inputs
         batch, *output, channel = index
@@ -197,9 +185,7 @@ class MaxPoolSelect(Pooling):
         count = int(np.prod(self.size))
 
         def candidate(offset: Sequence[Expr]) -> Expr:
-            positions, within = window_positions(
-                k, types[0], output, offset, self.strides, self.padding, self.ones
-            )
+            positions, within = window_positions(k, types[0], output, offset, self.strides, self.padding, self.ones)
             wins = all_of([within, _matches(x([batch, *positions, channel]), best)])
             last = literal(count - 1, INDEX)
             return last if wins is None else select(wins, _rank(offset, self.size), last)
@@ -246,9 +232,7 @@ def _earlier_winner(
     batch, *output, channel = place
 
     def body(offset: Sequence[Expr]) -> Expr:
-        positions, within = window_positions(
-            k, type_, output, offset, pooling.strides, pooling.padding, pooling.ones
-        )
+        positions, within = window_positions(k, type_, output, offset, pooling.strides, pooling.padding, pooling.ones)
         value = x([batch, *positions, channel])
         test = all_of([within, _rank(offset, pooling.size) < rank, _matches(value, best)])
         return guarded(test, literal(1, FLAG), 0)

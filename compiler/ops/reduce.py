@@ -32,9 +32,7 @@ class Reduction(Op):
         kept = (extent for axis, extent in enumerate(inputs[0].shape) if axis not in self.axes)
         return (inputs[0].with_shape(*kept),)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """One loop an axis."""
         x = types[0]
 
@@ -44,10 +42,11 @@ class Reduction(Op):
 
         return k.reduce(self.combine, x.dtype, [x.shape[axis] for axis in self.axes], body)
 
-    def spread(self, b: Builder, value: Value, like: Value) -> Value:
-        """The result's shape broadcast back to the input's."""
-        kept = tuple(axis for axis in range(like.type.rank) if axis not in self.axes)
-        return f.broadcast_in(b, value, like.type.shape, kept)
+    def over(self, axes: tuple[int, ...]) -> Reduction:
+        """The same reduction along other axes."""
+        make: Any = type(self)
+        reduction: Reduction = make(axes)
+        return reduction
 
     @classmethod
     def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
@@ -82,7 +81,7 @@ class ReduceSum(Reduction):
         self, b: Builder, cotangents: Cotangents, inputs: Sequence[Value], outputs: Sequence[Value]
     ) -> Cotangents:
         """The cotangent, repeated."""
-        return (self.spread(b, received(cotangents), inputs[0]),)
+        return (f.spread(b, received(cotangents), inputs[0].type.shape, self.axes),)
 
 
 @op
@@ -106,10 +105,11 @@ class ReduceProd(Reduction):
         gradient is right where no element is zero.)
         """
         g, (x,) = received(cotangents), inputs
+        shape = x.type.shape
         zero = f.equal(b, x, 0.0)
         others = f.where(b, zero, 1.0, x)
-        count = self.spread(b, f.reduce_sum(b, f.cast(b, zero, x.type.dtype), self.axes), x)
-        rest = self.spread(b, f.multiply(b, g, f.reduce_prod(b, others, self.axes)), x)
+        count = f.spread(b, f.reduce_sum(b, f.cast(b, zero, x.type.dtype), self.axes), shape, self.axes)
+        rest = f.spread(b, f.multiply(b, g, f.reduce_prod(b, others, self.axes)), shape, self.axes)
         at_zero = f.where(b, f.equal(b, count, 1.0), rest, 0.0)
         elsewhere = f.where(b, f.equal(b, count, 0.0), f.divide(b, rest, others), 0.0)
         return (f.where(b, zero, at_zero, elsewhere),)
@@ -131,9 +131,9 @@ class Extremum(Reduction):
     ) -> Cotangents:
         """To the winners, in equal parts."""
         g, (x,) = received(cotangents), inputs
-        winner = f.cast(b, f.equal(b, x, self.spread(b, outputs[0], x)), x.type.dtype)
+        winner = f.cast(b, f.equal(b, x, f.spread(b, outputs[0], x.type.shape, self.axes)), x.type.dtype)
         share = f.divide(b, g, f.reduce_sum(b, winner, self.axes))
-        return (f.multiply(b, winner, self.spread(b, share, x)),)
+        return (f.multiply(b, winner, f.spread(b, share, x.type.shape, self.axes)),)
 
 
 @op
@@ -184,9 +184,7 @@ class ArgExtremum(Op):
         """None: the result is an integer."""
         return (None,)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """Two loops, which both vectorise: the winner's value, then the first index that has it."""
         x = types[0]
         extent = k.extent(x.shape[self.axis])

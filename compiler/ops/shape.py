@@ -67,9 +67,7 @@ class Broadcast(Op):
         summed = tuple(axis for axis in range(len(self.shape)) if axis not in kept)
         return (f.reshape(b, f.reduce_sum(b, received(cotangents), summed), shape),)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """The element that the index is a copy of."""
         zero = literal(0, INDEX)
         own = types[0].shape
@@ -121,9 +119,7 @@ class Reshape(Op):
         """The cotangent under the input's shape."""
         return (f.reshape(b, received(cotangents), inputs[0].type.shape),)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """The element with the same position in row-major order, axis group by axis group."""
         position: list[Expr] = []
         shape = types[0].shape
@@ -177,9 +173,7 @@ class Transpose(Op):
         inverse = tuple(self.permutation.index(axis) for axis in range(len(self.permutation)))
         return (f.transpose(b, received(cotangents), inverse),)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """The element at the inversely permuted index."""
         return inputs[0]([index[self.permutation.index(axis)] for axis in range(len(self.permutation))])
 
@@ -218,14 +212,10 @@ class Reverse(Op):
         """Reversed again."""
         return (f.reverse(b, received(cotangents), self.axes),)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """The element counted from the end."""
         shape = types[0].shape
-        return inputs[0](
-            [k.extent(shape[i]) - 1 - at if i in self.axes else at for i, at in enumerate(index)]
-        )
+        return inputs[0]([k.extent(shape[i]) - 1 - at if i in self.axes else at for i, at in enumerate(index)])
 
     @classmethod
     def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:

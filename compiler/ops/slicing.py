@@ -51,9 +51,7 @@ class Slice(Op):
             require_length(self.name, what, getattr(self, what), inputs[0].rank)
         for axis, extent in enumerate(inputs[0].shape):
             start, stop, step = self.start[axis], self.stop[axis], self.step[axis]
-            wrong = step < 1 or any(
-                isinstance(d, int) and d < 0 for d in (start, stop - start, extent - stop)
-            )
+            wrong = step < 1 or any(isinstance(d, int) and d < 0 for d in (start, stop - start, extent - stop))
             if wrong:
                 raise ValueError(
                     f"{self.name}: axis {axis} needs 0 <= start <= stop <= {extent} and step >= 1 "
@@ -64,8 +62,7 @@ class Slice(Op):
 
     def _shape(self) -> tuple[Dim, ...]:
         return tuple(
-            ceil_div(stop - start, step)
-            for start, stop, step in zip(self.start, self.stop, self.step, strict=True)
+            ceil_div(stop - start, step) for start, stop, step in zip(self.start, self.stop, self.step, strict=True)
         )
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
@@ -81,9 +78,7 @@ class Slice(Op):
         high = tuple(extent - start - covered for extent, start, covered in axes)
         return (f.pad(b, g, self.start, high),)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """The element at start + index step."""
         position = []
         for axis, extent in enumerate(types[0].shape):
@@ -141,9 +136,7 @@ class Pad(Op):
         stop = tuple(low + extent for low, extent in zip(self.low, shape, strict=True))
         return (f.slice_(b, received(cotangents), self.low, stop),)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """The element, or the value outside."""
         shape, value = types[0].shape, literal(self.value, types[0].dtype)
         if 0 in shape:
@@ -188,14 +181,10 @@ class Concatenate(Op):
         for other in inputs[1:]:
             require_same_dtype(self.name, first, other)
             if other.rank != first.rank:
-                raise ValueError(
-                    f"{self.name}: inputs must have one rank. Received: {' and '.join(map(str, inputs))}"
-                )
+                raise ValueError(f"{self.name}: inputs must have one rank. Received: {' and '.join(map(str, inputs))}")
             for axis, (a, c) in enumerate(zip(first.shape, other.shape, strict=True)):
                 if axis != self.axis:
-                    require_equal_extents(
-                        self.name, f"extents of axis {axis} (all but axis {self.axis})", a, c
-                    )
+                    require_equal_extents(self.name, f"extents of axis {axis} (all but axis {self.axis})", a, c)
         shape = list(first.shape)
         for other in inputs[1:]:
             shape[self.axis] = shape[self.axis] + other.shape[self.axis]
@@ -220,9 +209,7 @@ class Concatenate(Op):
             begin = end
         return parts
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """The element of the input that the index falls into."""
         result: Expr | None = None
         end: Dim = types[-1].shape[self.axis]

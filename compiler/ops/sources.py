@@ -61,9 +61,7 @@ class Full(Source):
         """NumPy's full."""
         return (np.full(concrete(self.shape), self.value, self.dtype),)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A literal."""
         return literal(self.value, self.dtype)
 
@@ -96,9 +94,7 @@ class Iota(Source):
         """NumPy's indices."""
         return (np.indices(concrete(self.shape))[self.axis].astype(self.dtype),)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """The index itself."""
         return cast(index[self.axis], self.dtype)
 
@@ -130,9 +126,7 @@ class Dimension(Source):
         """The number."""
         return (np.array(concrete((self.extent,))[0], self.dtype),)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """The run-time extent."""
         return cast(k.extent(self.extent), self.dtype)
 
@@ -154,9 +148,7 @@ class ArrayAttribute:
         # A private copy: nothing that the caller does later may change what has been hashed.
         array = np.array(self.array, order="C", copy=True)
         if array.dtype.name not in SHORT_NAMES:
-            raise TypeError(
-                f"constant: expected dtype {', '.join(SHORT_NAMES)}. Received an array of {array.dtype}"
-            )
+            raise TypeError(f"constant: expected dtype {', '.join(SHORT_NAMES)}. Received an array of {array.dtype}")
         array.setflags(write=False)
         object.__setattr__(self, "array", array)
         content = hashlib.sha256(f"{array.dtype.name}{array.shape}".encode())
@@ -194,9 +186,7 @@ class Constant(Source):
         """The array."""
         return (self.array.array,)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A literal if there is one element; larger arrays are buffers and never computed."""
         if self.array.array.size != 1:
             raise TypeError(

@@ -24,9 +24,7 @@ def require_spatial(
 ) -> None:
     """Raise ValueError unless every spatial axis has a valid stride, padding and dilation."""
     if not 1 <= rank <= 3:
-        raise ValueError(
-            f"{op}: expected one to three spatial axes, [batch, *spatial, channels]. Received: {rank}"
-        )
+        raise ValueError(f"{op}: expected one to three spatial axes, [batch, *spatial, channels]. Received: {rank}")
     require_length(op, "strides", strides, rank)
     require_length(op, "padding", padding, rank)
     if dilation is not None:
@@ -149,7 +147,6 @@ def tap(
 ) -> Array:
     """A view of the elements of a padded array that all windows hold at one offset, for `reference`."""
     cut = tuple(
-        slice(k * d, k * d + (n - 1) * s + 1, s)
-        for k, n, s, d in zip(offset, output, strides, dilation, strict=True)
+        slice(k * d, k * d + (n - 1) * s + 1, s) for k, n, s, d in zip(offset, output, strides, dilation, strict=True)
     )
     return x[(slice(None), *cut)]
