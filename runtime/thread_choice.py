@@ -1,9 +1,9 @@
-"""Whether a short program is quicker on the pool or on the calling thread alone, found out by measuring.
+"""Whether a program is quicker on the pool or on the calling thread alone, found out by measuring.
 
 Waking workers and meeting at barriers costs microseconds: nothing beside a training step of a millisecond,
-most of a prediction for one row, and more when other processes keep the cores busy. The bits are the same
-either way, so a program may be run both ways, a few times each, and again now and then, because the load of
-a machine changes.
+most of a prediction for one row, and more than all the work where other processes keep the cores busy. The
+bits are the same either way, so a program is run both ways, a few times each, and again now and then, because
+the load of a machine changes.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ __all__ = ["ThreadChoice"]
 _ROUND = (True, True, True, False, False)
 # Runs between rounds: soon again when the two were close, later when one was clearly quicker.
 _RUNS_WHEN_CLOSE = 100
-_RUNS_WHEN_CLEAR = 1000
+_RUNS_WHEN_CLEAR = 300
 _CLEAR_RATIO = 1.3
-# A longer program is always better off on the pool, and too costly to try without.
-_LONG_NANOSECONDS = 5_000_000
 
 
 class ThreadChoice:
@@ -55,15 +53,11 @@ class ThreadChoice:
         best = self._best[pooled]
         self._best[pooled] = min(best, nanoseconds) if best else nanoseconds
         self._position += 1
-        is_long = self._best[True] > _LONG_NANOSECONDS and not _ROUND[self._position % len(_ROUND)]
-        if is_long or self._position == len(_ROUND):
-            self._decide(is_long)
+        if self._position == len(_ROUND):
+            self._decide()
 
-    def _decide(self, is_long: bool) -> None:
+    def _decide(self) -> None:
         self.is_sampling = False
-        if is_long:
-            self.use_pool, self.runs_left = True, _RUNS_WHEN_CLEAR
-            return
         pooled, alone = self._best[True], self._best[False]
         self.use_pool = pooled < alone
         is_clear = max(pooled, alone) > _CLEAR_RATIO * min(pooled, alone)

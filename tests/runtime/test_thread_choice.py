@@ -24,9 +24,9 @@ def simulate(choice: ThreadChoice, runs: int, pooled: Callable[[int], int], alon
 
 @pytest.mark.parametrize(("pooled", "alone", "expected"), [(50_000, 20_000, False), (60_000, 100_000, True)])
 def test_the_quicker_way_is_used(pooled: int, alone: int, expected: bool) -> None:
-    used = simulate(ThreadChoice(), 900, lambda run: pooled, alone)
+    used = simulate(ThreadChoice(), 300, lambda run: pooled, alone)
     assert used[:5] == [True, True, True, False, False]
-    assert used[5:] == [expected] * 895
+    assert used[5:] == [expected] * 295
 
 
 def test_a_slow_first_run_does_not_decide() -> None:
@@ -34,8 +34,9 @@ def test_a_slow_first_run_does_not_decide() -> None:
     assert used[5:] == [True] * 45
 
 
-def test_a_long_program_is_never_tried_alone() -> None:
-    assert all(simulate(ThreadChoice(), 3000, lambda run: 8_000_000, 16_000_000))
+def test_comparing_costs_little() -> None:
+    used = simulate(ThreadChoice(), 3000, lambda run: 8_000_000, 16_000_000)
+    assert used.count(False) <= 3000 * 0.01
 
 
 def test_close_times_are_compared_again_soon() -> None:
@@ -46,7 +47,7 @@ def test_close_times_are_compared_again_soon() -> None:
 def test_a_change_of_the_machines_load_is_noticed() -> None:
     used = simulate(ThreadChoice(), 4000, lambda run: 50_000 if run < 500 else 900_000, 90_000)
     assert used[5:500] == [True] * 495
-    assert used[-500:].count(True) <= 3
+    assert used[-500:].count(True) <= 6
 
 
 def test_a_tiny_program_leaves_the_pool_and_a_new_number_of_threads_asks_again(
