@@ -12,7 +12,7 @@ from typing import Any
 
 from graphcore import tree
 from graphcore.tensor import KerasTensor
-from graphcore.utils.naming import auto_name
+from graphcore.naming import auto_name
 
 
 class Node:

@@ -11,7 +11,7 @@ from graphcore import tensor as tensors
 from graphcore.dtype_policies import standardize_dtype
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import as_array, as_value, current_trace, untraced
-from graphcore.utils.naming import auto_name
+from graphcore.naming import auto_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ALIGNMENT = 64  # bytes; one cache line and the widest vector

@@ -25,7 +25,7 @@ from graphcore.layers.signature import (
 from graphcore.operation import Node, any_symbolic
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import PACKAGE, Trace, as_array, as_value, current_trace, untraced, user_source
-from graphcore.utils.naming import name_scope
+from graphcore.naming import name_scope
 from graphcore.variable import Variable
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def _run(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _cast_array(layer: Layer, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    if not layer.autocast or not is_float(array.dtype.name) or not is_float(layer.compute_dtype):
+    casts = layer.autocast and layer.casts_inputs
+    if not casts or not is_float(array.dtype.name) or not is_float(layer.compute_dtype):
         return array
     return array.astype(layer.compute_dtype, copy=False)
 
@@ -163,7 +164,7 @@ def _to_tensor(layer: Layer, trace: Trace, leaf: Any) -> Any:
         leaf = trace.read(leaf)
     elif is_tensor(leaf) and not isinstance(leaf, KerasTensor):
         leaf = trace.wrap(as_value(trace, _cast_array(layer, np.asarray(leaf))))
-    if not isinstance(leaf, KerasTensor) or not layer.autocast:
+    if not isinstance(leaf, KerasTensor) or not layer.autocast or not layer.casts_inputs:
         return leaf
     compute = layer.compute_dtype
     if not is_float(leaf.dtype) or leaf.dtype == compute or not is_float(compute):
@@ -189,6 +190,9 @@ def build_if_needed(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any])
         return
     bound = call_signature(type(layer)).bind(args, kwargs, layer.name)
     shapes = {name: shapes_of(value) for name, value in tensor_arguments(bound).items()}
+    if layer.builds_by_calling:
+        layer.remember_shapes(shapes)
+        return
     with untraced():
         try:
             layer.build(**build_arguments(layer.build, shapes))

@@ -10,7 +10,7 @@ from graphcore.layers.layer import Layer
 from graphcore.operation import Node
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import user_source
-from graphcore.utils.naming import auto_name
+from graphcore.naming import auto_name
 
 
 class InputLayer(Layer):

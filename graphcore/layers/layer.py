@@ -13,7 +13,7 @@ from graphcore.layers.calling import abstract_call, build_if_needed, call_layer
 from graphcore.layers.state import StatefulOperation
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import untraced
-from graphcore.utils.naming import current_path, name_scope
+from graphcore.naming import current_path, name_scope
 
 
 class Layer(StatefulOperation):
@@ -37,6 +37,8 @@ class Layer(StatefulOperation):
     is_model = False  # whether its name is left out of the paths of the layers in it
     is_input_layer = False
     accepts_any_arguments = False  # whether `call` may be given positional arguments that are no tensors
+    casts_inputs = True  # off for models whose inputs say which element type they want
+    builds_by_calling = False  # on for models that have no `build` of their own: their first call builds the layers
     input_spec: Any = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Layer:
@@ -135,6 +137,11 @@ class Layer(StatefulOperation):
             return None
         return {"input_shape": next(iter(shapes.values()))} if len(shapes) == 1 else {"shapes_dict": shapes}
 
+    def remember_shapes(self, shapes: dict[str, Any]) -> None:
+        """Mark the layer as built for arguments of these shapes."""
+        self.built = True
+        self._build_shapes = shapes
+
     def build_for(self, *args: Any, **kwargs: Any) -> None:
         """Create the weights for calls on tensors or arrays like these."""
         build_if_needed(self, args, kwargs)
@@ -206,6 +213,33 @@ class Layer(StatefulOperation):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
+def _finishing(build: Callable[..., Any]) -> Callable[..., Any]:
+    """A `build` that also marks the layer built, remembers the shapes and scopes the names of its variables."""
+
+    @functools.wraps(build)
+    def finished(self: Layer, *args: Any, **kwargs: Any) -> Any:
+        self.check_initialised()
+        if self._is_building:  # `super().build(...)`
+            return build(self, *args, **kwargs)
+        bound = inspect.signature(build).bind(self, *args, **kwargs).arguments
+        self._is_building = True
+        try:
+            with untraced(), name_scope(self.name):
+                self.path = current_path()
+                result = build(self, *args, **kwargs)
+        finally:
+            self._is_building = False
+        self.built = True
+        shapes = {name: value for name, value in bound.items() if name != "self"}
+        self._build_shapes = {k: v for k, v in shapes.items() if k not in ("args", "kwargs")}
+        return result
+
+    return finished
+
+
+Layer.build = _finishing(Layer.build)  # type: ignore[method-assign]
+
+
 def _dtype_config(layer: Layer) -> Any:
     policy = layer.dtype_policy
     return {
@@ -227,26 +261,3 @@ def _input_shape(kwargs: dict[str, Any]) -> tuple[int | None, ...] | None:
     if "input_dim" in kwargs:
         return (batch_size, kwargs.pop("input_dim"))
     return None
-
-
-def _finishing(build: Callable[..., Any]) -> Callable[..., Any]:
-    """A `build` that also marks the layer built, remembers the shapes and scopes the names of its variables."""
-
-    @functools.wraps(build)
-    def finished(self: Layer, *args: Any, **kwargs: Any) -> Any:
-        self.check_initialised()
-        if self._is_building:  # `super().build(...)`
-            return build(self, *args, **kwargs)
-        bound = inspect.signature(build).bind(self, *args, **kwargs).arguments
-        self._is_building = True
-        try:
-            with untraced(), name_scope(self.name):
-                result = build(self, *args, **kwargs)
-        finally:
-            self._is_building = False
-        self.built = True
-        shapes = {name: value for name, value in bound.items() if name != "self"}
-        self._build_shapes = {k: v for k, v in shapes.items() if k not in ("args", "kwargs")}
-        return result
-
-    return finished

@@ -1,0 +1,184 @@
+"""The graph between symbolic inputs and outputs: checked, ordered, and run on the tensors of a program."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any
+
+from graphcore import tree
+from graphcore.ops.dispatch import FunctionCall
+from graphcore.operation import Node, Operation
+from graphcore.tensor import KerasTensor
+from graphcore.tracing import Trace
+from runtime.dimensions import Dim, SymbolicInt, substitute, symbols_of
+
+
+class FunctionGraph:
+    """Everything between inputs and outputs of a Functional model.
+
+    Args:
+        inputs, outputs: nested structures of symbolic tensors.
+        name: the model's name, for messages.
+
+    Attributes:
+        nodes: the calls in an order in which they can run.
+        operations: the operations as Keras orders them: by distance from the outputs, farthest first.
+        nodes_by_depth: distance from the outputs -> calls.
+
+    Raises:
+        TypeError: if an input or output is no symbolic tensor.
+        ValueError: if an output does not follow from the inputs, calls form a cycle, or names are not unique.
+    """
+
+    def __init__(self, inputs: Any, outputs: Any, name: str) -> None:
+        self.name = name
+        self.input_structure, self.output_structure = inputs, outputs
+        self.inputs: list[KerasTensor] = _tensors(inputs, "inputs", name)
+        self.outputs: list[KerasTensor] = _tensors(outputs, "outputs", name)
+        _check_distinct(self.inputs, name)
+        self.nodes, indices = _ordered(self.inputs, self.outputs, name)
+        self.operations, self.nodes_by_depth = _by_depth(self.nodes, indices, self.inputs)
+        _check_names(self.operations, name)
+        # Results that nothing reads are kept too: `layer.output` may ask for them.
+        self._kept = [tensor for node in self.nodes for tensor in node.outputs if tensor is not None]
+
+    def run(self, trace: Trace, arguments: list[KerasTensor | None]) -> Any:
+        """Call every operation in order on tensors of a trace; returns a structure like the outputs."""
+        table: dict[int, Any] = {id(tensor): value for tensor, value in zip(self.inputs, arguments, strict=True)}
+        sizes = self._sizes(arguments)
+
+        def fill(leaf: Any) -> Any:
+            if isinstance(leaf, KerasTensor):
+                return table[id(leaf)]
+            return substitute(leaf, sizes) if isinstance(leaf, SymbolicInt) else leaf
+
+        for node in self.nodes:
+            if all(id(tensor) in table for tensor in node.outputs if tensor is not None):
+                continue  # an input
+            args, kwargs = tree.map_structure(fill, (node.args, node.kwargs))
+            name = node.operation.name if isinstance(node.operation, FunctionCall) else None
+            with trace.layer(name, node.source):
+                results = node.operation(*args, **kwargs)
+            values = [leaf for leaf in tree.flatten(results) if isinstance(leaf, KerasTensor)]
+            for tensor, value in zip(node.outputs, values, strict=True):
+                if tensor is not None:
+                    table[id(tensor)] = value
+        return tree.map_structure(lambda tensor: table[id(tensor)], self.output_structure)
+
+    def _sizes(self, arguments: list[KerasTensor | None]) -> dict[str, Dim]:
+        """What the symbols of the inputs' shapes stand for in this call."""
+        sizes: dict[str, Dim] = {}
+        for tensor, value in zip(self.inputs, arguments, strict=True):
+            if value is None:
+                continue
+            for dim, actual in zip(tensor.dims, value.dims, strict=True):
+                if isinstance(dim, SymbolicInt) and symbols_of(dim) == {str(dim)}:
+                    sizes.setdefault(str(dim), actual)
+        return sizes
+
+
+def _tensors(structure: Any, what: str, name: str) -> list[KerasTensor]:
+    leaves = tree.flatten(structure)
+    for leaf in leaves:
+        if not isinstance(leaf, KerasTensor) or leaf.value is not None:
+            raise TypeError(
+                f"All `{what}` of model '{name}' must be symbolic tensors: results of graphcore.Input and of layers called "
+                f"on them. Received: {leaf!r} (of type {type(leaf).__name__})"
+            )
+    if not leaves:
+        raise ValueError(f"Model '{name}' must have at least one tensor in `{what}`. Received: {structure!r}")
+    return leaves
+
+
+def _check_distinct(inputs: list[KerasTensor], name: str) -> None:
+    if len({id(tensor) for tensor in inputs}) != len(inputs):
+        raise ValueError(f"The inputs of model '{name}' must be distinct tensors. Received: {inputs}")
+
+
+def _ordered(
+    inputs: list[KerasTensor], outputs: list[KerasTensor], name: str
+) -> tuple[list[Node], dict[Operation, int]]:
+    """The calls that the outputs need, each after those it reads; and when each operation was first met.
+
+    Goes from the outputs backwards with a stack of its own, so depth is no limit.
+    """
+    given = {id(tensor) for tensor in inputs}
+    order: list[Node] = []
+    indices: dict[Operation, int] = {}
+    finished: set[int] = set()
+    in_progress: set[int] = set()
+    for output in outputs:
+        stack: list[tuple[KerasTensor, bool]] = [(output, False)]
+        while stack:
+            tensor, expanded = stack.pop()
+            node = _node_of(tensor, given, name)
+            if node is None or id(node) in finished:
+                continue
+            if expanded:
+                in_progress.discard(id(node))
+                finished.add(id(node))
+                order.append(node)
+                continue
+            if id(node) in in_progress:
+                raise ValueError(
+                    f"Model '{name}' contains a cycle: tensor {tensor!r} of operation '{node.operation.name}' depends on "
+                    "itself. Fix: compute every tensor from earlier ones only."
+                )
+            indices.setdefault(node.operation, len(indices))
+            in_progress.add(id(node))
+            stack.append((tensor, True))
+            if id(tensor) not in given:
+                stack.extend((parent, False) for parent in reversed(node.inputs))
+    return order, indices
+
+
+def _node_of(tensor: KerasTensor, given: set[int], name: str) -> Node | None:
+    node = tensor.node
+    if id(tensor) in given:
+        return node if node is not None and node.is_input else None
+    if node is None:
+        raise ValueError(
+            f"Model '{name}' is disconnected: {tensor!r} was made by no layer. Fix: begin with graphcore.Input(...)."
+        )
+    if node.is_input:
+        raise ValueError(
+            f"Model '{name}' is disconnected: an output depends on the input '{node.operation.name}' (shape "
+            f"{tensor.shape}), which is not among the model's inputs. Fix: add that tensor to `inputs`."
+        )
+    return node
+
+
+def _by_depth(
+    order: list[Node], indices: dict[Operation, int], inputs: list[KerasTensor]
+) -> tuple[list[Operation], dict[int, list[Node]]]:
+    """Keras's order of operations: by the longest way to an output, then by first visit."""
+    makers = {id(tensor): node for node in order for tensor in node.outputs if tensor is not None}
+    node_depth: dict[Node, int] = {}
+    depth_of: dict[Operation, int] = {}
+    for node in reversed(order):
+        depth = max(node_depth.get(node, 0), depth_of.get(node.operation, 0))
+        node_depth[node] = depth_of[node.operation] = depth
+        for tensor in node.inputs:
+            parent = makers.get(id(tensor))
+            if parent is not None:
+                node_depth[parent] = max(depth + 1, node_depth.get(parent, 0))
+    for tensor in inputs:  # inputs that no output needs
+        if tensor.node is not None and tensor.node.is_input and tensor.node not in node_depth:
+            node_depth[tensor.node] = depth_of[tensor.node.operation] = 0
+            indices[tensor.node.operation] = -1
+            order.insert(0, tensor.node)
+    nodes_by_depth: dict[int, list[Node]] = collections.defaultdict(list)
+    for node, depth in node_depth.items():
+        nodes_by_depth[depth].append(node)
+    operations = sorted(depth_of, key=lambda operation: (-depth_of[operation], indices[operation]))
+    return operations, {depth: nodes_by_depth[depth] for depth in sorted(nodes_by_depth, reverse=True)}
+
+
+def _check_names(operations: list[Operation], name: str) -> None:
+    counts = collections.Counter(operation.name for operation in operations)
+    for operation_name, count in counts.items():
+        if count > 1:
+            raise ValueError(
+                f"The name '{operation_name}' is used {count} times in the model '{name}'. All layer names must be unique. "
+                "Fix: give one of them another `name=`."
+            )

@@ -1,0 +1,23 @@
+"""`Functional`: what `Model(inputs, outputs)` makes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphcore.models.model import Model
+
+
+class Functional(Model):
+    """A model described by its symbolic inputs and outputs.
+
+    Args:
+        inputs, outputs: symbolic tensors, or lists, tuples or dicts of them.
+        name: by default 'functional', numbered.
+        trainable: whether the weights may be trained.
+    """
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any) -> None:
+        super().__init__(inputs, outputs, name=name, **kwargs)
+
+
+Model.functional_class = Functional

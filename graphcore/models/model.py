@@ -1,0 +1,280 @@
+"""`Model`: layers joined to something that can be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from graphcore import ops, tree
+from graphcore.layers.input_spec import InputSpec
+from graphcore.layers.layer import Layer
+from graphcore.layers.tracking import unique
+from graphcore.models.function_graph import FunctionGraph
+from graphcore.operation import Operation
+from graphcore.saving.weights import load_weights, save_weights
+from graphcore.summary import print_summary
+from graphcore.tensor import KerasTensor
+from graphcore.tracing import Trace, current_trace, untraced
+from graphcore.training.trainer import Trainer
+
+
+class Model(Trainer, Layer):
+    """A layer that can be trained, evaluated, saved and summarised.
+
+    Either describe it by its tensors, `Model(inputs, outputs)`, or subclass it: create layers in `__init__` and
+    call them in `call`, which is traced like that of any layer. A subclass may be described by tensors too.
+
+    Args:
+        inputs, outputs: symbolic tensors, or lists, tuples or dicts of them.
+        name: by default the class name in snake case, numbered.
+        trainable: whether the weights may be trained.
+    """
+
+    is_model = True
+    accepts_any_arguments = True
+    functional_class: ClassVar[type[Model]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """`Model(inputs, outputs)` makes a `Functional`."""
+        if cls is Model and _is_functional(args, kwargs):
+            return Layer.__new__(Model.functional_class, *args, **kwargs)
+        return Layer.__new__(cls, *args, **kwargs)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._graph: FunctionGraph | None = None
+        if not _is_functional(args, kwargs):
+            super().__init__(*args, **kwargs)
+            return
+        given = dict(zip(("inputs", "outputs"), args, strict=False))
+        inputs = kwargs.pop("inputs", None) if "inputs" not in given else given["inputs"]
+        outputs = kwargs.pop("outputs", None) if "outputs" not in given else given["outputs"]
+        if inputs is None or outputs is None:
+            raise ValueError(
+                "A model described by its tensors needs both `inputs` and `outputs`. Received: "
+                f"inputs={inputs!r}, outputs={outputs!r}"
+            )
+        super().__init__(**kwargs)
+        self.set_graph(FunctionGraph(inputs, outputs, self.name))
+
+    def set_graph(self, graph: FunctionGraph) -> None:
+        """Compute by running this graph from now on."""
+        self._graph = graph
+        self.built = True
+        self.casts_inputs = False
+        self.input_spec = [_spec(tensor, name) for tensor, name in zip(graph.inputs, self.input_names, strict=True)]
+        if not self._trainable:
+            self.trainable = False
+
+    @property
+    def builds_by_calling(self) -> bool:  # type: ignore[override]
+        """Whether the first call builds the layers: there is no graph and no `build` of the class's own."""
+        return self._graph is None and type(self).build is Model.build
+
+    # -- computing ---------------------------------------------------------------------------------------
+
+    def build(self, input_shape: Any) -> None:
+        """Create the weights of all layers by tracing `call` on inputs of these shapes (None: any size)."""
+        if self._graph is not None:
+            return
+
+        def placeholder(shape: tuple[int | None, ...]) -> KerasTensor:
+            return trace.input(f"input_{len(trace.builder.inputs)}", shape, self.compute_dtype)
+
+        trace = Trace(self.name)
+        with untraced(), trace:
+            self.call(tree.map_shape_structure(placeholder, input_shape))
+
+    def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
+        """Run the model described by its tensors; subclasses define their own."""
+        if self._graph is None:
+            raise NotImplementedError(
+                f"Model {type(self).__name__} does not have a `call()` method implemented. Fix: define "
+                "`call(self, inputs)`, or make the model with `Model(inputs, outputs)`."
+            )
+        trace = current_trace()
+        assert trace is not None
+        given = self._in_order(inputs)
+        if mask is not None:
+            for tensor, one in zip(given, tree.flatten(mask), strict=True):
+                if tensor is not None and one is not None:
+                    tensor.keras_mask = one
+        return self._graph.run(trace, [self._adjusted(i, tensor) for i, tensor in enumerate(given)])
+
+    def _in_order(self, inputs: Any) -> list[Any]:
+        """The inputs in the graph's order; a dict may name them."""
+        assert self._graph is not None
+        structure = self._graph.input_structure
+        if isinstance(inputs, dict) and not isinstance(structure, dict):
+            missing = [name for name in self.input_names if name not in inputs]
+            if missing:
+                raise ValueError(
+                    f"Missing data for input {missing[0]!r} of model '{self.name}'. You passed a dictionary with keys "
+                    f"{list(inputs)}; the model's inputs are {self.input_names}."
+                )
+            return [inputs[name] for name in self.input_names]
+        if isinstance(structure, dict) and isinstance(inputs, dict):
+            return tree.flatten({key: inputs[key] for key in structure})
+        return tree.flatten(inputs)
+
+    def _adjusted(self, i: int, tensor: Any) -> Any:
+        """An input in the element type and rank the graph wants; one last axis of extent 1 may differ."""
+        assert self._graph is not None
+        wanted = self._graph.inputs[i]
+        if tensor is None:
+            return None
+        mask = tensor.keras_mask
+        if tensor.dtype != wanted.dtype:
+            tensor = ops.cast(tensor, wanted.dtype)
+        if tensor.ndim == wanted.ndim + 1 and tensor.shape[-1] == 1:
+            tensor = ops.squeeze(tensor, -1)
+        elif tensor.ndim == wanted.ndim - 1 and wanted.shape[-1] == 1:
+            tensor = ops.expand_dims(tensor, -1)
+        elif tensor.ndim != wanted.ndim:
+            raise ValueError(
+                f"Invalid shape for input {i} ('{self.input_names[i]}') of model '{self.name}'. Expected {wanted.shape}. "
+                f"Received: {tensor.shape}"
+            )
+        tensor.keras_mask = mask
+        return tensor
+
+    # -- structure ---------------------------------------------------------------------------------------
+
+    @property
+    def graph(self) -> FunctionGraph | None:
+        """The graph of a model described by its tensors."""
+        return self._graph
+
+    def _described(self, what: str) -> FunctionGraph:
+        if self._graph is None:
+            raise AttributeError(
+                f"Model '{self.name}' has no `{what}`: it is not described by tensors. Fix: use Model(inputs, outputs), or "
+                "give a Sequential model an Input."
+            )
+        return self._graph
+
+    @property
+    def inputs(self) -> list[KerasTensor]:
+        """The symbolic inputs, as a flat list."""
+        return list(self._described("inputs").inputs)
+
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        """The symbolic outputs, as a flat list."""
+        return list(self._described("outputs").outputs)
+
+    @property
+    def input(self) -> Any:
+        """The symbolic inputs as they were given."""
+        return self._described("input").input_structure if self._graph is not None else super().input
+
+    @property
+    def output(self) -> Any:
+        """The symbolic outputs as they were given."""
+        return self._described("output").output_structure if self._graph is not None else super().output
+
+    @property
+    def input_shape(self) -> Any:
+        """The shapes of the inputs."""
+        return super().input_shape if self._graph is None else _shapes(self._graph.input_structure)
+
+    @property
+    def output_shape(self) -> Any:
+        """The shapes of the outputs."""
+        return super().output_shape if self._graph is None else _shapes(self._graph.output_structure)
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs: the keys of a dict, else the names of the input layers."""
+        graph = self._described("input_names")
+        structure = graph.input_structure
+        if isinstance(structure, dict) and not any(tree.is_nested(value) for value in structure.values()):
+            return [str(key) for key in tree.sorted_keys(structure)]
+        return [_maker(tensor) for tensor in graph.inputs]
+
+    @property
+    def output_names(self) -> list[str] | None:
+        """Names of the layers that make the outputs; None for a model that is not described by tensors."""
+        return None if self._graph is None else [_maker(tensor) for tensor in self._graph.outputs]
+
+    @property
+    def operations(self) -> list[Operation]:
+        """Layers and functions of the graph, in Keras's order."""
+        return list(self._described("operations").operations)
+
+    def sublayers(self) -> list[Any]:
+        """The layers of the graph, then those in attributes."""
+        graph_layers = [] if self._graph is None else [x for x in self._graph.operations if isinstance(x, Layer)]
+        return unique([*graph_layers, *super().sublayers()])
+
+    @property
+    def layers(self) -> list[Any]:
+        """The layers directly in this model."""
+        return self.sublayers()
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Any:
+        """A layer by its name or its place in `layers`.
+
+        Raises:
+            ValueError: if there is none, or not exactly one of the arguments is given.
+        """
+        if (name is None) == (index is None):
+            raise ValueError(f"Provide either a layer name or an index. Received: index={index} and name={name}.")
+        layers = self.layers
+        if index is not None:
+            if not -len(layers) <= index < len(layers):
+                raise ValueError(f"Was asked to retrieve layer at index {index}, but the model has {len(layers)} layers.")
+            return layers[index]
+        for layer in layers:
+            if layer.name == name:
+                return layer
+        raise ValueError(f"No such layer: {name}. Existing layers are: {[layer.name for layer in layers]}.")
+
+    # -- reports and files -------------------------------------------------------------------------------
+
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: list[float] | None = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: list[str] | tuple[str, str] | None = None,
+    ) -> None:
+        """Print a table of the layers with their output shapes and numbers of parameters.
+
+        Args:
+            line_length: width in characters; 88, or 108 with connections, but not wider than the terminal.
+            positions: where the columns end, as shares of the width.
+            print_fn: called once with the whole text in place of printing.
+            expand_nested: whether layers of inner models get rows.
+            show_trainable: whether a column says which layers are trained.
+            layer_range: two regular expressions for the names of the first and last layer to show.
+        """
+        print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
+        """Write all weights to a `.weights.h5` file; see `graphcore.saving.save_weights`."""
+        save_weights(self, filepath, overwrite=overwrite)
+
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False) -> None:
+        """Read all weights from a `.weights.h5` file; see `graphcore.saving.load_weights`."""
+        load_weights(self, filepath, skip_mismatch=skip_mismatch)
+
+
+def _is_functional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    return len(args) >= 2 or (len(args) == 1 and "outputs" in kwargs) or "inputs" in kwargs
+
+
+def _spec(tensor: KerasTensor, name: str) -> InputSpec:
+    optional = tensor.node is not None and getattr(tensor.node.operation, "optional", False)
+    return InputSpec(
+        shape=(None, *tensor.shape[1:]), allow_last_axis_squeeze=True, name=name, optional=optional
+    )
+
+
+def _maker(tensor: KerasTensor) -> str:
+    return tensor.name if tensor.node is None else tensor.node.operation.name
+
+
+def _shapes(structure: Any) -> Any:
+    return tree.map_structure(lambda tensor: tensor.shape, structure)
