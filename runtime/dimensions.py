@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Iterable, Mapping
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import NoReturn
 
 from runtime.symbolic import (
@@ -88,6 +88,14 @@ def parse_dim(text: str) -> Dim:
 
     Raises `ValueError` with the text and the position for anything else.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"a size is parsed from text, got {type(text).__name__}")
+    return _parse(text)
+
+
+@lru_cache(maxsize=4096)
+def _parse(text: str) -> Dim:
+    # A program repeats few sizes many times.
     return _Parser(text).parse()
 
 
@@ -127,8 +135,6 @@ class _Parser:
     """Recursive descent over the grammar in `parse_dim`; depth and length are bounded."""
 
     def __init__(self, text: str) -> None:
-        if not isinstance(text, str):
-            raise ValueError(f"a size is parsed from text, got {type(text).__name__}")
         if len(text) > _MOST_CHARACTERS:
             raise ValueError(f"a size's text may have at most {_MOST_CHARACTERS} characters, got {len(text)}")
         self.text = text
