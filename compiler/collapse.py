@@ -7,14 +7,13 @@ Works on bodies of elementwise ops, broadcasts, constants and reductions; others
 
 from __future__ import annotations
 
-import dataclasses
-
 from compiler.grouping import Plan
-from compiler.ir import Builder, Fusion, Graph, Node, Value
+from compiler.ir import Builder, Fusion, Graph, Node, Op, Value
 from compiler.ops.reduce import Reduction
 from compiler.ops.shape import Broadcast
 from compiler.ops.sources import Full
 from compiler.types import TensorType, product
+from runtime.dimensions import Dim
 
 Segments = tuple[tuple[int, ...], ...]  # the axes of the iteration shape, grouped
 
@@ -49,10 +48,7 @@ def _segments(body: Graph, plan: Plan) -> Segments:
     signatures: list[list[object]] = [[axis in plan.axes] for axis in range(len(plan.shape))]
     for node in body.nodes:
         if isinstance(node.op, Broadcast):
-            if node.op.shape == plan.shape:
-                read = set(node.op.axes)
-            else:
-                read = {kept_axes[axis] for axis in node.op.axes}
+            read = set(node.op.axes) if node.op.shape == plan.shape else {kept_axes[axis] for axis in node.op.axes}
             for axis, signature in enumerate(signatures):
                 signature.append(axis in read)
     groups: list[list[int]] = []
@@ -90,7 +86,7 @@ class _Collapser:
             return value.type
         return TensorType(self._merged(axes), value.type.dtype)
 
-    def _merged(self, axes: tuple[int, ...]) -> tuple[object, ...]:  # type: ignore[override]
+    def _merged(self, axes: tuple[int, ...]) -> tuple[Dim, ...]:
         return tuple(
             product(tuple(self.plan.shape[axis] for axis in segment)) for segment in self.segments if segment[0] in axes
         )
@@ -109,7 +105,7 @@ class _Collapser:
             b.output(name, new[value])
         return b.build()
 
-    def _op(self, node: Node):  # type: ignore[no-untyped-def]
+    def _op(self, node: Node) -> Op:
         shape = self._type(node.outputs[0]).shape
         match node.op:
             case Broadcast() as op:
@@ -122,5 +118,5 @@ class _Collapser:
                 return Full(shape, value, dtype)
             case Reduction() as op:
                 axes = tuple(i for i, segment in enumerate(self.segments) if segment[0] in self.plan.axes)
-                return dataclasses.replace(op, axes=axes)
+                return op.over(axes)
         return node.op

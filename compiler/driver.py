@@ -174,8 +174,8 @@ def _place_computed(a: _Assembly) -> None:
     for node in a.graph.nodes:
         if isinstance(node.op, Constant):
             array = node.op.array.array
-            value = node.outputs[0]
-            a.place(value, Buffer(f"constant{len(a.constants)}", array.dtype.name, array.shape, "constant", len(a.constants)))
+            number = len(a.constants)
+            a.place(node.outputs[0], Buffer(f"constant{number}", array.dtype.name, array.shape, "constant", number))
             a.constants.append(array)
     for i, slot in enumerate(a.memory.slots):
         type_ = slot.value.type

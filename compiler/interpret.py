@@ -64,7 +64,8 @@ def interpret(
     arrays = [np.asarray(array) for array in (*inputs, *variables)]
     names = [entry.name for entry in graph.parameters]
     if len(arrays) != len(names):
-        raise BindingError(f"Graph '{graph.name}' takes {len(names)} arrays ({', '.join(names)}). Received: {len(arrays)}")
+        expected = f"{len(names)} arrays ({', '.join(names)})"
+        raise BindingError(f"Graph '{graph.name}' takes {expected}. Received: {len(arrays)}")
     types = [entry.value.type for entry in graph.parameters]
     bindings = bind_symbols(names, types, arrays)
     known = {entry.value: array for entry, array in zip(graph.parameters, arrays, strict=True)}

@@ -186,7 +186,8 @@ class Graph:
         return hash((self.name, len(self.nodes), tuple(name for name, _ in self.outputs)))
 
     def __repr__(self) -> str:
-        return f"Graph({self.name}: {len(self.inputs)} inputs, {len(self.variables)} variables, {len(self.nodes)} nodes)"
+        counts = f"{len(self.inputs)} inputs, {len(self.variables)} variables, {len(self.nodes)} nodes"
+        return f"Graph({self.name}: {counts})"
 
 
 class Builder:

@@ -54,7 +54,7 @@ def finish(b: Builder, graph: Graph, new: dict[Value, Value]) -> Graph:
 
 
 def rebuild(graph: Graph, parameters: dict[Value, Value], change: Callable[[Op], Op]) -> Graph:
-    """Emit every node anew over other parameters (those not named keep theirs), so that all types are inferred again."""
+    """Emit every node anew over other parameters, so that all types are inferred again; those not named stay."""
     b = Builder(graph.name)
     new = {entry.value: parameters.get(entry.value, entry.value) for entry in graph.parameters}
     b.inputs = [Input(entry.name, new[entry.value]) for entry in graph.inputs]

@@ -39,6 +39,7 @@ from compiler.loops import (
 from compiler.types import is_float, item_size
 from runtime.dimensions import Dim, align_up
 
+HALF = "float16"
 HEADER = "def kernel(pointers, extents, scratch, begin, end):"
 INDENT = "    "
 INFIX = {"add": "+", "subtract": "-", "multiply": "*", "divide": "/"}
@@ -90,7 +91,7 @@ class CpuPrinter:
                     place = f"s{row}[{self.expression(index_)}]"
                     new = self.expression(value)
                     if combine is not None:
-                        new = self._joined(value.dtype, combine, place, new)
+                        new = self.call(value.dtype, combine, [ScratchLoad(value.dtype, row, index_), value])
                     lines.append(f"{pad}{place} = {new}")
         return lines
 
@@ -115,6 +116,8 @@ class CpuPrinter:
 
     def call(self, dtype: str, function: str, arguments: Sequence[Expr]) -> str:
         """A scalar function applied to expressions."""
+        if arguments[0].dtype == HALF and function not in ("cast", "select"):
+            return self._half_call(dtype, function, arguments)
         sources = [self.expression(argument) for argument in arguments]
         inner = arguments[0].dtype
         if function == "cast":
@@ -133,6 +136,12 @@ class CpuPrinter:
             return f"(-{sources[0]})"
         return f"{function}_{inner}({', '.join(sources)})"
 
+    def _half_call(self, dtype: str, function: str, arguments: Sequence[Expr]) -> str:
+        """float16 arithmetic happens in float32 and rounds once, as processors without float16 units do."""
+        wide = [Call("float32", "cast", (argument,)) for argument in arguments]
+        result = self.call("bool" if dtype == "bool" else "float32", function, wide)
+        return result if dtype == "bool" else f"cast_float32_float16({result})"
+
     def _joined(self, dtype: str, function: str, left: str, right: str) -> str:
         if dtype == "bool":
             word = {"logical_and": "and", "minimum": "and", "multiply": "and"}.get(function, "or")
@@ -140,6 +149,8 @@ class CpuPrinter:
         table = INDEX_INFIX if dtype == INDEX else INFIX if is_float(dtype) else {}
         if function in table:
             return f"({left} {table[function]} {right})"
+        if function == "multiply_high":
+            return f"mulhi_{dtype}({left}, {right})"
         if function.startswith("index_"):
             return f"{function}({left}, {right})"
         return f"{function}_{dtype}({left}, {right})"
@@ -149,6 +160,8 @@ def literal_source(dtype: str, value: float) -> str:
     """A literal of the given dtype as Python source."""
     if dtype in (INDEX, "bool"):
         return repr(value)
+    if dtype == HALF:
+        return f"cast_float32_float16({literal_source('float32', value)})"
     if isinstance(value, float) and not math.isfinite(value):
         return f"{dtype}({'nan' if math.isnan(value) else 'inf' if value > 0 else '-inf'})"
     return f"{dtype}({value!r})"

@@ -8,7 +8,7 @@ from numba import types
 from numba.extending import intrinsic
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def index_floor_divide(typing_context: Any, position: Any, extent: Any) -> Any:
     """`position // extent` for a position of at least 0 and an extent of at least 1."""
 
@@ -18,7 +18,7 @@ def index_floor_divide(typing_context: Any, position: Any, extent: Any) -> Any:
     return types.int64(types.int64, types.int64), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def index_remainder(typing_context: Any, position: Any, extent: Any) -> Any:
     """`position % extent` for a position of at least 0 and an extent of at least 1."""
 

@@ -21,9 +21,15 @@ from compiler.codegen.scalar_math import scalar_namespace
 from compiler.target import Target
 
 FAST_MATH = {"nsz", "contract", "reassoc", "arcp"}
-SIGNATURE = types.void(
-    types.CPointer(types.int64), types.CPointer(types.int64), types.int64, types.int64, types.int64
-)
+_INTEGERS: Any = types.CPointer(types.int64)  # type: ignore[no-untyped-call]
+SIGNATURE = types.void(_INTEGERS, _INTEGERS, types.int64, types.int64, types.int64)
+OPTIONS: dict[str, Any] = {
+    "fastmath": FAST_MATH,
+    "error_model": "numpy",
+    "nogil": True,
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64")
 CODE_VERSION = "1"  # raise when the generated code of an unchanged source changes
 
@@ -43,7 +49,8 @@ class KernelCompileError(RuntimeError):
 
 def kernel_key(source: str, target: Target) -> str:
     """Content address of a kernel's object code: everything that decides its bytes."""
-    parts = (CODE_VERSION, numba.__version__, llvmlite.__version__, np.__version__, str(target), target.features, source)
+    versions = (CODE_VERSION, numba.__version__, llvmlite.__version__, np.__version__)
+    parts = (*versions, str(target), target.features, source)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -60,14 +67,7 @@ def compile_kernel(source: str, namespace: Mapping[str, object]) -> CompiledKern
     scope |= scalar_namespace(names) | dict(namespace)
     exec(code, scope)
     try:
-        dispatcher = njit(
-            SIGNATURE,
-            fastmath=FAST_MATH,
-            error_model="numpy",
-            nogil=True,
-            no_cpython_wrapper=True,
-            no_cfunc_wrapper=True,
-        )(scope["kernel"])
+        dispatcher: Any = njit(SIGNATURE, **OPTIONS)(scope["kernel"])
     except Exception as error:
         raise KernelCompileError(f"Numba cannot compile this kernel: {error}\n{source}") from error
     (result,) = dispatcher.overloads.values()

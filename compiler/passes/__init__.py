@@ -1,0 +1,1 @@
+"""The passes, one a file; `compiler.pipeline` has their order."""

@@ -19,7 +19,6 @@ Every rule keeps each bit of a float result except that -0 may become +0 (x + 0)
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 
@@ -170,14 +169,14 @@ def _reduction(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | Non
     rank = x.type.rank
     columns_stay = rank - 1 not in op.axes
     if columns_stay and 0 in op.axes and len(op.axes) > 1:
-        first = dataclasses.replace(op, axes=op.axes[1:])
-        return b.emit(dataclasses.replace(op, axes=(0,)), b.emit(first, x))
+        first = op.over(op.axes[1:])
+        return b.emit(op.over((0,)), b.emit(first, x))
     suffix = tuple(range(rank - len(op.axes), rank))
     if not columns_stay and op.axes != suffix:
         trailing = [axis for axis in op.axes if all(later in op.axes for later in range(axis, rank))]
         leading = tuple(axis for axis in op.axes if axis not in trailing)
-        inner = b.emit(dataclasses.replace(op, axes=tuple(trailing)), x)
-        return b.emit(dataclasses.replace(op, axes=leading), inner)
+        inner = b.emit(op.over(tuple(trailing)), x)
+        return b.emit(op.over(leading), inner)
     return None
 
 

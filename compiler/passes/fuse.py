@@ -12,6 +12,7 @@ that stays in memory a remark says why. After this pass a graph holds only `fuse
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 from compiler.grouping import Plan, Refusal, classify, is_cloned, is_fusible, read_through_clones
@@ -192,7 +193,7 @@ def _grow_maps(partition: Partition) -> None:
     for node in partition.graph.nodes:
         for value in node.outputs:
             readers = [r for r in partition.users[value] if r in partition.group]
-            for left, right in zip(readers, readers[1:], strict=False):
+            for left, right in itertools.pairwise(readers):
                 if left.op.fusion is Fusion.ELEMENTWISE and right.op.fusion is Fusion.ELEMENTWISE:
                     partition.merge(partition.group[left], partition.group[right])
 
@@ -308,7 +309,8 @@ def _ordered_units(partition: Partition) -> list[Group | Node]:
             state[id(unit)] = 1
             stack.append((unit, True))
             members = unit.members if isinstance(unit, Group) else [unit]
-            stack.extend((unit_of[p], False) for m in members for p in _memory_producers(m, unit_of, partition.recomputed) if unit_of[p] is not unit)
+            needed = [p for m in members for p in _memory_producers(m, unit_of, partition.recomputed)]
+            stack.extend((unit_of[p], False) for p in needed if unit_of[p] is not unit)
     return order
 
 

@@ -2,8 +2,8 @@
 
     add(%0: f32[4,3], %1: f32[4,3])            ->      ... f32[n,3] after `n` was substituted, or bound
 
-A node is typed at birth, so this matters where the inputs changed: symbols bound to numbers (`compiler.ops.binding.bind_graph`),
-a graph read from a file, an imported one. Where nothing changed, the same graph comes back.
+A node is typed at birth, so this matters where the inputs changed: symbols bound to numbers
+(`compiler.ops.binding.bind_graph`), an imported graph. Where nothing changed, the same graph comes back.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ import dataclasses
 import heapq
 
 from compiler.ir import Builder, Fusion, Graph, Node, Value
-from compiler.ops.fused import Fused
 from compiler.ops.conversion import StopGradient
+from compiler.ops.fused import Fused
 from compiler.passes.context import PassContext
 from compiler.rewrite import finish
 from compiler.storage import in_place_pairs, is_kernel, last_uses, root_of
