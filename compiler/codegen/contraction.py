@@ -20,6 +20,7 @@ from compiler.codegen import contraction_convolution as convolution
 from compiler.codegen import contraction_kernel_gradient as kernel_gradient
 from compiler.codegen import contraction_matmul as matmul
 from compiler.codegen.contraction_assembly import make_private_pointer
+from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import (
     ContractionSource,
     ContractionSpec,
@@ -104,5 +105,6 @@ def plain_epilogue(dtype: str, output: int = 2) -> Epilogue:
         body=lambda value, row, column: [f"p{output}[{row} * output_columns + {column}] = {value}"],
         prelude=(f"p{output} = element_pointer(pointers[{output}])",),
         namespace={"element_pointer": make_private_pointer(dtype)},
+        streams=((output, element_bytes(dtype)),),
     )
 

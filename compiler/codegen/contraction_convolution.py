@@ -21,7 +21,7 @@ from __future__ import annotations
 import functools
 import textwrap
 
-from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
+from compiler.codegen.contraction_driver import PREFETCH_STREAMS, REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import ContractionSource, ContractionSpec, ConvolutionGeometry, Epilogue
 from compiler.codegen.microkernel import Tile
@@ -138,6 +138,7 @@ def _driver(backward: bool) -> Driver:
         tap=_BACKWARD_TAP if backward else _FORWARD_TAP,
         pack=_BACKWARD_PACK if backward else _FORWARD_PACK,
         copy=textwrap.indent(SLAB_COPY, " " * 8),
+        prefetch=textwrap.indent(_PREFETCH, " " * 16),
     )
     return Driver(source, (), columns_extent=3 if backward else 6, indexed_rows=backward)
 
@@ -231,6 +232,12 @@ for slab_row in range(slab_height):
                   middle * source_channels)
         fill_zero(destination + (left + middle) * pixel, (pitch - left - middle) * source_channels)"""
 
+_PREFETCH = f"""\
+columns = target_channels
+tile_row = (image * target_height + y_begin) * target_width + first_pixel + tile_pixel
+if phases == 1:
+{textwrap.indent(PREFETCH_STREAMS, "    ")}"""
+
 _SOURCE = """\
 def contract(pointers, extents, scratch, begin, end, item):
 {extents}
@@ -301,35 +308,42 @@ def contract(pointers, extents, scratch, begin, end, item):
     if not in_place:
         base = slab
 {copy}
+    # The next item's source rows follow these; ask for a slice of them with each tile.
+    next_source = source + max(0, min(source_height, source_row + slab_height)) * source_width * pixel
+    next_bytes = phase_rows * step_y * source_width * pixel // (groups * panels * (pixels // TILE_ROWS + 1)) + 1
     for column_panel in range(groups * panels):
         group = column_panel // panels
         panel = column_panel - group * panels
         group_base = base + group * group_source * ELEMENT
-        column_values = values + (group * group_target + panel * TILE_COLUMNS) * ELEMENT
+        column = group * group_target + panel * TILE_COLUMNS
+        column_values = values + column * ELEMENT
         for phase in range(phases):
             step_begin = phase_table[phase * 2]
             steps = phase_table[phase * 2 + 2] - step_begin
             first_pixel = phase_table[phase * 2 + 1]
             phase_pixels = phase_table[phase * 2 + 3] - first_pixel
             phase_offsets = offsets + step_begin * 8
-            phase_rows = row_table + first_pixel * 8
+            phase_entries = row_table + first_pixel * 8
             panel_address = packed + column_panel * panel_bytes + step_begin * PANEL_STEP
             for tile_pixel in range(0, phase_pixels, TILE_ROWS):
                 tile_rows = min(TILE_ROWS, phase_pixels - tile_pixel)
                 tile = column_values + (first_pixel + tile_pixel) * stride
+                prefetch_input(next_source, 0, 1, next_bytes)
+                next_source += next_bytes
+{prefetch}
                 if not checked:
-                    micro(tile_rows, group_base, phase_rows + tile_pixel * 8, phase_offsets, steps, panel_address,
+                    micro(tile_rows, group_base, phase_entries + tile_pixel * 8, phase_offsets, steps, panel_address,
                           PANEL_STEP, tile, stride, 0)
                     continue
                 # One row of pixels and one tap at a time, the taps in the padding left out.
-                micro(tile_rows, group_base, phase_rows, phase_offsets, 0, panel_address, PANEL_STEP, tile, stride, 0)
+                micro(tile_rows, group_base, phase_entries, phase_offsets, 0, panel_address, PANEL_STEP, tile, stride, 0)
                 for tile_row in range(tile_rows):
                     for step in range(0, steps, group_source):
-                        place = (phase_rows[tile_pixel + tile_row] + phase_offsets[step]) // pixel
+                        place = (phase_entries[tile_pixel + tile_row] + phase_offsets[step]) // pixel
                         y = place // pitch + source_row
                         x = place % pitch + first_x
                         if y >= 0 and y < source_height and x >= 0 and x < source_width:
-                            micro(1, group_base, phase_rows + (tile_pixel + tile_row) * 8, phase_offsets + step * 8,
+                            micro(1, group_base, phase_entries + (tile_pixel + tile_row) * 8, phase_offsets + step * 8,
                                   group_source, panel_address + step * PANEL_STEP, PANEL_STEP,
                                   tile + tile_row * stride, stride, 1)
     scratch[0] = values

@@ -29,17 +29,20 @@ from compiler.codegen.contraction_packing import (
     emit_fill_zero,
     emit_has_nonfinite,
     emit_pack_panels,
+    emit_prefetch,
     emit_transpose_rows,
     panel_slack,
 )
 from compiler.codegen.contraction_types import ContractionSource, Epilogue
 from compiler.codegen.microkernel import Tile, emit_microkernel
 
-__all__ = ["REPORT_BYTES", "Driver", "kernel_source", "tile_constants"]
+__all__ = ["PREFETCH_STREAMS", "REPORT_BYTES", "Driver", "kernel_source", "tile_constants"]
 
 # The report: address of the block, elements between its rows, rows, columns, first output row, first output
-# column, address of the rows' indices.
-REPORT_BYTES = 64
+# column, address of the rows' indices. After it, for the driver to read: how many operands the epilogue streams
+# through, and address and bytes of an element of each.
+REPORT_BYTES = 128
+MOST_STREAMS = 4
 
 _PARAMETERS = ("pointers", "extents", "scratch", "begin", "end", "item")
 
@@ -56,6 +59,15 @@ class Driver:
     constants: tuple[tuple[str, int], ...]
     columns_extent: int
     indexed_rows: bool = False
+
+
+# Ask for the output's cache lines while the tile that goes there is computed: `tile_row` of `tile_rows` rows
+# and column `column` of the whole output, `columns` wide.
+PREFETCH_STREAMS = """\
+for stream in range(scratch[7]):
+    size = scratch[9 + 2 * stream]
+    prefetch_output(scratch[8 + 2 * stream] + (tile_row * columns + column) * size, columns * size, tile_rows,
+                    TILE_COLUMNS * size)"""
 
 
 def tile_constants(tile: Tile) -> dict[str, int]:
@@ -85,6 +97,8 @@ def _parts_assembly(tile: Tile) -> str:
         emit_copy_rows(module, dtype, lanes)
         emit_fill_zero(module, dtype, lanes)
         emit_has_nonfinite(module, dtype, lanes)
+        emit_prefetch(module, dtype, lanes, "prefetch_input", write=False)
+        emit_prefetch(module, dtype, lanes, "prefetch_output", write=True)
 
     return compile_to_assembly(emit, "parts")
 
@@ -129,7 +143,12 @@ def table_pointer(typing_context: Any, address: Any) -> Any:
 def kernel_source(tile: Tile, driver: Driver, epilogue: Epilogue) -> ContractionSource:
     """The Numba kernel: the driver's blocks, each followed by the epilogue over its elements."""
     body = textwrap.indent("\n".join(epilogue.body("value", "row", "column")), " " * 16)
+    streams = list(epilogue.streams)[:MOST_STREAMS]
+    stream_lines = [f"report[7] = {len(streams)}"]
+    for index, (operand, size) in enumerate(streams):
+        stream_lines += [f"report[{8 + 2 * index}] = pointers[{operand}]", f"report[{9 + 2 * index}] = {size}"]
     source = _KERNEL.format(
+        streams=textwrap.indent("\n".join(stream_lines), "    "),
         prelude=textwrap.indent("\n".join(epilogue.prelude), "    "),
         columns_extent=driver.columns_extent,
         row="first_row + row_indices[block_row]" if driver.indexed_rows else "first_row + block_row",
@@ -151,6 +170,7 @@ def kernel(pointers, extents, scratch, begin, end):
     output_columns = extents[{columns_extent}]
 {prelude}
     report = table_pointer(scratch)
+{streams}
     item = begin
     while item < end:
         item = contract(address_of(pointers), address_of(extents), scratch, begin, end, item)

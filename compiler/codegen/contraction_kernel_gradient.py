@@ -137,12 +137,23 @@ def contract(pointers, extents, scratch, begin, end, item):
             pack_columns(packed, panel_bytes, gradient + group * group_target * ELEMENT, filters * ELEMENT, steps,
                          group_target)
             later = image_begin + y_begin
+            # The next block's operands follow this one's; ask for a slice of both with each tile.
+            tiles = panels * ((row_count + TILE_ROWS - 1) // TILE_ROWS)
+            next_gradient = gradient + steps * filters * ELEMENT
+            gradient_slice = steps * filters * ELEMENT // tiles + 1
+            next_row = (image_begin + image_count - 1) * source_height + min(source_height, source_row + slab_height)
+            next_source = pointers[0] + next_row * source_width * pixel
+            source_slice = image_count * y_count * stride_y * source_width * pixel // tiles + 1
             for panel in range(panels):
                 panel_address = packed + panel * panel_bytes
                 for tile_row in range(0, row_count, TILE_ROWS):
                     tile_rows = min(TILE_ROWS, row_count - tile_row)
                     rows = row_table + tile_row * 8
                     tile = values + tile_row * stride + panel * PANEL_STEP
+                    prefetch_input(next_gradient, 0, 1, gradient_slice)
+                    prefetch_input(next_source, 0, 1, source_slice)
+                    next_gradient += gradient_slice
+                    next_source += source_slice
                     if not checked:
                         micro(tile_rows, base, rows, offsets, steps, panel_address, PANEL_STEP, tile, stride, later)
                         continue

@@ -12,8 +12,9 @@ items runs them together, so b is packed once for all of them; where a call begi
 from __future__ import annotations
 
 import functools
+import textwrap
 
-from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
+from compiler.codegen.contraction_driver import PREFETCH_STREAMS, REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import ContractionSource, ContractionSpec, Epilogue, MatmulGeometry
 from compiler.codegen.microkernel import Tile
@@ -89,6 +90,7 @@ def _driver(tile: Tile, transpose_a: bool, transpose_b: bool) -> Driver:
     source = _SOURCE.format(
         pack_a=_PACK_TRANSPOSED_A if transpose_a else _PACK_A,
         pack_b=_PACK_TRANSPOSED_B if transpose_b else _PACK_B,
+        prefetch=textwrap.indent(PREFETCH_STREAMS, " " * 20),
         step="STRIP_STEP" if transpose_a else "ELEMENT",
     )
     rows = ITEM_TILES * tile.rows
@@ -142,9 +144,14 @@ def contract(pointers, extents, scratch, begin, end, item):
         for panel in range(panels):
             panel_address = packed + panel * panel_bytes + depth_begin * PANEL_STEP
             tile = values + panel * PANEL_STEP
-            for tile_row in range(0, row_count, TILE_ROWS):
-                micro(min(TILE_ROWS, row_count - tile_row), base, row_table + tile_row * 8, offsets, steps,
-                      panel_address, PANEL_STEP, tile + tile_row * stride, stride, depth_index)
+            column = first_column + panel * TILE_COLUMNS
+            for tile_begin in range(0, row_count, TILE_ROWS):
+                tile_rows = min(TILE_ROWS, row_count - tile_begin)
+                if depth_index == depth_blocks - 1:
+                    tile_row = batch * rows + first_row + tile_begin
+{prefetch}
+                micro(tile_rows, base, row_table + tile_begin * 8, offsets, steps, panel_address, PANEL_STEP,
+                      tile + tile_begin * stride, stride, depth_index)
     scratch[0] = values
     scratch[1] = stride // ELEMENT
     scratch[2] = row_count

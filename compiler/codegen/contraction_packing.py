@@ -18,9 +18,12 @@ __all__ = [
     "emit_fill_zero",
     "emit_has_nonfinite",
     "emit_pack_panels",
+    "emit_prefetch",
     "emit_transpose_rows",
     "panel_slack",
 ]
+
+_LINE = 64  # bytes of a cache line
 
 
 def panel_slack(dtype_bytes: int, lanes: int, width: int) -> int:
@@ -115,6 +118,26 @@ def _masked_load(native: NativeFunction, address: Any, count: Any) -> Any:
         [pointer.type, ir.IntType(32), mask.type, native.vector],
     )
     return builder.call(load, [pointer, ir.Constant(ir.IntType(32), native.size), mask, native.zero_vector()])
+
+
+def emit_prefetch(module: Any, dtype: str, lanes: int, name: str, *, write: bool) -> None:
+    """`name(address, stride, rows, bytes)`: ask for the cache lines of `rows` rows of memory, to read or to write.
+
+    A hint: it changes nothing but time, and addresses past the end of an operand do no harm.
+    """
+    native = NativeFunction(module, name, ("address", "stride", "rows", "bytes"), dtype, lanes)
+    address, stride, rows, count = native.arguments.values()
+    pointer = ir.IntType(8).as_pointer()
+    flag = ir.IntType(32)
+    # Arguments of the LLVM intrinsic: 1 to write; keep in all caches, 2 in the second level and on; data.
+    prefetch = native.vector_intrinsic("llvm.prefetch.p0", ir.VoidType(), [pointer, flag, flag, flag])
+    hints = [ir.Constant(flag, value) for value in ((1, 3, 1) if write else (0, 2, 1))]
+    with native.loop(0, rows) as row:
+        start = native.add(address, native.multiply(row, stride))
+        with native.loop(0, native.add(count, _LINE - 1), _LINE) as offset:
+            line = native.builder.inttoptr(native.add(start, offset), pointer)
+            native.builder.call(prefetch, [line, *hints])
+    native.finish()
 
 
 def emit_transpose_rows(module: Any, dtype: str, lanes: int) -> None:

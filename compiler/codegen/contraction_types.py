@@ -115,6 +115,9 @@ class Epilogue:
     `prelude`: statements run once at the head of the kernel, such as `p3 = pointer_float32(pointers[3])`.
     `namespace`: what both refer to.
 
+    `streams`: index and element bytes of the operands that are matrices of the output's shape, read or written at
+    (`row`, `column`). A hint that costs and changes nothing: their cache lines are asked for ahead.
+
     They may read the kernel's parameters and `output_columns`, the output's last extent. Names that they assign
     must contain a digit, as `v0` or `p3` do; the driver's own names contain none. Extents that they read follow
     the contraction's own: at `extents[extent_count(spec)]` and after.
@@ -123,6 +126,7 @@ class Epilogue:
     body: Callable[[str, str, str], Sequence[str]]
     prelude: Sequence[str] = ()
     namespace: Mapping[str, object] = dataclasses.field(default_factory=dict)
+    streams: Sequence[tuple[int, int]] = ()
 
 
 @dataclasses.dataclass(frozen=True)

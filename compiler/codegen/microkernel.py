@@ -112,13 +112,14 @@ def emit_microkernel(module: Any, tile: Tile, name: str = "") -> None:
         _Variant(NativeFunction(module, variant, _PARAMETERS, tile.dtype, tile.lanes), size).emit()
     native = NativeFunction(module, name, _PARAMETERS, tile.dtype, tile.lanes)
     builder = native.builder
+    arguments = list(native.arguments.values())
     unreachable = native.function.append_basic_block("unreachable")
     switch = builder.switch(native.arguments["rows"], unreachable)
     for rows, variant in variants.items():
         block = native.function.append_basic_block(f"rows{rows}")
         switch.add_case(constant(rows), block)
         builder.position_at_end(block)
-        builder.ret(builder.call(module.globals[variant], list(native.arguments.values()), tail=True))
+        builder.ret(builder.call(module.globals[variant], arguments, tail="musttail"))
     builder.position_at_end(unreachable)
     builder.unreachable()
 
