@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 from compiler.ir import Graph, Node, Value
@@ -109,7 +110,7 @@ def compiler_version() -> str:
 
 
 @dataclasses.dataclass(slots=True)
-class _Assembly:
+class Assembly:
     """Buffers, kernels and instructions while they are collected."""
 
     graph: Graph
@@ -129,11 +130,12 @@ class _Assembly:
         return len(self.buffers) - 1
 
 
-def assemble(graph: Graph, context: PassContext) -> Program:
-    """The program of an optimized graph."""
+def assemble(graph: Graph, context: PassContext, emit: Callable[[Assembly, Node], None] | None = None) -> Program:
+    """The program of an optimized graph. `emit` adds the kernel and the instruction of one fused node; the CPU's
+    is the default."""
     if context.memory is None:
         raise ValueError("assemble needs a graph that went through plan_memory")
-    a = _Assembly(graph, context.memory, context.target)
+    a = Assembly(graph, context.memory, context.target)
     inputs = tuple(
         a.place(e.value, Buffer(e.name, e.value.type.dtype, e.value.type.shape, "input")) for e in graph.inputs
     )
@@ -151,7 +153,7 @@ def assemble(graph: Graph, context: PassContext) -> Program:
     _place_computed(a)
     for node in graph.nodes:
         if is_kernel(node):
-            _emit_instruction(a, node)
+            (emit or _emit_instruction)(a, node)
     symbols = sorted(
         frozenset().union(frozenset(), *(symbols_of_type(e.value.type) for e in graph.parameters))
     )
@@ -170,7 +172,7 @@ def assemble(graph: Graph, context: PassContext) -> Program:
     )
 
 
-def _place_computed(a: _Assembly) -> None:
+def _place_computed(a: Assembly) -> None:
     for node in a.graph.nodes:
         if isinstance(node.op, Constant):
             array = node.op.array.array
@@ -182,7 +184,7 @@ def _place_computed(a: _Assembly) -> None:
         a.place(slot.value, Buffer(f"value{i}", type_.dtype, type_.shape, "arena", slot.offset))
 
 
-def _emit_instruction(a: _Assembly, node: Node) -> None:
+def _emit_instruction(a: Assembly, node: Node) -> None:
     # Numba is imported here, when a kernel must be printed, and by `compile_kernel`: a warm start needs neither.
     from compiler.codegen.kernels import cpu_kernel
 
@@ -216,7 +218,7 @@ def label_of(node: Node) -> str:
 UNTELLING = frozenset({"broadcast", "full", "cast", "stop_gradient"})
 
 
-def _kernel_index(a: _Assembly, label: str, source: str, namespace: object, identity: str) -> int:
+def _kernel_index(a: Assembly, label: str, source: str, namespace: object, identity: str) -> int:
     from compiler.codegen.objects import compile_kernel, kernel_key
 
     key = kernel_key(identity + "\n" + source, a.target)
