@@ -11,17 +11,20 @@ from graphcore.settings import (
     set_floatx,
     set_image_data_format,
 )
+from runtime.threads import get_num_threads, set_num_threads
 
 __all__ = [
     "backend",
     "dtype_policy",
     "epsilon",
     "floatx",
+    "get_num_threads",
     "image_data_format",
     "set_dtype_policy",
     "set_epsilon",
     "set_floatx",
     "set_image_data_format",
+    "set_num_threads",
 ]
 
 

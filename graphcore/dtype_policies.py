@@ -19,7 +19,7 @@ def standardize_dtype(dtype: Any) -> str:
         return settings.floatx()
     if isinstance(dtype, str):
         name = {"int": "int32", "float": settings.floatx()}.get(dtype, dtype)
-    elif dtype in (bool, int, float):
+    elif isinstance(dtype, type) and dtype in (bool, int, float):
         name = {bool: "bool", int: "int32", float: settings.floatx()}[dtype]
     else:
         name = str(getattr(dtype, "name", None) or getattr(dtype, "__name__", dtype))

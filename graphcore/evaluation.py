@@ -51,11 +51,10 @@ def evaluate(
     with trace:
         results = function(traced)
         outputs = {
-            f"result_{i}": leaf
+            f"result_{i}": trace.read(leaf) if isinstance(leaf, Variable) else leaf
             for i, leaf in enumerate(tree.flatten(results))
             if isinstance(leaf, (KerasTensor, Variable))
         }
-        outputs = {key: trace.read(leaf) if isinstance(leaf, Variable) else leaf for key, leaf in outputs.items()}
         losses = [(owner, f"loss_{i}", loss) for i, (owner, loss) in enumerate(trace.losses)]
     graph, variables = trace.finish(outputs | {key: loss for _, key, loss in losses})
     results_by_name, updates = _run(graph, feeds, variables)
@@ -68,9 +67,7 @@ def evaluate(
     return tree.pack_sequence_as(results, leaves)
 
 
-def _run(
-    graph: Graph, feeds: dict[str, Array], variables: list[Variable]
-) -> tuple[dict[str, Array], dict[str, Array]]:
+def _run(graph: Graph, feeds: dict[str, Array], variables: list[Variable]) -> tuple[dict[str, Array], dict[str, Array]]:
     """Interpret a graph; its results by name in the element types it declares, and the updates."""
     outputs, updates = interpret(graph, list(feeds.values()), [variable.array for variable in variables])
     named = {

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphcore import tree
-from graphcore.tensor import KerasTensor
 from graphcore.naming import auto_name
+from graphcore.tensor import KerasTensor
 
 
 class Node:
@@ -121,6 +121,7 @@ class Operation:
         return nodes[0]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the operation does."""
         raise NotImplementedError(f"{self.kind} cannot be called.")
 
 

@@ -18,10 +18,10 @@ from compiler.ir import Builder, Value
 from compiler.types import is_float
 from graphcore import ops
 from graphcore.dtype_policies import standardize_dtype
+from graphcore.naming import auto_name
 from graphcore.ops.dispatch import Tensor, operation
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import as_value, current_trace
-from graphcore.naming import auto_name
 from graphcore.variable import Variable
 
 __all__ = [
@@ -263,7 +263,7 @@ def dropout(b: Builder, inputs: Tensor, rate: float, noise_shape: Any = None, se
     x = inputs if is_float(inputs.type.dtype) else f.cast(b, inputs, standardize_dtype(None))
     state = _state(seed)
     if rate == 0:
-        return x  # type: ignore[no-any-return]
+        return x
     if rate == 1:
         return f.zeros_like(b, x)
     if noise_shape is None:

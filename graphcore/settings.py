@@ -71,7 +71,5 @@ def standardize_data_format(data_format: str | None) -> str:
     if data_format is None:
         return _SETTINGS.image_data_format
     if str(data_format).lower() not in IMAGE_DATA_FORMATS:
-        raise ValueError(
-            f"The `data_format` argument must be one of {IMAGE_DATA_FORMATS}. Received: {data_format!r}"
-        )
+        raise ValueError(f"The `data_format` argument must be one of {IMAGE_DATA_FORMATS}. Received: {data_format!r}")
     return str(data_format).lower()

@@ -44,9 +44,7 @@ def _dim(extent: Any, axis: int, shape: Sequence[Any]) -> Dim:
         return extent
     if hasattr(extent, "__index__") and not isinstance(extent, bool) and int(extent) >= 0:
         return int(extent)
-    raise ValueError(
-        f"A shape holds non-negative integers and None. Received: {extent!r} in shape={tuple(shape)}"
-    )
+    raise ValueError(f"A shape holds non-negative integers and None. Received: {extent!r} in shape={tuple(shape)}")
 
 
 def shape_of_dims(dims: Sequence[Dim]) -> Shape:
@@ -249,7 +247,7 @@ def add_operators(cls: type) -> None:
         setattr(cls, f"__{symbol_}__", binary(name))
     for symbol_, name in {"neg": "negative", "abs": "abs", "invert": "logical_not"}.items():
         setattr(cls, f"__{symbol_}__", unary(name))
-    cls.__getitem__ = lambda self, key: OPERATORS["get_item"](self, key)  # type: ignore[attr-defined]
+    setattr(cls, "__getitem__", lambda self, key: OPERATORS["get_item"](self, key))  # noqa: B010
 
 
 add_operators(KerasTensor)

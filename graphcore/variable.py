@@ -9,9 +9,9 @@ import numpy as np
 
 from graphcore import tensor as tensors
 from graphcore.dtype_policies import standardize_dtype
+from graphcore.naming import auto_name
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import as_array, as_value, current_trace, untraced
-from graphcore.naming import auto_name
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ALIGNMENT = 64  # bytes; one cache line and the widest vector
@@ -151,7 +151,7 @@ class Variable:
     @property
     def shape(self) -> tuple[int, ...]:
         """Extents."""
-        return self._array.shape
+        return tuple(self._array.shape)
 
     @property
     def dtype(self) -> str:

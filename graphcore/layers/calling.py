@@ -22,10 +22,10 @@ from graphcore.layers.signature import (
     shapes_of,
     tensor_arguments,
 )
+from graphcore.naming import name_scope
 from graphcore.operation import Node, any_symbolic
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import PACKAGE, Trace, as_array, as_value, current_trace, untraced, user_source
-from graphcore.naming import name_scope
 from graphcore.variable import Variable
 
 if TYPE_CHECKING:
@@ -235,7 +235,8 @@ def _set_masks(layer: Layer, first: Any, outputs: Any, previous_mask: Any) -> No
     if not layer.supports_masking:
         if has_mask:
             warnings.warn(
-                f"Layer '{layer.name}' (of type {type(layer).__name__}) was passed an input with a mask attached to it. "
+                f"Layer '{layer.name}' (of type {type(layer).__name__}) was passed an input with a mask "
+                f"attached to it. "
                 "However, this layer does not support masking and will therefore destroy the mask information. "
                 "Downstream layers will not see the mask.",
                 stacklevel=2,

@@ -7,10 +7,10 @@ from typing import Any
 
 from graphcore.dtype_policies import standardize_dtype
 from graphcore.layers.layer import Layer
+from graphcore.naming import auto_name
 from graphcore.operation import Node
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import user_source
-from graphcore.naming import auto_name
 
 
 class InputLayer(Layer):
@@ -60,6 +60,7 @@ class InputLayer(Layer):
         self.optional = optional
         self._input_dtype = standardize_dtype(dtype)
         self.built = True
+
     @property
     def dtype(self) -> str:
         """The element type data are cast to."""
@@ -104,9 +105,7 @@ def _checked(shape: Any, name: str) -> tuple[int | None, ...]:
     extents = tuple(shape)
     for extent in extents:
         if extent is not None and (not hasattr(extent, "__index__") or int(extent) < 0):
-            raise ValueError(
-                f"Input '{name}': a shape holds non-negative integers and None. Received: shape={extents}"
-            )
+            raise ValueError(f"Input '{name}': a shape holds non-negative integers and None. Received: shape={extents}")
     return tuple(None if extent is None else int(extent) for extent in extents)
 
 

@@ -7,13 +7,14 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from graphcore import dtype_policies, identifiers, regularizers, tree
+from graphcore import dtype_policies, regularizers, tree
 from graphcore.dtype_policies import DTypePolicy
 from graphcore.layers.calling import abstract_call, build_if_needed, call_layer
+from graphcore.layers.signature import function_signature
 from graphcore.layers.state import StatefulOperation
+from graphcore.naming import current_path, name_scope
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import untraced
-from graphcore.naming import current_path, name_scope
 
 
 class Layer(StatefulOperation):
@@ -221,7 +222,7 @@ def _finishing(build: Callable[..., Any]) -> Callable[..., Any]:
         self.check_initialised()
         if self._is_building:  # `super().build(...)`
             return build(self, *args, **kwargs)
-        bound = inspect.signature(build).bind(self, *args, **kwargs).arguments
+        bound = function_signature(build).bind(self, *args, **kwargs).arguments
         self._is_building = True
         try:
             with untraced(), name_scope(self.name):

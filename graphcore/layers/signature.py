@@ -60,6 +60,17 @@ def call_signature(cls: type) -> CallSignature:
     return found
 
 
+_FUNCTIONS: weakref.WeakKeyDictionary[Callable[..., Any], inspect.Signature] = weakref.WeakKeyDictionary()
+
+
+def function_signature(function: Callable[..., Any]) -> inspect.Signature:
+    """`inspect.signature`, remembered as long as the function lives."""
+    found = _FUNCTIONS.get(function)
+    if found is None:
+        found = _FUNCTIONS[function] = inspect.signature(function)
+    return found
+
+
 def is_tensor(value: object) -> bool:
     """Whether layers treat this as a tensor: symbolic, a variable, or an array."""
     return isinstance(value, (KerasTensor, Variable)) or (
@@ -91,9 +102,10 @@ def build_arguments(build: Callable[..., Any], shapes: dict[str, Any]) -> dict[s
     Raises:
         ValueError: if `build` asks for a shape that the call did not have.
     """
+    function = getattr(build, "__func__", build)
     parameters = [
         p
-        for p in inspect.signature(build).parameters.values()
+        for p in function_signature(function).parameters.values()
         if p.name != "self" and p.kind in (_KINDS.POSITIONAL_OR_KEYWORD, _KINDS.KEYWORD_ONLY)
     ]
     if not parameters:
@@ -104,7 +116,8 @@ def build_arguments(build: Callable[..., Any], shapes: dict[str, Any]) -> dict[s
     missing = [p.name for p in parameters if p.name not in named and p.default is p.empty]
     if missing:
         raise ValueError(
-            f"`build()` asks for {', '.join(missing)}, but the call has only {', '.join(named) or 'no shapes'}. Name the "
+            f"`build()` asks for {', '.join(missing)}, but the call has only {', '.join(named) or 'no shapes'}. "
+            f"Name the "
             "parameters of `build` after the tensor arguments of `call`, with '_shape' appended."
         )
     return {p.name: named[p.name] for p in parameters if p.name in named}

@@ -216,7 +216,8 @@ class StatefulOperation(Operation):
         for value in tree.flatten(loss):
             if trace is None or not isinstance(value, KerasTensor):
                 raise ValueError(
-                    "`add_loss()` can only be called from inside `call()`, on a tensor computed there. Received in layer "
+                    "`add_loss()` can only be called from inside `call()`, on a tensor computed there. Received "
+                    "in layer "
                     f"'{self.name}': {value!r}"
                 )
             trace.add_loss(self, value)

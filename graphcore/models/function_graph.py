@@ -6,8 +6,8 @@ import collections
 from typing import Any
 
 from graphcore import tree
-from graphcore.ops.dispatch import FunctionCall
 from graphcore.operation import Node, Operation
+from graphcore.ops.dispatch import FunctionCall
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import Trace
 from runtime.dimensions import Dim, SymbolicInt, substitute, symbols_of
@@ -72,7 +72,7 @@ class FunctionGraph:
             if value is None:
                 continue
             for dim, actual in zip(tensor.dims, value.dims, strict=True):
-                if isinstance(dim, SymbolicInt) and symbols_of(dim) == {str(dim)}:
+                if isinstance(dim, SymbolicInt) and symbols_of(dim) == (str(dim),):
                     sizes.setdefault(str(dim), actual)
         return sizes
 
@@ -82,7 +82,8 @@ def _tensors(structure: Any, what: str, name: str) -> list[KerasTensor]:
     for leaf in leaves:
         if not isinstance(leaf, KerasTensor) or leaf.value is not None:
             raise TypeError(
-                f"All `{what}` of model '{name}' must be symbolic tensors: results of graphcore.Input and of layers called "
+                f"All `{what}` of model '{name}' must be symbolic tensors: results of graphcore.Input and of "
+                f"layers called "
                 f"on them. Received: {leaf!r} (of type {type(leaf).__name__})"
             )
     if not leaves:
@@ -121,7 +122,8 @@ def _ordered(
                 continue
             if id(node) in in_progress:
                 raise ValueError(
-                    f"Model '{name}' contains a cycle: tensor {tensor!r} of operation '{node.operation.name}' depends on "
+                    f"Model '{name}' contains a cycle: tensor {tensor!r} of operation '{node.operation.name}' "
+                    f"depends on "
                     "itself. Fix: compute every tensor from earlier ones only."
                 )
             indices.setdefault(node.operation, len(indices))
@@ -179,6 +181,7 @@ def _check_names(operations: list[Operation], name: str) -> None:
     for operation_name, count in counts.items():
         if count > 1:
             raise ValueError(
-                f"The name '{operation_name}' is used {count} times in the model '{name}'. All layer names must be unique. "
+                f"The name '{operation_name}' is used {count} times in the model '{name}'. All layer names must "
+                f"be unique. "
                 "Fix: give one of them another `name=`."
             )

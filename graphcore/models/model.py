@@ -33,6 +33,7 @@ class Model(Trainer, Layer):
     is_model = True
     accepts_any_arguments = True
     functional_class: ClassVar[type[Model]]
+    _graph: FunctionGraph | None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """`Model(inputs, outputs)` makes a `Functional`."""
@@ -41,7 +42,7 @@ class Model(Trainer, Layer):
         return Layer.__new__(cls, *args, **kwargs)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._graph: FunctionGraph | None = None
+        self._graph = None
         if not _is_functional(args, kwargs):
             super().__init__(*args, **kwargs)
             return
@@ -131,7 +132,8 @@ class Model(Trainer, Layer):
             tensor = ops.expand_dims(tensor, -1)
         elif tensor.ndim != wanted.ndim:
             raise ValueError(
-                f"Invalid shape for input {i} ('{self.input_names[i]}') of model '{self.name}'. Expected {wanted.shape}. "
+                f"Invalid shape for input {i} ('{self.input_names[i]}') of model '{self.name}'. Expected "
+                f"{wanted.shape}. "
                 f"Received: {tensor.shape}"
             )
         tensor.keras_mask = mask
@@ -147,7 +149,8 @@ class Model(Trainer, Layer):
     def _described(self, what: str) -> FunctionGraph:
         if self._graph is None:
             raise AttributeError(
-                f"Model '{self.name}' has no `{what}`: it is not described by tensors. Fix: use Model(inputs, outputs), or "
+                f"Model '{self.name}' has no `{what}`: it is not described by tensors. Fix: use Model(inputs, "
+                f"outputs), or "
                 "give a Sequential model an Input."
             )
         return self._graph
@@ -222,7 +225,9 @@ class Model(Trainer, Layer):
         layers = self.layers
         if index is not None:
             if not -len(layers) <= index < len(layers):
-                raise ValueError(f"Was asked to retrieve layer at index {index}, but the model has {len(layers)} layers.")
+                raise ValueError(
+                    f"Was asked to retrieve layer at index {index}, but the model has {len(layers)} layers."
+                )
             return layers[index]
         for layer in layers:
             if layer.name == name:
@@ -267,9 +272,7 @@ def _is_functional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
 
 def _spec(tensor: KerasTensor, name: str) -> InputSpec:
     optional = tensor.node is not None and getattr(tensor.node.operation, "optional", False)
-    return InputSpec(
-        shape=(None, *tensor.shape[1:]), allow_last_axis_squeeze=True, name=name, optional=optional
-    )
+    return InputSpec(shape=(None, *tensor.shape[1:]), allow_last_axis_squeeze=True, name=name, optional=optional)
 
 
 def _maker(tensor: KerasTensor) -> str:

@@ -49,15 +49,14 @@ class Sequential(Model):
         layer = self._as_layer(layer)
         if any(layer.name == other.name for other in self._stack):
             raise ValueError(
-                f"All layers added to a Sequential model should have unique names. Name '{layer.name}' is already the name "
-                f"of a layer in model '{self.name}'. Fix: pass another `name=`."
+                f"All layers added to a Sequential model should have unique names. Name '{layer.name}' is "
+                f"already the name of a layer in model '{self.name}'. Fix: pass another `name=`."
             )
         if isinstance(layer, InputLayer):
             if self._stack:
                 raise ValueError(
-                    f"Sequential model '{self.name}' has already been configured to use input shape "
-                    f"{self._stack[0].batch_shape if isinstance(self._stack[0], InputLayer) else '(of its layers)'}. You "
-                    f"cannot add a different Input layer to it: an Input stands first."
+                    f"Sequential model '{self.name}' has layers already, so an Input cannot be added: it stands first. "
+                    f"Received: an Input of shape {layer.batch_shape}"
                 )
             self._stack.append(layer)
             self._tensors = [layer.make_tensor()]
@@ -111,7 +110,8 @@ class Sequential(Model):
             output = layer(self._tensors[-1])
         if len(tree.flatten(output)) != 1 or not isinstance(tree.flatten(output)[0], KerasTensor):
             raise ValueError(
-                f"Layers of a Sequential model must return one tensor. Layer '{layer.name}' of model '{self.name}' returned: "
+                f"Layers of a Sequential model must return one tensor. Layer '{layer.name}' of model "
+                f"'{self.name}' returned: "
                 f"{output!r}. Fix: use the Functional API."
             )
         self._tensors.append(tree.flatten(output)[0])
@@ -119,7 +119,7 @@ class Sequential(Model):
 
     def _drop_graph(self) -> None:
         """The graph follows from the tensors when it is next needed, so that adding n layers costs n calls."""
-        self._untracked_graph = None
+        self._untracked_graph: FunctionGraph | None = None
         self.built = len(self._tensors) > 1
         self.casts_inputs = not self.built
         self.input_spec = None
@@ -142,7 +142,7 @@ class Sequential(Model):
         self._untracked_graph = graph
 
     @property
-    def input_spec(self) -> Any:  # type: ignore[override]
+    def input_spec(self) -> Any:
         """What the model expects of its input, once it has a graph."""
         return None if self._graph is None else self._untracked_spec
 
@@ -159,7 +159,9 @@ class Sequential(Model):
         if len(self._tensors) > 1:
             return
         if not self._stack:
-            raise ValueError(f"Sequential model '{self.name}' cannot be built because it has no layers. Call `model.add()`.")
+            raise ValueError(
+                f"Sequential model '{self.name}' cannot be built because it has no layers. Call `model.add()`."
+            )
         if input_shape is None:
             raise ValueError(f"You must provide an `input_shape` argument to build Sequential model '{self.name}'.")
         if not tree.is_shape(input_shape):

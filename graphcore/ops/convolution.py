@@ -63,7 +63,8 @@ def window_padding(
         if isinstance(extent, int) and extent < reach:
             raise ValueError(
                 f"Computed output size would be zero or negative: spatial axis {axis} has extent {extent}, but the "
-                f"window reaches over {reach} elements. Received spatial shape {tuple(extents)} and window {tuple(sizes)}. "
+                f"window reaches over {reach} elements. Received spatial shape {tuple(extents)} and window "
+                f"{tuple(sizes)}. "
                 "Fix: use padding='same', a smaller window, or larger inputs."
             )
     return ((0, 0),) * len(rows)
@@ -125,12 +126,15 @@ def conv(
     channels, group = x.type.shape[-1], kernel.type.shape[-2]
     if not isinstance(channels, int) or not isinstance(group, int) or channels % group:
         raise ValueError(
-            f"The number of input channels must be divisible by the kernel's. Received: inputs {x.type} with {channels} "
+            f"The number of input channels must be divisible by the kernel's. Received: inputs {x.type} with "
+            f"{channels} "
             f"channels, kernel {kernel.type} for {group}"
         )
     groups = channels // group
     if cast(int, kernel.type.shape[-1]) % groups:
-        raise ValueError(f"The number of filters must be divisible by the {groups} groups. Received: kernel {kernel.type}")
+        raise ValueError(
+            f"The number of filters must be divisible by the {groups} groups. Received: kernel {kernel.type}"
+        )
     return from_channels_last(b, _conv(b, x, kernel, rank, strides, padding, dilation_rate, groups), moved)
 
 
@@ -165,9 +169,7 @@ def depthwise_conv(
     return from_channels_last(b, _depthwise(b, x, kernel, rank, strides, padding, dilation_rate), moved)
 
 
-def _depthwise(
-    b: Builder, x: Value, kernel: Value, rank: int, strides: Any, padding: str, dilation_rate: Any
-) -> Value:
+def _depthwise(b: Builder, x: Value, kernel: Value, rank: int, strides: Any, padding: str, dilation_rate: Any) -> Value:
     channels = kernel.type.shape[-2]
     if channels != x.type.shape[-1]:
         raise ValueError(
@@ -259,7 +261,8 @@ def conv_transpose(
         extra = (output_padding,) * rank if isinstance(output_padding, int) else tuple(output_padding)
     if any(amount is not None and not 0 <= amount < step for amount, step in zip(extra, steps, strict=True)):
         raise ValueError(
-            f"Each `output_padding` must be at least 0 and below its stride. Received: output_padding={output_padding}, "
+            f"Each `output_padding` must be at least 0 and below its stride. Received: "
+            f"output_padding={output_padding}, "
             f"strides={strides}"
         )
     window = cast(tuple[int, ...], kernel.type.shape[:rank])

@@ -74,7 +74,8 @@ def arange(b: Builder, start: Any, stop: Any = None, step: Any = 1, dtype: Any =
         return ramp if isinstance(first, int) and first == 0 else f.add(b, ramp, f.dimension(b, first, ramp.type.dtype))
     if given is None and any(isinstance(number, float) for number in (start, stop, step)):
         given = standardize_dtype(None)
-    return f.constant(b, np.arange(*((start,) if stop is None else (start, stop)), step=step, dtype=given or "int32"))
+    first, last = (0, start) if stop is None else (start, stop)
+    return f.constant(b, np.arange(first, last, step, dtype=given or "int32"))
 
 
 @operation

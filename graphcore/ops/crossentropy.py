@@ -86,7 +86,9 @@ def sparse_categorical_crossentropy(
     place = f.normalize_axis(axis, output.type.rank)
     kept = output.type.shape[:place] + output.type.shape[place + 1 :]
     fits = _same_extents(target.type.shape, kept)
-    _require(fits, "Arguments `target` and `output` must have the same shape up until the last dimension.", target, output)
+    _require(
+        fits, "Arguments `target` and `output` must have the same shape up until the last dimension.", target, output
+    )
     if is_float(target.type.dtype) or target.type.dtype == "bool":
         target = f.cast(b, target, "int32")
     logarithms = _log_probabilities(b, output, from_logits, place)

@@ -223,21 +223,20 @@ def _arrays(signature: _Signature, bound: dict[str, Any]) -> dict[str, Any]:
     arrays = dict(bound)
     for name, kind in signature.kinds.items():
         given = bound.get(name)
-        if kind == _ONE and isinstance(given, (list, tuple)):
-            if not any(isinstance(leaf, (KerasTensor, Variable)) for leaf in tree.flatten(given)):
-                arrays[name] = as_array(given)
-        elif kind == _ONE and given is not None and hasattr(given, "__array__"):
-            if not isinstance(given, (np.ndarray, np.generic, Variable, KerasTensor)):
-                arrays[name] = np.asarray(given)
+        if kind != _ONE or given is None or isinstance(given, (np.ndarray, np.generic, Variable, KerasTensor)):
+            continue
+        holds_tensors = any(isinstance(leaf, (KerasTensor, Variable)) for leaf in _leaves(given))
+        if isinstance(given, (list, tuple)) and not holds_tensors:
+            arrays[name] = as_array(given)
+        elif hasattr(given, "__array__"):
+            arrays[name] = np.asarray(given)
     return arrays
 
 
 # -- recording -------------------------------------------------------------------------------------------
 
 
-def _record(
-    call: Callable[..., Any], body: Callable[..., Any], signature: _Signature, bound: dict[str, Any]
-) -> Any:
+def _record(call: Callable[..., Any], body: Callable[..., Any], signature: _Signature, bound: dict[str, Any]) -> Any:
     """Infer the result on symbolic tensors and record the call."""
     trace = Trace("shape")
     source = user_source()

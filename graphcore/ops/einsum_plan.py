@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from compiler import functions as f
 from compiler.ir import Builder, Value
 from compiler.types import product
+from runtime.dimensions import Dim
 
 
 def einsum_of(b: Builder, subscripts: str, operands: Sequence[Value]) -> Value:
@@ -41,7 +42,9 @@ def parse(subscripts: str, ranks: Sequence[int]) -> tuple[list[str], str]:
     if len(terms) != len(ranks):
         raise ValueError(f"einsum: '{subscripts}' names {len(terms)} operand(s). Received: {len(ranks)}")
     free = [letter for letter in string.ascii_letters if letter not in text]
-    spans = [rank - len(term.replace("...", "")) if "..." in term else 0 for term, rank in zip(terms, ranks, strict=True)]
+    spans = [
+        rank - len(term.replace("...", "")) if "..." in term else 0 for term, rank in zip(terms, ranks, strict=True)
+    ]
     widest = "".join(free[: max(spans, default=0)]) if min(spans, default=0) >= 0 else ""
     full = [
         term.replace("...", widest[len(widest) - span :] if span else "")
@@ -55,7 +58,9 @@ def parse(subscripts: str, ranks: Sequence[int]) -> tuple[list[str], str]:
         output = widest + "".join(sorted(x for x in set(joined) if joined.count(x) == 1 and x not in widest))
     output = output.replace("...", widest)
     if len(set(output)) != len(output) or not set(output) <= set("".join(full)):
-        raise ValueError(f"einsum: the result '{output}' of '{subscripts}' must hold letters of the operands, once each.")
+        raise ValueError(
+            f"einsum: the result '{output}' of '{subscripts}' must hold letters of the operands, once each."
+        )
     return full, output
 
 
@@ -101,13 +106,13 @@ def _sum_lonely(b: Builder, term: str, value: Value, needed: set[str]) -> tuple[
 
 
 def _arranged(
-    b: Builder, term: str, value: Value, extents: dict[str, object], groups: tuple[list[str], list[str], list[str]]
+    b: Builder, term: str, value: Value, extents: Mapping[str, Dim], groups: tuple[list[str], list[str], list[str]]
 ) -> Value:
     """The operand as [*batch, one axis per group]."""
     order = [letter for group in groups for letter in group]
     value = f.transpose(b, value, [term.index(letter) for letter in order])
     shape = tuple(extents[letter] for letter in order)
-    value = f.broadcast_to(b, value, shape)  # type: ignore[arg-type]
+    value = f.broadcast_to(b, value, shape)
     batch, first, second = groups
-    sizes = [product(tuple(extents[letter] for letter in group)) for group in (first, second)]  # type: ignore[misc]
-    return f.reshape(b, value, [*(extents[letter] for letter in batch), *sizes])  # type: ignore[list-item]
+    sizes = [product(tuple(extents[letter] for letter in group)) for group in (first, second)]
+    return f.reshape(b, value, [*(extents[letter] for letter in batch), *sizes])

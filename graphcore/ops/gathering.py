@@ -53,11 +53,12 @@ def _indexed(b: Builder, x: Value, axis: int, item: Any) -> tuple[Value, int]:
             )
         start, stop = (bound if bound is None or isinstance(bound, SymbolicInt) else int(bound) for bound in bounds[:2])
         return f.slice_axis(b, x, axis, start, stop, int(bounds[2])), axis + 1
-    if isinstance(item, Value) or isinstance(item, (list, np.ndarray)):
+    if isinstance(item, (Value, list, np.ndarray)):
         indices = item if isinstance(item, Value) else f.constant(b, as_array(item))
         if indices.type.dtype == "bool" or is_float(indices.type.dtype):
             raise TypeError(
-                f"A tensor index must hold integers. Received: {indices.type}. Fix: for a mask use ops.where(mask, x, 0)."
+                f"A tensor index must hold integers. Received: {indices.type}. Fix: for a mask use "
+                f"ops.where(mask, x, 0)."
             )
         return f.take(b, x, indices, axis), axis + indices.type.rank
     return _at(b, x, axis, item), axis
@@ -132,9 +133,7 @@ def slice(b: Builder, inputs: Tensor, start_indices: Nested, shape: Sequence[Any
 
 
 @operation
-def one_hot(
-    b: Builder, x: Tensor, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
-) -> Value:
+def one_hot(b: Builder, x: Tensor, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Value:
     """A new axis with 1 at the position x names and 0 elsewhere; all 0 for a position outside."""
     if sparse:
         raise ValueError("ops.one_hot: sparse tensors are not supported. Fix: leave out `sparse`.")

@@ -17,7 +17,8 @@ def _pool(
     rank = inputs.type.rank - 2
     if rank not in (1, 2, 3):
         raise ValueError(
-            f"ops.{name} takes inputs with a batch axis, 1 to 3 spatial axes and a channel axis. Received: {inputs.type}"
+            f"ops.{name} takes inputs with a batch axis, 1 to 3 spatial axes and a channel axis. Received: "
+            f"{inputs.type}"
         )
     x, moved = to_channels_last(b, inputs, data_format)
     size = per_axis(pool_size, rank, "pool_size")

@@ -199,10 +199,11 @@ def pad(b: Builder, x: Tensor, pad_width: Any, mode: str = "constant", constant_
 def _pad_widths(pad_width: Any, rank: int) -> list[tuple[Dim, Dim]]:
     if isinstance(pad_width, int):
         return [(pad_width, pad_width)] * rank
-    rows = [tuple(row) if isinstance(row, (list, tuple)) else row for row in pad_width]
+    rows: list[Any] = [tuple(row) if isinstance(row, (list, tuple)) else row for row in pad_width]
     if len(rows) == 2 and all(not isinstance(row, tuple) for row in rows):
         return [(rows[0], rows[1])] * rank
-    pairs = [(row, row) if not isinstance(row, tuple) else (row[0], row[-1]) for row in rows]
+    pairs: list[tuple[Dim, Dim]] = [row if isinstance(row, tuple) else (row, row) for row in rows]
+    pairs = [(pair[0], pair[-1]) for pair in pairs]
     if len(pairs) == 1:
         pairs *= rank
     if len(pairs) != rank:

@@ -63,17 +63,15 @@ def _in_container(path: str, container: Any) -> Iterator[tuple[str, Any]]:
 def _children(item: Any, with_optimizer: bool) -> Iterator[tuple[str, Any]]:
     if not isinstance(item, Layer):
         return
-    if item.is_model and getattr(item, "graph", None) is not None:
-        yield "layers", item.layers
-    elif hasattr(item, "_stack"):
-        yield "layers", item.layers
+    if getattr(item, "graph", None) is not None or hasattr(item, "_stack"):
+        yield "layers", getattr(item, "layers", [])
     attributes = {name: value for name, value in vars(item).items() if not name.startswith("__")}
-    if with_optimizer and getattr(item, "optimizer", None) is not None:
-        attributes["optimizer"] = item.optimizer
+    optimizer = getattr(item, "optimizer", None)
+    if with_optimizer and optimizer is not None:
+        attributes["optimizer"] = optimizer
     for name in sorted(attributes, key=lambda text: "~" + text if text.startswith("_") else text):
         value = attributes[name]
-        if name == "optimizer" and _is_optimizer(value):
+        holds_state = isinstance(value, (list, tuple, dict, set)) or is_saveable(value)
+        is_own = name in _OWN or name.startswith("_untracked")
+        if (name == "optimizer" and _is_optimizer(value)) or (holds_state and not is_own):
             yield name, value
-        elif name not in _OWN and not name.startswith("_untracked"):
-            if isinstance(value, (list, tuple, dict, set)) or is_saveable(value):
-                yield name, value

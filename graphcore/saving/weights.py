@@ -100,7 +100,9 @@ def _checked_path(filepath: Any) -> Path:
 def _report(failures: list[str], path: Path, skip_mismatch: bool) -> None:
     message = f"{len(failures)} object(s) could not be loaded from {path}:\n" + "\n".join(failures)
     if not skip_mismatch:
-        raise WeightFileError(message + "\nNothing was changed. Fix: build the same model that the file was saved from.")
+        raise WeightFileError(
+            message + "\nNothing was changed. Fix: build the same model that the file was saved from."
+        )
     warnings.warn(message, stacklevel=4)
 
 
@@ -178,9 +180,9 @@ def _read_dataset(dataset: Any, name: str, path: Path) -> np.ndarray[Any, Any]:
         raise WeightFileError(f"{path}: '{name}' must hold numbers. Received: dtype {dataset.dtype}")
     declared = int(dataset.size) * dataset.dtype.itemsize
     stored = int(dataset.id.get_storage_size())
-    if declared > stored:
-        if dataset.chunks is None or stored * 1032 < declared:  # 1032: the most that deflate can expand
-            raise WeightFileError(f"{path}: '{name}' declares {declared} bytes, but the file holds {stored}.")
+    most = stored if dataset.chunks is None else stored * 1032  # the most that deflate can expand to
+    if declared > most:
+        raise WeightFileError(f"{path}: '{name}' declares {declared} bytes, but the file holds {stored}.")
     return np.asarray(dataset[()])
 
 

@@ -82,7 +82,8 @@ def pad_sequences(
         kept = np.asarray(sequence[-length:] if truncating == "pre" else sequence[:length], dtype=dtype)
         if kept.shape[1:] != sample:
             raise ValueError(
-                f"All elements of `sequences` must have one shape, {sample}. Received: an element of shape {kept.shape[1:]}"
+                f"All elements of `sequences` must have one shape, {sample}. Received: an element of shape "
+                f"{kept.shape[1:]}"
             )
         if padding == "pre":
             row[-len(kept) :] = kept

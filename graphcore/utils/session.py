@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from graphcore.random import set_global_seed
 from graphcore.naming import reset_names
+from graphcore.random import set_global_seed
 
 
 def clear_session(free_memory: bool = True) -> None:
