@@ -230,10 +230,11 @@ def tanh(e: Emitter, x: Any) -> Any:
     clamped = e.at_most(magnitude, table.tanh_one)
     p, exponent = _exp_parts(e, e.add(clamped, clamped))
     growth = e.fma(p, e.power_of_two(exponent), one)
-    far = e.copy_sign(e.subtract(one, e.divide(e.constant(2.0), growth)), x)
+    far = e.subtract(one, e.divide(e.constant(2.0), growth))
     square = e.multiply(x, x)
     near = e.fma(e.multiply(square, x), e.horner(square, table.tanh), x)
-    return e.select(e.compare("<", magnitude, e.constant(table.tanh_split)), near, far)
+    chosen = e.select(e.compare("<", magnitude, e.constant(table.tanh_split)), near, far)
+    return e.copy_sign(chosen, x)  # near gives +0 for -0
 
 
 def sigmoid(e: Emitter, x: Any) -> Any:
