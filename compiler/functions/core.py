@@ -47,13 +47,23 @@ def promote(left: str, right: str) -> str:
 
 
 def scalar_dtype(value: Scalar, dtype: str) -> str:
-    """The dtype that a tensor of `dtype` and a Python number give: the number is weak, it keeps the tensor's
-    kind unless the number's kind is above it."""
+    """The dtype that a tensor of `dtype` and a Python number give.
+
+    The number is weak: the tensor's dtype stays, unless the number's kind is above the tensor's.
+    """
     if isinstance(value, (float, np.floating)) and not is_float(dtype):
         return DEFAULT_FLOAT
     if not isinstance(value, (bool, np.bool_)) and dtype == "bool":
         return DEFAULT_INTEGER
     return dtype
+
+
+def require_operand(x: object) -> None:
+    """Raise TypeError unless this is a tensor or a number."""
+    if isinstance(x, (Value, int, float, np.number, np.bool_)):
+        return
+    hint = " Make an array a Value with functions.constant." if isinstance(x, np.ndarray) else ""
+    raise TypeError(f"Expected a Value or a number. Received: {x!r} of {type(x).__name__}.{hint}")
 
 
 def common_dtype(operands: Sequence[Operand]) -> str:
@@ -64,10 +74,9 @@ def common_dtype(operands: Sequence[Operand]) -> str:
     """
     result: str | None = None
     for operand in operands:
+        require_operand(operand)
         if isinstance(operand, Value):
             result = operand.type.dtype if result is None else promote(result, operand.type.dtype)
-        elif not isinstance(operand, (int, float, bool, np.number, np.bool_)):
-            raise TypeError(f"Expected a Value or a number. Received: {operand!r} of {type(operand).__name__}")
     if result is None:
         raise TypeError(
             f"Expected at least one Value among the operands (make one with functions.full). Received: {operands}"
@@ -154,6 +163,7 @@ def as_value(b: Builder, x: Operand) -> Value:
     """A tensor; a Python number becomes a scalar of its default dtype."""
     if isinstance(x, Value):
         return x
+    require_operand(x)
     if isinstance(x, (bool, np.bool_)):
         return full(b, (), bool(x), "bool")
     return full(b, (), x, DEFAULT_INTEGER if isinstance(x, (int, np.integer)) else DEFAULT_FLOAT)

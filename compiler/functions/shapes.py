@@ -129,7 +129,8 @@ def slice_axis(
     )
     starts: list[Dim] = [0] * x.type.rank
     stops, steps = list(x.type.shape), [1] * x.type.rank
-    starts[axis], stops[axis], steps[axis] = low, dim_max(low, high), step
+    # A bound that was moved into the axis is not below 0, though an expression may hide that.
+    starts[axis], stops[axis], steps[axis] = low, high if low == 0 else dim_max(low, high), step
     return slice_(b, x, starts, stops, steps)
 
 

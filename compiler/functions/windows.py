@@ -51,10 +51,17 @@ def resolve_padding(
         case "same":
             pairs: list[tuple[Dim, Dim]] = []
             for extent, stride, beyond in zip(spatial, strides, reach, strict=True):
-                total = dim_max((ceil_div(extent, stride) - 1) * stride + beyond + 1 - extent, 0)
+                total = _same_total(extent, stride, beyond + 1)
                 pairs.append((total // 2, total - total // 2))
             return tuple(pairs)
     raise ValueError(f"padding must be 'valid', 'same', 'causal' or pairs of numbers. Received: {padding!r}")
+
+
+def _same_total(extent: Dim, stride: int, reach: Dim) -> Dim:
+    total = (ceil_div(extent, stride) - 1) * stride + reach - extent
+    if isinstance(reach, int) and reach >= stride:
+        return total  # never negative; said so that symbolic sizes stay simple
+    return 0 if reach == 1 else dim_max(total, 0)
 
 
 def convolution(

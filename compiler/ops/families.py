@@ -49,9 +49,7 @@ class Elementwise(Op):
         require_dtype(self.name, inputs[0], self.accepts)
         return (inputs[0] if self.result_dtype is None else inputs[0].with_dtype(self.result_dtype),)
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """The formula at one index."""
         return self.scalar(*(element(index) for element in inputs))
 
@@ -83,9 +81,7 @@ class Composite(Op):
         values = [scratch.input(f"x{i}", type_) for i, type_ in enumerate(inputs)]
         return tuple(value.type for value in self.decompose(scratch, *values))
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """Composites are decomposed before lowering."""
         raise TypeError(f"op '{self.name}' is composite: run the pass 'decompose' before lowering.")
 
@@ -128,9 +124,7 @@ def reverse_accumulate(
         if all(value is None for value in incoming):
             continue
         with b.scope(layer=node.layer, source=node.source):
-            for value, part in zip(
-                node.inputs, node.op.gradient(b, incoming, node.inputs, node.outputs), strict=True
-            ):
+            for value, part in zip(node.inputs, node.op.gradient(b, incoming, node.inputs, node.outputs), strict=True):
                 if part is not None and value in needed:
                     known = cotangent.get(value)
                     cotangent[value] = part if known is None else b.emit(add(), known, part)

@@ -24,8 +24,7 @@ class Fused(Op):
         expected = tuple(entry.value.type for entry in self.body.inputs)
         if inputs != expected:
             raise ValueError(
-                f"fused: the body expects ({', '.join(map(str, expected))}). "
-                f"Received: ({', '.join(map(str, inputs))})"
+                f"fused: the body expects ({', '.join(map(str, expected))}). Received: ({', '.join(map(str, inputs))})"
             )
         return tuple(value.type for _, value in self.body.outputs)
 
@@ -45,9 +44,7 @@ class Fused(Op):
         """Differentiation comes before fusion."""
         raise TypeError("op 'fused' has no gradient: run the pass 'differentiate' before 'fuse'.")
 
-    def lower(
-        self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]
-    ) -> Expr:
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A fused group is a kernel of its own, never part of another."""
         raise TypeError("op 'fused' cannot be lowered inside another kernel.")
 
