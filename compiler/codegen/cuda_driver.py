@@ -1,0 +1,169 @@
+"""Graph in, something that runs on a CUDA device out: the same passes and the same memory plan as for the CPU.
+
+    executable = compile_graph_for_cuda(graph)
+    outputs, updated = executable.run(inputs, variables)
+
+Right, not yet fast: every run copies its arrays to the device and back, and kernels are launched one by one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numba import cuda as numba_cuda
+
+from compiler.codegen.cuda import CudaKernel, LaunchLimits, cuda_kernel
+from compiler.codegen.cuda_compile import launchable
+from compiler.codegen.cuda_math import SIMULATED
+from compiler.driver import Assembly, assemble, label_of
+from compiler.ir import Array, Graph, Node
+from compiler.ops.fused import Fused
+from compiler.passes.context import PassContext
+from compiler.pipeline import run_pipeline
+from compiler.storage import root_of
+from compiler.target import CUDA_TARGET
+from runtime.binding import bind_symbols
+from runtime.dimensions import evaluate
+from runtime.program import DTYPES, Instruction, Kernel, Program
+
+cuda: Any = numba_cuda
+
+# Every thread of the simulator is a thread of the operating system, and blocks run one after another.
+SIMULATOR_LIMITS = LaunchLimits(threads=4, blocks=2, tile=4)
+
+
+def default_limits() -> LaunchLimits:
+    """Grids for the device of this process: a GPU or the simulator."""
+    return SIMULATOR_LIMITS if SIMULATED else LaunchLimits()
+
+
+def compile_graph_for_cuda(graph: Graph, *, limits: LaunchLimits | None = None) -> CudaExecutable:
+    """Run the passes on a graph and print a CUDA kernel for each group they form.
+
+    Numba compiles a kernel at its first launch. Nothing here needs a GPU until then.
+
+    Raises:
+        ValueError, TypeError: from the passes, with a note of the pass and the graph.
+    """
+    limits = limits or default_limits()
+    context = PassContext(CUDA_TARGET)
+    optimized = run_pipeline(graph, context)
+    kernels: list[CudaKernel] = []
+
+    def emit(a: Assembly, node: Node) -> None:
+        kernel = _emit_instruction(a, node, limits)
+        if len(a.kernels) > len(kernels):
+            kernels.append(kernel)
+
+    return CudaExecutable(assemble(optimized, context, emit), tuple(kernels), limits)
+
+
+def _emit_instruction(a: Assembly, node: Node, limits: LaunchLimits) -> CudaKernel:
+    if not isinstance(node.op, Fused):
+        raise TypeError(f"'{node.op.name}' is no kernel: run the pass 'fuse' first.")
+    printed = cuda_kernel(node.op.body, limits)
+    label = label_of(node)
+    dtypes = " ".join(operand.dtype for operand in printed.operands)
+    key = hashlib.sha256(f"{dtypes} {printed.block}\n{printed.source}".encode()).hexdigest()
+    if key not in a.kernel_of:
+        a.kernel_of[key] = len(a.kernels)
+        a.kernels.append(Kernel(label, key, "kernel", b"", printed.source))
+    operands = tuple(a.buffer_of[root_of(value)] for value in (*node.inputs, *node.outputs))
+    a.instructions.append(Instruction(a.kernel_of[key], operands, printed.extents, printed.work, 0, label))
+    return printed
+
+
+class CudaExecutable:
+    """A compiled graph on a CUDA device. `program` is its plan, `kernels` are those of the program, in order."""
+
+    def __init__(self, program: Program, kernels: tuple[CudaKernel, ...], limits: LaunchLimits) -> None:
+        self.program = program
+        self.kernels = kernels
+        self.limits = limits
+        self._launchable: dict[int, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"CudaExecutable({self.program!r})"
+
+    def run(
+        self, inputs: Sequence[Array], variables: Sequence[Array] = ()
+    ) -> tuple[tuple[Array, ...], dict[str, Array]]:
+        """Run the program once; returns its outputs and the values of all variables afterwards, by name.
+
+        Arrays have the dtypes and shapes that the graph declares; none of them is changed.
+
+        Raises:
+            TypeError: for another dtype.
+            ValueError: for another number of arrays, or shapes that do not fit.
+        """
+        program = self.program
+        given = _checked(program, "input", program.inputs, inputs)
+        given |= _checked(program, "variable", program.variables, variables)
+        symbols = bind_symbols(program, [(index, array.shape) for index, array in given.items()])
+        memory = self._place(given, symbols)
+        for instruction in program.instructions:
+            self._launch(instruction, memory, symbols)
+        results = tuple(self._fetch(index, memory, symbols) for index in program.outputs)
+        names = (program.buffers[index].name for index in program.variables)
+        return results, dict(
+            zip(names, (self._fetch(index, memory, symbols) for index in program.variables), strict=True)
+        )
+
+    def _place(self, given: Mapping[int, Array], symbols: Mapping[str, int]) -> list[Any]:
+        """A flat device array for each buffer; those of the arena are views of one."""
+        arena = cuda.device_array(max(1, evaluate(self.program.arena_bytes, symbols)), np.uint8)
+        memory: list[Any] = []
+        for index, buffer in enumerate(self.program.buffers):
+            dtype = DTYPES[buffer.dtype]
+            size = self.program.buffer_bytes(index, dict(symbols))
+            if index in given:
+                memory.append(_to_device(given[index]))
+            elif buffer.space == "constant":
+                memory.append(_to_device(self.program.constants[int(buffer.offset)]))
+            elif buffer.space == "arena":
+                start = evaluate(buffer.offset, symbols)
+                memory.append(arena[start : start + size].view(dtype))
+            else:
+                memory.append(cuda.device_array(max(1, size // dtype.itemsize), dtype))
+        return memory
+
+    def _launch(self, instruction: Instruction, memory: Sequence[Any], symbols: Mapping[str, int]) -> None:
+        kernel = self.kernels[instruction.kernel]
+        work = evaluate(instruction.work, symbols)
+        if work == 0:
+            return
+        if instruction.kernel not in self._launchable:
+            self._launchable[instruction.kernel] = launchable(kernel)
+        blocks = min(-(-work // kernel.items_per_block), self.limits.blocks)
+        arguments = [memory[operand] for operand in instruction.operands]
+        extents = [evaluate(extent, symbols) for extent in instruction.extents]
+        self._launchable[instruction.kernel][blocks, kernel.block](*arguments, *extents, work)
+
+    def _fetch(self, index: int, memory: Sequence[Any], symbols: Mapping[str, int]) -> Array:
+        shape = tuple(evaluate(extent, symbols) for extent in self.program.buffers[index].shape)
+        flat: Array = memory[index].copy_to_host()
+        return flat[: int(np.prod(shape))].reshape(shape)
+
+
+def _to_device(array: Array) -> Any:
+    """A flat copy in device memory; of at least one element, since empty arrays cannot be there."""
+    flat = np.ascontiguousarray(array).reshape(-1)
+    return cuda.to_device(flat if flat.size else np.zeros(1, flat.dtype))
+
+
+def _checked(program: Program, what: str, indices: Sequence[int], arrays: Sequence[Array]) -> dict[int, Array]:
+    """The arrays by buffer."""
+    if len(arrays) != len(indices):
+        names = ", ".join(repr(program.buffers[index].name) for index in indices) or "none"
+        raise ValueError(f"program {program.name!r} takes {len(indices)} {what}s ({names}). Received: {len(arrays)}")
+    for index, array in zip(indices, arrays, strict=True):
+        buffer = program.buffers[index]
+        if array.dtype != DTYPES[buffer.dtype]:
+            raise TypeError(
+                f"{what} {buffer.name!r} must have dtype {buffer.dtype}; convert it with "
+                f"array.astype({buffer.dtype!r}). Received: {array.dtype}"
+            )
+    return dict(zip(indices, arrays, strict=True))
