@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar, cast
 
-from graphcore.utils.naming import to_snake_case
+from graphcore.naming import to_snake_case
 
 Resolved = TypeVar("Resolved")
 

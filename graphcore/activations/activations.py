@@ -49,6 +49,21 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
     return ops.log_softmax(x, axis=axis)
 
 
+def sparsemax(x: Any, axis: int = -1) -> Any:
+    """The probabilities over `axis` nearest to `x`, many of them 0 (Martins and Astudillo, 2016).
+
+    Which entries are not 0 is found by comparing each with each other along the axis.
+    """
+    x = ops.moveaxis(x, axis, -1)
+    one, other = ops.expand_dims(x, -1), ops.expand_dims(x, -2)
+    not_less = ops.cast(ops.greater_equal(other, one), x.dtype)
+    count, total = ops.sum(not_less, axis=-1), ops.sum(not_less * other, axis=-1)
+    support = ops.cast(ops.greater(1.0 + count * x, total), x.dtype)
+    excess = ops.sum(support * x, axis=-1, keepdims=True) - 1.0
+    threshold = excess / ops.sum(support, axis=-1, keepdims=True)
+    return ops.moveaxis(ops.relu(x - threshold), -1, axis)
+
+
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """`x` where it is positive, `alpha·(exp(x) - 1)` elsewhere (Clevert et al., 2016)."""
     return ops.elu(x, alpha=alpha)

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from graphcore import config, ops, tree
 from graphcore.identifiers import find_function, serialize_function
-from graphcore.utils.naming import auto_name
+from graphcore.naming import auto_name
 
 REDUCTIONS = ("sum_over_batch_size", "mean", "mean_with_sample_weight", "sum", "none", None)
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from graphcore import config, initializers
-from graphcore.utils.naming import auto_name
-from graphcore.utils.temporary_state import snapshot, temporary_values
+from graphcore.naming import auto_name
+from graphcore.temporary_state import snapshot, temporary_values
 from graphcore.variable import Variable
 
 

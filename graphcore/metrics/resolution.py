@@ -13,7 +13,7 @@ from typing import Any
 from graphcore import losses, metrics
 from graphcore.metrics.metric import Metric
 from graphcore.metrics.reduction import MeanMetricWrapper
-from graphcore.utils.naming import to_snake_case
+from graphcore.naming import to_snake_case
 
 Extents = Sequence[int | None]
 ACCURACIES = ("accuracy", "acc")

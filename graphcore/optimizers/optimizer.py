@@ -13,8 +13,8 @@ from graphcore.optimizers.gradients import clip_by_global_norm, clip_by_norm, wi
 from graphcore.optimizers.options import DEFAULTS, Options, check_learning_rate, check_options
 from graphcore.optimizers.schedules import LearningRateSchedule
 from graphcore.optimizers.state import OptimizerState
-from graphcore.utils.naming import auto_name
-from graphcore.utils.temporary_state import snapshot, temporary_values
+from graphcore.naming import auto_name
+from graphcore.temporary_state import snapshot, temporary_values
 from graphcore.variable import Variable
 
 

@@ -1,0 +1,16 @@
+"""Largest element of windows over sequences."""
+
+from __future__ import annotations
+
+from graphcore import ops
+from graphcore.layers.base_pooling import BasePooling
+
+
+class MaxPooling1D(BasePooling):
+    """The largest element of each window of one axis. Arguments as for `MaxPooling2D`.
+
+    Input: (batch, steps, channels). Output: (batch, new_steps, channels).
+    """
+
+    rank = 1
+    reduction = staticmethod(ops.max_pool)

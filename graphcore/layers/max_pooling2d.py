@@ -1,0 +1,28 @@
+"""Largest element of windows over images."""
+
+from __future__ import annotations
+
+from graphcore import ops
+from graphcore.layers.base_pooling import BasePooling
+
+
+class MaxPooling2D(BasePooling):
+    """The largest element of each window.
+
+    Args:
+        pool_size: height and width of the window, one integer for both.
+        strides: step of the window; None is `pool_size`.
+        padding: `"valid"` (extent `floor((input - pool) / stride) + 1`) or `"same"` (`ceil(input / stride)`; padding
+            never wins).
+        data_format: `"channels_last"` (default) or `"channels_first"`.
+        name: name.
+        kwargs: see `Layer`.
+
+    Input: (batch, height, width, channels). Output: (batch, new_height, new_width, channels).
+
+    Raises:
+        ValueError: arguments outside these values, or an output without elements.
+    """
+
+    rank = 2
+    reduction = staticmethod(ops.max_pool)
