@@ -52,7 +52,8 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
 def sparsemax(x: Any, axis: int = -1) -> Any:
     """The probabilities over `axis` nearest to `x`, many of them 0 (Martins and Astudillo, 2016).
 
-    Which entries are not 0 is found by comparing each with each other along the axis.
+    Which entries are not 0 is found by comparing each with each other along the axis. Keras 3.15 adds up the
+    cumulative sums in place of the sum over these entries, so its results do not sum to 1; these do.
     """
     x = ops.moveaxis(x, axis, -1)
     one, other = ops.expand_dims(x, -1), ops.expand_dims(x, -2)

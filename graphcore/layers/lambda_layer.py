@@ -90,6 +90,8 @@ class Lambda(Layer):
         Raises:
             ValueError: the function is not registered in this process.
         """
-        functions = {key: find_function(config[key]) for key in ("function", "mask") if key in config}
-        arguments: dict[str, Any] = {**config, **functions}
+        arguments = dict(config)
+        for key in ("function", "mask"):
+            if key in config:
+                arguments[key] = find_function(config[key])
         return cls(**arguments)

@@ -11,8 +11,12 @@ from graphcore import activations, layers, ops
 from graphcore.tracing import Trace
 
 REFERENCES = load("layers")
+# Keras 3.15 computes sparsemax wrongly (its results do not sum to 1); test_activations.py has the definition.
+LEFT_OUT = {"activation_sparsemax"}
 CASES = sorted(
-    name for name, case in REFERENCES.cases.items() if case["class"] == "function" or hasattr(layers, case["class"])
+    name
+    for name, case in REFERENCES.cases.items()
+    if name not in LEFT_OUT and (case["class"] == "function" or hasattr(layers, case["class"]))
 )
 # Sums of many float32 terms; everything else is judged at 1e-5.
 TOLERANCE = {"rtol": 1e-5, "atol": 2e-6}

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from reference_arrays import load
 
+from compiler.interpret import interpret
 from graphcore import optimizers
+from graphcore.tracing import Trace
 from graphcore.variable import Variable
 
 REFERENCES = load("optimizers")
@@ -58,3 +60,22 @@ def test_schedule(name):
     for step, rate in zip(case["steps"], case["rates"], strict=True):
         np.testing.assert_allclose(schedule(step), rate, rtol=1e-5, atol=1e-8)
         np.testing.assert_allclose(again(step), rate, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_traced_step(name):
+    """One program for a step, run for every step: what a compiled training does."""
+    case = REFERENCES.cases[name]
+    optimizer, weights = build(case)
+    gradients = [REFERENCES[key] for key in case["gradients"]]
+    trace = Trace(name)
+    with trace:
+        tensors = [trace.input(f"g{i}", gradient.shape[1:]) for i, gradient in enumerate(gradients)]
+        optimizer.apply(tensors, weights)
+    graph, variables = trace.finish({})
+    for step in range(len(gradients[0])):
+        _, updates = interpret(graph, [g[step] for g in gradients], [variable.array for variable in variables])
+        for variable in variables:
+            variable.assign(updates.get(trace.name_of(variable), variable.array))
+        for weight, key in zip(weights, case["values"], strict=True):
+            np.testing.assert_allclose(weight.numpy(), REFERENCES[key][step], rtol=1e-5, atol=1e-6)
