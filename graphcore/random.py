@@ -151,7 +151,7 @@ def _float_dtype(dtype: Any, name: str) -> str:
 
 
 def _unit(b: Builder, seed: Any, shape: Sequence[Any], dtype: str) -> Value:
-    return f.emit(b, "random_uniform", _state(seed), shape=tuple(shape), dtype=dtype, low=0.0, high=1.0)
+    return f.random_uniform(b, _state(seed), shape, dtype=dtype)
 
 
 @operation
@@ -178,7 +178,7 @@ def normal(
     """Normally distributed; arguments as for `uniform`."""
     name = _float_dtype(dtype, "normal")
     centre, spread = f.cast(b, f.as_value(b, mean), name), f.cast(b, f.as_value(b, stddev), name)
-    standard = f.emit(b, "random_normal", _state(seed), shape=tuple(shape), dtype=name)
+    standard = f.random_normal(b, _state(seed), shape, dtype=name)
     return f.add(b, f.multiply(b, standard, spread), centre)
 
 
@@ -225,7 +225,7 @@ def randint(b: Builder, shape: Any, minval: int, maxval: int, dtype: Any = "int3
             "`keras.random.randint` requires an integer `dtype` and minval < maxval, less than 2**32 apart. Received: "
             f"dtype={dtype}, minval={minval}, maxval={maxval}"
         )
-    bits = f.emit(b, "random_bits", _state(seed), shape=tuple(shape))
+    bits = f.random_bits(b, _state(seed), tuple(shape))
     span = f.full(b, (), int(maxval) - int(minval), "uint32")
     offset = f.cast(b, f.remainder(b, bits, span), "int64")
     return f.cast(b, f.add(b, offset, int(minval)), name)
@@ -267,17 +267,15 @@ def dropout(b: Builder, inputs: Tensor, rate: float, noise_shape: Any = None, se
     if rate == 1:
         return f.zeros_like(b, x)
     if noise_shape is None:
-        return f.emit(b, "dropout", x, state, rate=float(rate))
+        return f.dropout(b, x, state, float(rate))
     pairs = zip(noise_shape, x.type.shape, strict=True)
     shape = tuple(extent if wanted is None else wanted for wanted, extent in pairs)
-    unit = f.emit(b, "random_uniform", state, shape=shape, dtype=x.type.dtype, low=0.0, high=1.0)
-    keep = f.broadcast_to(b, f.greater_equal(b, unit, float(rate)), x.type.shape)
-    return f.where(b, keep, f.divide(b, x, 1 - float(rate)), 0)
+    return f.dropout(b, x, state, float(rate), shape)
 
 
 @operation
 def _bits(b: Builder, shape: Any, seed: Any) -> Value:
-    return f.emit(b, "random_bits", _state(seed), shape=tuple(shape))
+    return f.random_bits(b, _state(seed), tuple(shape))
 
 
 def shuffle(x: Any, axis: int = 0, seed: Any = None) -> Any:

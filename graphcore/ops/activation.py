@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from compiler import functions as f
 from compiler.ir import Builder, Value
 from graphcore.ops.dispatch import Tensor, operation
 from graphcore.ops.elementwise import to_float
-
-SELU_ALPHA = 1.6732632423543772  # Klambauer et al. 2017
-SELU_SCALE = 1.0507009873554805
 
 
 @operation
@@ -35,87 +31,69 @@ def sigmoid(b: Builder, x: Tensor) -> Value:
 @operation
 def log_sigmoid(b: Builder, x: Tensor) -> Value:
     """log(sigmoid(x)), without overflow."""
-    return f.negative(b, _softplus(b, f.negative(b, to_float(b, x))))
+    return f.negative(b, f.softplus(b, f.negative(b, to_float(b, x))))
 
 
 @operation
 def softplus(b: Builder, x: Tensor) -> Value:
     """log(1 + exp(x)), without overflow."""
-    return _softplus(b, to_float(b, x))
-
-
-def _softplus(b: Builder, x: Value) -> Value:
-    return f.add(b, f.maximum(b, x, 0), f.log1p(b, f.exp(b, f.negative(b, f.absolute(b, x)))))
+    return f.softplus(b, to_float(b, x))
 
 
 @operation
 def softsign(b: Builder, x: Tensor) -> Value:
     """x / (1 + |x|)."""
-    x = to_float(b, x)
-    return f.divide(b, x, f.add(b, f.absolute(b, x), 1))
+    return f.softsign(b, to_float(b, x))
 
 
 @operation
 def silu(b: Builder, x: Tensor) -> Value:
     """x sigmoid(x)."""
-    x = to_float(b, x)
-    return f.multiply(b, x, f.sigmoid(b, x))
+    return f.silu(b, to_float(b, x))
 
 
 @operation
 def swish(b: Builder, x: Tensor) -> Value:
     """x sigmoid(x)."""
-    x = to_float(b, x)
-    return f.multiply(b, x, f.sigmoid(b, x))
+    return f.silu(b, to_float(b, x))
 
 
 @operation
 def leaky_relu(b: Builder, x: Tensor, negative_slope: float = 0.2) -> Value:
     """x above 0, negative_slope x below."""
-    x = to_float(b, x)
-    return f.where(b, f.greater(b, x, 0), x, f.multiply(b, x, negative_slope))
+    return f.leaky_relu(b, to_float(b, x), float(negative_slope))
 
 
 @operation
 def hard_sigmoid(b: Builder, x: Tensor) -> Value:
     """x / 6 + 1/2, cut to [0, 1]."""
-    return _hard_sigmoid(b, to_float(b, x))
-
-
-def _hard_sigmoid(b: Builder, x: Value) -> Value:
-    return f.minimum(b, f.maximum(b, f.add(b, f.divide(b, x, 6), 0.5), 0), 1)
+    return f.hard_sigmoid(b, to_float(b, x))
 
 
 @operation
 def hard_silu(b: Builder, x: Tensor) -> Value:
     """x hard_sigmoid(x)."""
     x = to_float(b, x)
-    return f.multiply(b, x, _hard_sigmoid(b, x))
+    return f.multiply(b, x, f.hard_sigmoid(b, x))
 
 
 @operation
 def hard_swish(b: Builder, x: Tensor) -> Value:
     """x hard_sigmoid(x)."""
     x = to_float(b, x)
-    return f.multiply(b, x, _hard_sigmoid(b, x))
+    return f.multiply(b, x, f.hard_sigmoid(b, x))
 
 
 @operation
 def elu(b: Builder, x: Tensor, alpha: float = 1.0) -> Value:
     """x above 0, alpha (exp(x) - 1) below."""
-    return _elu(b, to_float(b, x), alpha)
-
-
-def _elu(b: Builder, x: Value, alpha: float) -> Value:
-    # The exponent is cut at 0 so that the branch not taken cannot overflow into the gradient.
-    below = f.multiply(b, f.expm1(b, f.minimum(b, x, 0)), alpha)
-    return f.where(b, f.greater(b, x, 0), x, below)
+    return f.elu(b, to_float(b, x), float(alpha))
 
 
 @operation
 def selu(b: Builder, x: Tensor) -> Value:
     """Scaled ELU (Klambauer et al. 2017)."""
-    return f.multiply(b, _elu(b, to_float(b, x), SELU_ALPHA), SELU_SCALE)
+    return f.selu(b, to_float(b, x))
 
 
 @operation
@@ -129,13 +107,7 @@ def celu(b: Builder, x: Tensor, alpha: float = 1.0) -> Value:
 @operation
 def gelu(b: Builder, x: Tensor, approximate: bool = True) -> Value:
     """x times the normal distribution function at x (Hendrycks and Gimpel 2016); by default its tanh form."""
-    x = to_float(b, x)
-    if approximate:
-        cubic = f.multiply(b, f.add(b, f.multiply(b, f.square(b, x), 0.044715), 1), x)
-        inner = f.tanh(b, f.multiply(b, cubic, math.sqrt(2 / math.pi)))
-    else:
-        inner = f.erf(b, f.multiply(b, x, math.sqrt(0.5)))
-    return f.multiply(b, f.multiply(b, x, 0.5), f.add(b, inner, 1))
+    return f.gelu(b, to_float(b, x), approximate)
 
 
 @operation

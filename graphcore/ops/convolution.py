@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from compiler import functions as f
+from compiler.functions import resolve_padding
 from compiler.ir import Builder, Value
 from graphcore.ops.dispatch import Tensor, operation
 from graphcore.ops.elementwise import to_float
 from graphcore.settings import standardize_data_format
-from runtime.dimensions import Dim, ceil_div, dim_max
+from runtime.dimensions import Dim
 
 Pair = tuple[Dim, Dim]
 
@@ -29,17 +30,6 @@ def per_axis(value: Any, rank: int, name: str) -> tuple[int, ...]:
     return tuple(int(v) for v in values)
 
 
-def same_padding(extent: Dim, size: int, stride: int, dilation: int = 1) -> Pair:
-    """Elements to add before and after an axis so that the result has ceil(extent / stride): the odd one goes last."""
-    reach = (size - 1) * dilation + 1
-    if stride == 1:
-        total: Dim = reach - 1
-    else:
-        total = dim_max((ceil_div(extent, stride) - 1) * stride + reach - extent, 0)
-    low = total // 2
-    return low, total - low
-
-
 def window_padding(
     padding: str, extents: Sequence[Dim], sizes: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
 ) -> tuple[Pair, ...]:
@@ -49,25 +39,20 @@ def window_padding(
         ValueError: for an unknown mode, or if a window does not fit.
     """
     mode = str(padding).lower()
-    rows = list(zip(extents, sizes, strides, dilations, strict=True))
-    if mode == "same":
-        return tuple(same_padding(*row) for row in rows)
-    if mode not in ("valid", "causal"):
-        raise ValueError(f"The `padding` argument must be 'valid' or 'same'. Received: padding={padding!r}")
-    if mode == "causal":
-        if len(rows) != 1:
-            raise ValueError("Padding 'causal' exists only for one spatial axis.")
-        return (((sizes[0] - 1) * dilations[0], 0),)
-    for axis, (extent, size, _, dilation) in enumerate(rows):
+    if mode not in ("valid", "same", "causal") or (mode == "causal" and len(sizes) != 1):
+        raise ValueError(
+            f"The `padding` argument must be 'valid' or 'same' (or 'causal' on one spatial axis). Received: "
+            f"padding={padding!r} with {len(sizes)} spatial axes"
+        )
+    for axis, (extent, size, dilation) in enumerate(zip(extents, sizes, dilations, strict=True)):
         reach = (size - 1) * dilation + 1
-        if isinstance(extent, int) and extent < reach:
+        if mode == "valid" and isinstance(extent, int) and extent < reach:
             raise ValueError(
                 f"Computed output size would be zero or negative: spatial axis {axis} has extent {extent}, but the "
                 f"window reaches over {reach} elements. Received spatial shape {tuple(extents)} and window "
-                f"{tuple(sizes)}. "
-                "Fix: use padding='same', a smaller window, or larger inputs."
+                f"{tuple(sizes)}. Fix: use padding='same', a smaller window, or larger inputs."
             )
-    return ((0, 0),) * len(rows)
+    return resolve_padding(mode, extents, sizes, strides, dilations)
 
 
 def to_channels_last(b: Builder, x: Value, data_format: str | None) -> tuple[Value, bool]:
@@ -198,27 +183,6 @@ def separable_conv(
     return from_channels_last(b, _conv(b, x, pointwise_kernel, rank, 1, "valid", 1, 1), moved)
 
 
-def transposed_axis(
-    extent: Dim, size: int, stride: int, dilation: int, padding: str, output_padding: int | None
-) -> tuple[Dim, Pair]:
-    """The result's extent, and the padding of the convolution whose input gradient this is (Keras's rules).
-
-    Keras pads the fractionally strided view by (left, right); a forward convolution with padding
-    (reach - 1 - left, reach - 1 - right) has that view as its gradient. Where the second is negative it is 0
-    here: the elements beyond, fewer than a stride, then lie in no window.
-    """
-    reach = (size - 1) * dilation + 1
-    if padding == "same":
-        total = stride + reach - 2 if output_padding is None else reach + reach % 2 - 2 + output_padding
-        left = min(total // 2 + total % 2, reach - 1)
-        right = total - left
-    else:
-        extra = max(stride - reach, 0) if output_padding is None else output_padding
-        left, right = reach - 1, reach - 1 + extra
-    result = (extent - 1) * stride + 1 + left + right - (reach - 1)
-    return result, (reach - 1 - left, max(reach - 1 - right, 0))
-
-
 @operation
 def conv_transpose(
     b: Builder,
@@ -265,18 +229,6 @@ def conv_transpose(
             f"output_padding={output_padding}, "
             f"strides={strides}"
         )
-    window = cast(tuple[int, ...], kernel.type.shape[:rank])
-    rows = zip(x.type.shape[1:-1], window, steps, dilation, extra, strict=True)
-    axes = [transposed_axis(extent, k, s, d, mode, p) for extent, k, s, d, p in rows]
-    result = f.emit(
-        b,
-        "convolution_input_gradient",
-        x,
-        kernel,
-        input_spatial=tuple(extent for extent, _ in axes),
-        strides=steps,
-        padding=tuple(pair for _, pair in axes),
-        dilation=dilation,
-        groups=1,
-    )
+    added = None if output_padding is None else [amount or 0 for amount in extra]
+    result = f.convolution_transpose(b, x, kernel, steps, mode, dilation, added)
     return from_channels_last(b, result, moved)

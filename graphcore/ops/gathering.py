@@ -13,7 +13,9 @@ from compiler.ir import Builder, Value
 from compiler.types import is_float
 from graphcore.dtype_policies import standardize_dtype
 from graphcore.ops.dispatch import Nested, Tensor, operation
+from graphcore.tensor import KerasTensor
 from graphcore.tracing import as_array
+from graphcore.variable import Variable
 from runtime.dimensions import SymbolicInt
 
 
@@ -46,7 +48,7 @@ def _indexed(b: Builder, x: Value, axis: int, item: Any) -> tuple[Value, int]:
         return f.expand_dims(b, x, axis), axis + 1
     if isinstance(item, builtins.slice):
         bounds = (item.start, item.stop, 1 if item.step is None else item.step)
-        if any(isinstance(bound, Value) for bound in bounds):
+        if any(isinstance(bound, (Value, KerasTensor, Variable)) for bound in bounds):
             raise TypeError(
                 "The bounds of a slice must be integers or sizes, since shapes are fixed when a program is compiled. "
                 "Fix: ops.slice(x, start, shape) takes tensors as start."
@@ -137,11 +139,7 @@ def one_hot(b: Builder, x: Tensor, num_classes: int, axis: int = -1, dtype: Any 
     """A new axis with 1 at the position x names and 0 elsewhere; all 0 for a position outside."""
     if sparse:
         raise ValueError("ops.one_hot: sparse tensors are not supported. Fix: leave out `sparse`.")
-    rank = x.type.rank + 1
-    place = f.normalize_axis(axis, rank)
-    spread = f.expand_dims(b, _integers(b, x), place)
-    shape = tuple(num_classes if i == place else extent for i, extent in enumerate(spread.type.shape))
-    return f.cast(b, f.equal(b, f.iota(b, shape, place, spread.type.dtype), spread), standardize_dtype(dtype))
+    return f.one_hot(b, x, num_classes, standardize_dtype(dtype), axis)
 
 
 @operation
