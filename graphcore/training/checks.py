@@ -10,6 +10,7 @@ import numpy as np
 from graphcore import tree
 from graphcore.training.compile_loss import CompileLoss
 from graphcore.training.data.arrays import Batch
+from graphcore.training.input_types import declared_inputs
 from graphcore.training.labels import check_class_numbers, needs_class_numbers
 
 
@@ -35,6 +36,16 @@ def jit_switch(jit: bool | None, jit_compile: bool | str | None, run_eagerly: bo
             "run_eagerly=True interprets every step, so jit=True has no effect. Pass one of them.", stacklevel=3
         )
     return False if run_eagerly else wanted is not False
+
+
+def warn_of_unscaled_loss(optimizer: Any) -> None:
+    """Warn that small float16 gradients become zero unless the optimizer scales the loss."""
+    if optimizer is not None and optimizer.loss_scale_factor is None:
+        warnings.warn(
+            "A mixed_float16 model trains without loss scaling, so small gradients become zero. "
+            "Give the optimizer a factor, e.g. Adam(loss_scale_factor=1024.0).",
+            stacklevel=3,
+        )
 
 
 def positive_integer(value: Any, argument: str) -> int | None:
@@ -85,15 +96,9 @@ def check_class_labels(compile_loss: CompileLoss | None, y: Any) -> None:
 
 def check_integer_inputs(model: Any, batch: Batch) -> None:
     """Raise ValueError if an input that the model declares as integers receives fractions or NaN."""
-    declared = getattr(model, "inputs", None) or []
     leaves = [leaf for leaf in tree.flatten(batch.x) if leaf is not None]
-    if len(declared) != len(leaves):
-        return
-    by_name = {tensor.name: tensor for tensor in declared}
-    if isinstance(batch.x, dict) and set(batch.x) <= set(by_name):
-        declared = [by_name[key] for key in tree.sorted_keys(batch.x)]
-    for tensor, leaf in zip(declared, leaves, strict=True):
-        if leaf.dtype.kind != "f" or np.dtype(tensor.dtype).kind not in "iu":
+    for tensor, leaf in zip(declared_inputs(model, batch.x) or [], leaves, strict=False):
+        if tensor is None or leaf.dtype.kind != "f" or np.dtype(tensor.dtype).kind not in "iu":
             continue
         bad = ~(leaf == np.floor(leaf)) | np.isinf(leaf)
         if bad.any():

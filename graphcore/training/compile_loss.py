@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from graphcore import losses as losses_module
 from graphcore import tree
-from graphcore.losses import Loss, LossFunctionWrapper
+from graphcore.losses import Loss
 from graphcore.metrics import Mean
-from graphcore.training.outputs import Outputs, align_targets, align_weights, is_binary, is_sparse_categorical
+from graphcore.metrics.resolution import resolve_loss
+from graphcore.training.outputs import Outputs, align_targets, align_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,13 +84,9 @@ class CompileLoss:
         for index, identifier in enumerate(identifiers):
             if identifier is None:
                 continue
-            if targets[index] is None:
-                raise ValueError(
-                    f"Output {_label(outputs, index)} has a loss, but `y` holds None for it. "
-                    "Pass its targets, or None as its loss."
-                )
-            loss = resolve_loss(identifier, targets[index], outputs.tensors[index])
+            _require_target(targets[index], outputs, index)
             shape = outputs.tensors[index].shape
+            loss = resolve_loss(identifier, targets[index].shape, shape)
             entries.append(OutputLoss(index, loss, weights[index], shape[-1] if shape else None))
         if len(entries) > 1:
             names = _unique_names([outputs.names[e.index] if outputs.names else e.loss.name for e in entries])
@@ -130,6 +126,7 @@ class CompileLoss:
         total = None
         for entry in self.output_losses:
             i = entry.index
+            _require_target(targets[i], outputs, i)
             value = entry.loss(targets[i], outputs.tensors[i], sample_weight=weights[i])
             _check_scalar(value, entry.loss)
             if entry.tracker is not None:
@@ -160,25 +157,12 @@ class CompileLoss:
         return outputs.flat(given, "loss_weights")
 
 
-def resolve_loss(identifier: Any, y_true: Any, y_pred: Any) -> Loss:
-    """The `Loss` that a name, function or object stands for; "crossentropy" goes by the shapes.
-
-    Raises:
-        ValueError: for an unknown name.
-    """
-    name = identifier if isinstance(identifier, str) else None
-    if name is not None and name.lower() in ("crossentropy", "ce"):
-        if is_binary(y_pred):
-            found: Any = losses_module.binary_crossentropy
-        elif is_sparse_categorical(y_true, y_pred):
-            found = losses_module.sparse_categorical_crossentropy
-        else:
-            found = losses_module.categorical_crossentropy
-    else:
-        found = losses_module.get(identifier)
-    if isinstance(found, Loss):
-        return found
-    return LossFunctionWrapper(found, name=name or getattr(found, "__name__", type(found).__name__))
+def _require_target(target: Any, outputs: Outputs, index: int) -> None:
+    if target is None:
+        raise ValueError(
+            f"Output {_label(outputs, index)} of the model has a loss, but no targets. Received: None in `y`. "
+            "Pass its targets, or None as its loss."
+        )
 
 
 def _check_scalar(value: Any, loss: Loss) -> None:

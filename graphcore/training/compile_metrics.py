@@ -6,16 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from graphcore import metrics as metrics_module
 from graphcore import tree
-from graphcore.metrics import (
-    BinaryAccuracy,
-    CategoricalAccuracy,
-    MeanMetricWrapper,
-    Metric,
-    SparseCategoricalAccuracy,
-)
-from graphcore.training.outputs import Outputs, align_targets, align_weights, is_binary, is_sparse_categorical
+from graphcore.metrics import Metric
+from graphcore.metrics.resolution import resolve_metric
+from graphcore.training.outputs import Outputs, align_targets, align_weights
 from graphcore.variable import Variable
 
 
@@ -139,36 +133,17 @@ class CompileMetrics:
         for index, identifiers in enumerate(per_output):
             name = outputs.names[index] if outputs.names and len(outputs) > 1 else None
             for identifier in identifiers:
-                metric = resolve_metric(identifier, targets[index], outputs.tensors[index], argument)
+                metric = _resolve(identifier, targets[index], outputs.tensors[index], argument)
                 entries.append(OutputMetric(index, name, metric, weighted))
         return entries
 
 
-def resolve_metric(identifier: Any, y_true: Any, y_pred: Any, argument: str = "metrics") -> Metric:
-    """The metric that a name, function or object stands for; "accuracy" and "acc" go by the shapes.
-
-    The name in logs is the text given, else the object's own.
-
-    Raises:
-        ValueError: for None, an unknown name, or an output without targets.
-    """
-    if identifier is None:
-        raise ValueError(f"`{argument}` must hold names, functions or Metric objects. Received: None in a list")
+def _resolve(identifier: Any, y_true: Any, y_pred: Any, argument: str) -> Metric:
     if y_true is None:
         raise ValueError(f"`{argument}` has {identifier!r} for an output whose target in `y` is None.")
-    if isinstance(identifier, str) and identifier.lower() in ("accuracy", "acc"):
-        if is_binary(y_pred):
-            return BinaryAccuracy(name=identifier)
-        if is_sparse_categorical(y_true, y_pred):
-            return SparseCategoricalAccuracy(name=identifier)
-        return CategoricalAccuracy(name=identifier)
-    found: Any = metrics_module.get(identifier)
-    if not isinstance(found, Metric):
-        name = getattr(found, "name", None) or getattr(found, "__name__", None) or type(found).__name__
-        found = MeanMetricWrapper(found, name=name)
-    metric: Metric = found
-    if isinstance(identifier, str):
-        metric.name = identifier
+    metric = resolve_metric(identifier, y_true.shape, y_pred.shape)
+    if metric is None:
+        raise ValueError(f"`{argument}` must hold names, functions or Metric objects. Received: None")
     return metric
 
 

@@ -72,13 +72,21 @@ def _signature(structure: Any) -> Any:
 
 def _templates(model: Any, x: Any, count: int) -> Sequence[tuple[int | None, ...] | None]:
     """The declared shape of each input in the order in which `x` is flattened; None where there is none."""
-    declared = getattr(model, "inputs", None)
-    if not declared or len(declared) != count:
+    tensors = declared_inputs(model, x)
+    if tensors is None or len(tensors) != count:
         return [None] * count
-    shapes = {tensor.name: tuple(tensor.shape) for tensor in declared}
-    if isinstance(x, dict) and set(x) <= set(shapes):
-        return [shapes[key] for key in tree.sorted_keys(x)]
-    return [tuple(tensor.shape) for tensor in declared]
+    return [None if tensor is None else tuple(tensor.shape) for tensor in tensors]
+
+
+def declared_inputs(model: Any, x: Any) -> list[KerasTensor | None] | None:
+    """The model's `Input` tensors in the order in which `x` is flattened; None for a model that declares none."""
+    declared = getattr(model, "inputs", None)
+    if not declared:
+        return None
+    if isinstance(x, dict) and not any(tree.is_nested(value) for value in x.values()):
+        by_name = dict(zip(model.input_names, declared, strict=True))
+        return [by_name.get(key) for key in tree.sorted_keys(x) if x[key] is not None]
+    return list(declared)
 
 
 def _input_dims(

@@ -54,7 +54,7 @@ def fit_loop(
         steps, results = _run_epoch(model, "train", data, callbacks)
         if steps == 0:
             break  # the data are used up; EpochIterator has warned
-        logs = session.final_logs(model, results)
+        logs = session.final_logs(model, "train", results)
         if validation is not None and validation.is_due(epoch):
             values = evaluate_loop(model, validation.data, callbacks)
             logs = logs | {f"val_{name}": value for name, value in values.items()}
@@ -73,7 +73,7 @@ def evaluate_loop(model: Trainer, data: EpochIterator, callbacks: CallbackList) 
     callbacks.on_test_begin()
     model.reset_metrics()
     _, results = _run_epoch(model, "test", data, callbacks)
-    logs = model.session.final_logs(model, results)
+    logs = model.session.final_logs(model, "test", results)
     callbacks.on_test_end(logs)
     return logs
 

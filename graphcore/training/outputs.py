@@ -84,7 +84,7 @@ def align_targets(y_true: Any, outputs: Outputs, has_loss: Sequence[bool]) -> li
     Raises:
         ValueError: if the number of targets fits neither all outputs nor those with a loss.
     """
-    if isinstance(y_true, dict) and outputs.names and set(y_true) <= set(outputs.names):
+    if isinstance(y_true, dict) and outputs.names:
         return outputs.by_name(y_true, "y", complete=False)
     flattened = tree.flatten(y_true)
     if len(flattened) == len(outputs):
@@ -105,16 +105,3 @@ def align_weights(sample_weight: Any, outputs: Outputs) -> list[Any]:
     if isinstance(sample_weight, dict) and outputs.names:
         return outputs.by_name(sample_weight, "sample_weight", complete=False)
     return outputs.flat(sample_weight, "sample_weight")
-
-
-def is_binary(y_pred: Any) -> bool:
-    """Whether predictions of this shape are one score for each sample, as Keras decides it."""
-    return bool(y_pred.shape) and y_pred.shape[-1] == 1
-
-
-def is_sparse_categorical(y_true: Any, y_pred: Any) -> bool:
-    """Whether targets of this shape are class numbers rather than rows of scores, as Keras decides it."""
-    if len(y_true.shape) < len(y_pred.shape):
-        return True
-    classes = y_pred.shape[-1] if y_pred.shape else None
-    return bool(y_true.shape) and y_true.shape[-1] == 1 and classes is not None and classes > 1

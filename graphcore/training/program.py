@@ -30,6 +30,9 @@ class StepProgram:
         variables: in the order of the graph's variables.
         results: what the traced function returned, with the number of an output in the place of each tensor.
         jit: compile the graph at the first run; otherwise interpret it with NumPy.
+
+    Attributes:
+        updated: identities (`id`) of the variables that the step gives new values.
     """
 
     def __init__(self, graph: Graph, variables: Sequence[Variable], results: Any, jit: bool) -> None:
@@ -37,6 +40,9 @@ class StepProgram:
         self.variables = tuple(variables)
         self.jit = jit
         self._results = results
+        names = {name for name, _ in graph.updates}
+        pairs = zip(graph.variables, self.variables, strict=True)
+        self.updated = frozenset(id(variable) for entry, variable in pairs if entry.name in names)
         self._arrays = tuple(variable.array for variable in variables)
         self._compiled: Compiled | None = None
         self._oracle: Graph | None = None

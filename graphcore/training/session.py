@@ -82,12 +82,20 @@ class Session:
         """Logs after a step: what an overridden step returned, else the metrics' values."""
         return self.metric_logs(model) if results is None else pythonify(results)
 
-    def final_logs(self, model: Trainer, results: Any) -> Logs:
-        """Logs of an epoch: the metrics' values unless an overridden step reports other names."""
+    def final_logs(self, model: Trainer, kind: str, results: Any) -> Logs:
+        """Logs of an epoch: the metrics' values, or what an overridden step returned last.
+
+        The latter if it reports other names than the metrics, or if it leaves metrics without updates: a step
+        that returns {"loss": ...} of its own must not be shown the untouched mean that `compile()` made.
+        """
+        if results is None:
+            return self.metric_logs(model)
+        logs = pythonify(results)
+        state = {id(variable) for metric in model.metrics for variable in metric.variables}
+        if not state <= self.latest[kind].updated:
+            return logs
         metrics = self.metric_logs(model)
-        if results is None or set(pythonify(results)) == set(metrics):
-            return metrics
-        return pythonify(results)
+        return metrics if set(metrics) == set(logs) else logs
 
     def _find(self, model: Trainer, kind: str, batch: Batch) -> StepProgram:
         build_model(model, batch)

@@ -73,6 +73,8 @@ class Steps(_Base):
         self._track_loss(loss, x)
         variables = self.session.trainable or []
         if variables:
+            if self.optimizer is None:
+                raise ValueError("Training needs an optimizer, but there is no optimizer: pass one to compile().")
             scaled = self.optimizer.scale_loss(loss)
             self.optimizer.apply(gradients(scaled, variables), variables)
         return self.compute_metrics(x, y, y_pred, sample_weight)

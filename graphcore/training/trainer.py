@@ -16,6 +16,7 @@ from graphcore.training.checks import (
     check_verbose,
     jit_switch,
     positive_integer,
+    warn_of_unscaled_loss,
 )
 from graphcore.training.compile_loss import CompileLoss
 from graphcore.training.compile_metrics import CompileMetrics
@@ -80,7 +81,7 @@ class Trainer(Steps):
             run_eagerly: the same as `jit=False`.
             steps_per_execution: batches between two calls of the batch hooks of callbacks.
             jit_compile: the same switch as `jit`; "auto" compiles.
-            auto_scale_loss: scale the loss of a float16 model to keep small gradients.
+            auto_scale_loss: warn if a mixed_float16 model trains without `loss_scale_factor`.
             jit: True (the default) compiles each step to native code, False interprets it with NumPy.
 
         Raises:
@@ -97,8 +98,8 @@ class Trainer(Steps):
         if all(layer.built for layer in self.flatten_layers()):
             session.trainable = list(self.trainable_variables)
         self.optimizer = None if optimizer is None else optimizers.get(optimizer)
-        if auto_scale_loss and self.optimizer is not None and self.dtype_policy.name == "mixed_float16":
-            self.optimizer = optimizers.LossScaleOptimizer(self.optimizer)
+        if auto_scale_loss and self.dtype_policy.name == "mixed_float16":
+            warn_of_unscaled_loss(self.optimizer)
         self.loss = loss
         self.run_eagerly = run_eagerly
         self.stop_training = False
