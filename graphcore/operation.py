@@ -12,7 +12,7 @@ from typing import Any
 
 from graphcore import tree
 from graphcore.naming import auto_name
-from graphcore.tensor import KerasTensor
+from graphcore.tensor import MIXED, KerasTensor
 
 
 class Node:
@@ -126,5 +126,18 @@ class Operation:
 
 
 def any_symbolic(values: Any) -> bool:
-    """Whether a nested structure holds a tensor of Functional construction."""
-    return any(isinstance(leaf, KerasTensor) and leaf.value is None for leaf in tree.flatten(values))
+    """Whether a nested structure holds a tensor of Functional construction.
+
+    Raises:
+        ValueError: if it also holds one of a program being traced.
+    """
+    symbolic = traced = None
+    for leaf in tree.flatten(values):
+        if isinstance(leaf, KerasTensor):
+            if leaf.value is None:
+                symbolic = leaf
+            else:
+                traced = leaf
+    if symbolic is not None and traced is not None:
+        raise ValueError(MIXED.format(symbolic))
+    return symbolic is not None

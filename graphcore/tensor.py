@@ -22,9 +22,27 @@ Shape = tuple[int | None, ...]
 # Filled by `graphcore.ops`, which imports this module: name in `keras.ops` -> function.
 OPERATORS: dict[str, Callable[..., Any]] = {}
 
+# NumPy functions whose counterpart has another name.
+_UFUNCS = {
+    "bitwise_and": "logical_and",
+    "bitwise_or": "logical_or",
+    "bitwise_xor": "logical_xor",
+    "fabs": "absolute",
+    "invert": "logical_not",
+    "remainder": "mod",
+    "rint": "round",
+}
+
 _NO_NUMBERS = (
     "A KerasTensor has a shape and a type but no numbers{about}: it stands for a value in a model that is still "
     "being described. {fix}"
+)
+
+
+# Formatted with a symbolic tensor.
+MIXED = (
+    "{!r} belongs to a model under construction, but the code that uses it is being traced. Pass it to the layer as an "
+    "argument of its call instead of keeping it in an attribute."
 )
 
 
@@ -203,7 +221,7 @@ class KerasTensor:
         return _NO_NUMBERS.format(about=about, fix=fix) + f" Received: {self!r}"
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        name = {"absolute": "abs", "isnan": "isnan"}.get(ufunc.__name__, ufunc.__name__)
+        name = _UFUNCS.get(ufunc.__name__, ufunc.__name__)
         if method != "__call__" or kwargs or name not in OPERATORS:
             raise TypeError(
                 f"numpy.{ufunc.__name__} ({method}) cannot run on a KerasTensor. Use a function of graphcore.ops. "

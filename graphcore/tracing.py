@@ -19,7 +19,7 @@ from compiler import functions
 from compiler.ir import Builder, Graph, Value
 from compiler.types import TensorType, is_float
 from graphcore.dtype_policies import standardize_dtype
-from graphcore.tensor import KerasTensor, dims_of_shape
+from graphcore.tensor import MIXED, KerasTensor, dims_of_shape
 from runtime.dimensions import Dim
 
 if TYPE_CHECKING:
@@ -110,10 +110,7 @@ class Trace:
             ValueError: if the tensor belongs to another trace or to a Functional model under construction.
         """
         if tensor.value is None:
-            raise ValueError(
-                f"{tensor!r} belongs to a model under construction, but the code that uses it is being traced. "
-                "Pass it to the layer as an argument of its call instead of keeping it in an attribute."
-            )
+            raise ValueError(MIXED.format(tensor))
         if tensor.trace_number != self.number:
             raise ValueError(
                 f"{tensor!r} was made while another program was traced. A tensor lives only as long as the call "

@@ -23,7 +23,7 @@ from compiler.ir import Builder, Value
 from compiler.types import is_float
 from graphcore import settings, tree
 from graphcore.evaluation import evaluate
-from graphcore.operation import Node, Operation
+from graphcore.operation import Node, Operation, any_symbolic
 from graphcore.tensor import OPERATORS, KerasTensor
 from graphcore.tracing import Trace, as_array, as_value, current_trace, user_source
 from graphcore.variable import Variable
@@ -90,7 +90,7 @@ def operation(body: Callable[Concatenate[Builder, P], Any]) -> Callable[P, Any]:
     def call(*args: P.args, **kwargs: P.kwargs) -> Any:
         bound = signature.bind(args, kwargs)
         tensors = [bound[name] for name in signature.kinds if name in bound]
-        if _any_symbolic(tensors) or (current_trace() is None and _any_symbolic_size(bound)):
+        if any_symbolic(tensors) or (current_trace() is None and _any_symbolic_size(bound)):
             return _record(call, body, signature, bound)
         trace = current_trace()
         if trace is not None:
@@ -115,14 +115,6 @@ def _open_trace() -> Trace:
 
 def _leaves(value: Any) -> Sequence[Any]:
     return tree.flatten(value) if isinstance(value, (list, tuple, dict)) else (value,)
-
-
-def _any_symbolic(values: list[Any]) -> bool:
-    for value in values:
-        for leaf in _leaves(value):
-            if isinstance(leaf, KerasTensor) and leaf.value is None:
-                return True
-    return False
 
 
 def _any_symbolic_size(bound: dict[str, Any]) -> bool:
