@@ -6,7 +6,6 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
 
 from compiler.ir import Graph, Node, Value
 from compiler.ops.fused import Fused
@@ -18,11 +17,11 @@ from compiler.storage import is_kernel, root_of
 from compiler.target import Target, host_target
 from compiler.text import to_text
 from compiler.types import symbols_of_type
+from compiler.version import source_version
 from runtime.cache import default_cache
 from runtime.executor import Executable
 from runtime.program import Buffer, Instruction, Kernel, Program, ProgramError
 
-PACKAGES = ("compiler", "runtime")
 PROGRAM_ENTRY = "program"
 
 
@@ -93,20 +92,8 @@ def compile_graph(
 
 def program_key(graph: Graph, target: Target) -> str:
     """Content address of a program: the graph, the target, and this compiler."""
-    parts = (compiler_version(), str(target), target.features, to_text(graph, sources=False))
+    parts = (source_version("compiler", "runtime"), str(target), target.features, to_text(graph, sources=False))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-@functools.cache
-def compiler_version() -> str:
-    """Changes whenever a source file of the compiler or the runtime does."""
-    digest = hashlib.sha256()
-    root = Path(__file__).resolve().parent.parent
-    for package in PACKAGES:
-        for path in sorted((root / package).rglob("*.py")):
-            state = path.stat()
-            digest.update(f"{path.relative_to(root)} {state.st_size} {state.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
 
 
 @dataclasses.dataclass(slots=True)

@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 
 from compiler.codegen.contraction_ir import INT64, native_type
 
-__all__ = ["compile_to_assembly", "make_native_intrinsic", "make_private_pointer"]
+__all__ = ["compile_to_assembly", "make_native_intrinsic", "make_private_pointer", "pointer_to"]
 
 # Labels that the compiler makes up; each text needs its own where several meet in one object.
 _LOCAL_LABEL = re.compile(r"(?<![\w.])(\.?L)(BB|CPI|JTI|func_begin|func_end|tmp)(?=\d)")
@@ -79,6 +79,11 @@ def _module_text(assembly: str) -> str:
     return "\n".join(f'module asm "{line}"' for line in escaped)
 
 
+def pointer_to(dtype: str) -> Any:
+    """Numba's type of a pointer to elements of a dtype."""
+    return types.CPointer(getattr(types, dtype))  # type: ignore[no-untyped-call]
+
+
 @functools.cache
 def make_private_pointer(dtype: str) -> Any:
     """The intrinsic `private_pointer(address)`: a typed pointer that shares no memory with any other pointer.
@@ -88,14 +93,17 @@ def make_private_pointer(dtype: str) -> Any:
     over one row of a tile. Right for memory that the kernel reaches through this pointer only, and for an
     output that shares its place with an input element for element, each read before it is written.
     """
-    pointer_type = types.CPointer(getattr(types, dtype))
+    pointer_type = pointer_to(dtype)
     name = f"private_pointer_{dtype}"
 
     def private_pointer(typing_context: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             result = context.get_value_type(pointer_type)
             function = builder.module.globals.get(name) or _emit_private_pointer(builder.module, name, result)
-            return builder.call(function, values)
+            pointer = builder.call(function, values)
+            # Seen by something that LLVM cannot look into: stores to this memory are not dead at the end.
+            builder.asm(ir.FunctionType(ir.VoidType(), [result]), "", "r,~{memory}", [pointer], side_effect=True)
+            return pointer
 
         return pointer_type(types.int64), generate
 

@@ -1,8 +1,8 @@
 """Prints the kernel IR as Numba source for the CPU: plain Python that a person can read.
 
     def kernel(pointers, extents, scratch, begin, end):
-        p0 = pointer_float32(pointers[0])
-        p1 = pointer_float32(pointers[1])
+        p0 = private_float32(pointers[0])
+        p1 = private_float32(pointers[1])
         v0 = begin * 1024
         v1 = minimum_int64(end * 1024, extents[0])
         for i0 in range(v0, v1):
@@ -59,8 +59,12 @@ class CpuPrinter:
     first_extent: int = 0
 
     def pointers(self, which: Sequence[int]) -> list[str]:
-        """Lines that make typed pointers of operands."""
-        return [f"p{i} = pointer_{self.operands[i].dtype}(pointers[{i}])" for i in which]
+        """Lines that make typed pointers of operands.
+
+        They are private: a result may take an operand's memory only where each element is read before it is
+        written (`compiler.storage.in_place_pairs`), so that for the vectoriser no two operands overlap.
+        """
+        return [f"p{i} = private_{memory_dtype(self.operands[i].dtype)}(pointers[{i}])" for i in which]
 
     def sizes(self) -> list[str]:
         """Lines that read the run-time sizes."""
@@ -156,6 +160,11 @@ class CpuPrinter:
         return f"{function}_{dtype}({left}, {right})"
 
 
+def memory_dtype(dtype: str) -> str:
+    """What an element is in memory: a bool is a byte, a float16 its bits."""
+    return {"bool": "uint8", HALF: "uint16"}.get(dtype, dtype)
+
+
 def literal_source(dtype: str, value: float) -> str:
     """A literal of the given dtype as Python source."""
     if dtype in (INDEX, "bool"):
@@ -189,7 +198,7 @@ def print_loop_kernel(kernel: LoopKernel) -> PrintedKernel:
     lines = printer.pointers(range(len(kernel.operands))) + printer.sizes()
     for row, ((dtype, _), start) in enumerate(zip(kernel.scratch_rows, offsets, strict=True)):
         place = str(start) if isinstance(start, int) else f"n{extents.index(start)}"
-        lines.append(f"s{row} = pointer_{dtype}(scratch + {place})")
+        lines.append(f"s{row} = private_{memory_dtype(dtype)}(scratch + {place})")
     lines += printer.block(kernel.body)
     source = "\n".join([HEADER, *(INDENT + line for line in lines)]) + "\n"
     return PrintedKernel(source, tuple(extents), offset)

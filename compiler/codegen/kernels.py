@@ -17,7 +17,6 @@ from compiler.codegen.contraction import (
     contraction_work,
     extent_count,
 )
-from compiler.codegen.contraction_assembly import make_private_pointer
 from compiler.codegen.cpu import CpuPrinter, print_loop_kernel
 from compiler.ir import Fusion, Graph, Op
 from compiler.loops import ContractionKernel, Kernel
@@ -28,7 +27,6 @@ from compiler.target import Target
 from compiler.types import TensorType, product
 from runtime.dimensions import Dim
 
-PRIVATE_DTYPES = ("float32", "float64", "int64")
 NO_NAMES: Mapping[str, object] = {}
 
 
@@ -95,13 +93,7 @@ def _contraction(kernel: ContractionKernel, target: Target) -> CpuKernel:
 def _epilogue(kernel: ContractionKernel, spec: ContractionSpec) -> Epilogue:
     printer = CpuPrinter(kernel.operands, kernel.extents, extent_count(spec))
     extra = range(2, len(kernel.operands))
-    # Tails read and write each operand at one index (`compiler.storage.in_place_pairs`), so that for the
-    # vectoriser no two of them overlap even where a result takes an operand's memory.
-    private = {kernel.operands[i].dtype for i in extra}.intersection(PRIVATE_DTYPES)
-    pointers = [
-        f"p{i} = {'private' if (dtype := kernel.operands[i].dtype) in private else 'pointer'}_{dtype}(pointers[{i}])"
-        for i in extra
-    ]
+    pointers = printer.pointers(extra)
     prelude = [*pointers, *printer.sizes(), *printer.block(kernel.head)]
     tail = printer.block(kernel.tail)
 
@@ -110,7 +102,7 @@ def _epilogue(kernel: ContractionKernel, spec: ContractionSpec) -> Epilogue:
         names = ((kernel.value.name, value), (kernel.row.name, row), (kernel.column.name, column))
         return [f"{inner} = {outer}" for inner, outer in names if inner != outer] + tail
 
-    return Epilogue(body, prelude, {f"private_{dtype}": make_private_pointer(dtype) for dtype in private})
+    return Epilogue(body, prelude)
 
 
 def _spec(op: Op, types: tuple[TensorType, ...]) -> ContractionSpec:

@@ -16,9 +16,11 @@ import numba
 import numpy as np
 from numba import njit, types
 
+from compiler.codegen.contraction_assembly import make_private_pointer
 from compiler.codegen.index_math import index_namespace
 from compiler.codegen.scalar_math import scalar_namespace
 from compiler.target import Target
+from compiler.version import source_version
 
 FAST_MATH = {"nsz", "contract", "reassoc", "arcp"}
 _INTEGERS: Any = types.CPointer(types.int64)  # type: ignore[no-untyped-call]
@@ -31,7 +33,7 @@ OPTIONS: dict[str, Any] = {
     "no_cfunc_wrapper": True,
 }
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64")
-CODE_VERSION = "1"  # raise when the generated code of an unchanged source changes
+PRIVATE = "private_"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class KernelCompileError(RuntimeError):
 
 def kernel_key(source: str, target: Target) -> str:
     """Content address of a kernel's object code: everything that decides its bytes."""
-    versions = (CODE_VERSION, numba.__version__, llvmlite.__version__, np.__version__)
+    versions = (source_version("compiler/codegen"), numba.__version__, llvmlite.__version__, np.__version__)
     parts = (*versions, str(target), target.features, source)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -64,6 +66,7 @@ def compile_kernel(source: str, namespace: Mapping[str, object]) -> CompiledKern
     scope: dict[str, Any] = {dtype: getattr(np, dtype) for dtype in DTYPES}
     scope |= {"inf": float("inf"), "nan": float("nan")} | index_namespace()
     names = [name for constant in code.co_consts if hasattr(constant, "co_names") for name in constant.co_names]
+    scope |= {name: make_private_pointer(name.removeprefix(PRIVATE)) for name in names if name.startswith(PRIVATE)}
     scope |= scalar_namespace(names) | dict(namespace)
     exec(code, scope)
     try:
