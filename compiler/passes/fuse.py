@@ -334,25 +334,29 @@ def _emit_group(partition: Partition, b: Builder, new: dict[Value, Value], membe
     operands: list[Value] = []
     inside = {value for node in members for value in node.outputs}
 
-    def read(value: Value, factor: bool) -> Value:
+    def operand(value: Value) -> Value:
+        operands.append(new[value])
+        return body.input(f"x{len(operands) - 1}", value.type)
+
+    def read(value: Value) -> Value:
         if value in inner:
             return inner[value]
         node = value.node
         again = node is not None and (is_cloned(node) or value in partition.recomputed)
-        if node is not None and value not in inside and again and not factor:
+        if node is not None and value not in inside and again:
             with body.scope(layer=node.layer, source=node.source):
-                inner[value] = body.emit(node.op, *(read(source, False) for source in node.inputs))
-            return inner[value]
-        inner[value] = body.input(f"x{len(operands)}", value.type)
-        operands.append(new[value])
+                inner[value] = body.emit(node.op, *(read(source) for source in node.inputs))
+        else:
+            inner[value] = operand(value)
         return inner[value]
 
     outputs = partition.outputs(members) if members[0] in partition.group else list(members[0].outputs)
     if not outputs:
         return
+    # The kernel of a contraction reads its factors as its first operands, and by itself.
+    factors = [operand(v) for node in members if node.op.fusion is Fusion.CONTRACTION for v in node.inputs]
     for node in members:
-        factor = node.op.fusion is Fusion.CONTRACTION
-        arguments = tuple(read(value, factor) for value in node.inputs)
+        arguments = factors if node.op.fusion is Fusion.CONTRACTION else [read(value) for value in node.inputs]
         with body.scope(layer=node.layer, source=node.source):
             results = body.emit_all(node.op, *arguments)
         inner.update(zip(node.outputs, results, strict=True))
