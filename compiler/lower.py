@@ -24,10 +24,11 @@ from compiler.loops import (
     ScratchLoad,
     ScratchStore,
     binary,
+    cast,
     literal,
     reduction_start,
 )
-from compiler.lowering import KernelLowering, prune, unflatten
+from compiler.lowering import KernelLowering, accumulator_dtype, prune, unflatten
 from compiler.ops.reduce import Reduction
 from compiler.types import product
 from runtime.dimensions import Dim, ceil_div
@@ -138,8 +139,7 @@ def _lower_column(k: KernelLowering, plan: Plan) -> LoopKernel:
     else:
         start, stop = _block_range(k, columns, COLUMN_BLOCK)
         work = ceil_div(columns, COLUMN_BLOCK)
-    pass_ = _ColumnPass(k, plan, index, start, stop, columns)
-    pass_.run(tail)
+    _ColumnPass(k, plan, index, tail, start, stop).run()
     for loop in reversed(loops):
         k.close_loop(loop)
     return k.loop_kernel(work)
@@ -149,20 +149,26 @@ class _ColumnPass:
     """The accumulation over the reduced axes and what follows it."""
 
     def __init__(
-        self, k: KernelLowering, plan: Plan, index: dict[int, Expr], start: Expr, stop: Expr, columns: Dim
+        self,
+        k: KernelLowering,
+        plan: Plan,
+        index: dict[int, Expr],
+        tail: tuple[int, ...],
+        start: Expr,
+        stop: Expr,
     ) -> None:
-        self.k, self.plan, self.index = k, plan, index
+        self.k, self.plan, self.index, self.tail = k, plan, index, tail
         self.start, self.stop = start, stop
         self.reductions = [n for n in k.body.nodes if n.op.fusion is Fusion.REDUCTION]
         self.rows: dict[Node, tuple[int, int]] = {}
+        columns = product(tuple(plan.shape[axis] for axis in tail))
         for node in self.reductions:
-            dtype = node.outputs[0].type.dtype
+            dtype = self._dtype(node)
             self.rows[node] = (len(k.scratch_rows), len(k.scratch_rows) + 1)
             k.scratch_rows += [(dtype, columns), (dtype, columns)]
 
-    def run(self, tail: tuple[int, ...]) -> None:
-        """Emit the whole pass. After `collapse` there is exactly one trailing kept axis."""
-        (column_axis,) = tail
+    def run(self) -> None:
+        """Emit the whole pass."""
         self._fill(which=0)
         reduced = sorted(self.plan.axes)
         loops = []
@@ -176,13 +182,13 @@ class _ColumnPass:
         last = self.k.let(binary("minimum", first + ROW_BLOCK, size))
         i, rows = self.k.open_loop("r", first, last)
         self.index[reduced[-1]] = i
-        self._accumulate(column_axis)
+        self._accumulate()
         self.k.close_loop(rows)
         self._add_block()
         self.k.close_loop(blocks)
         for loop in reversed(loops):
             self.k.close_loop(loop)
-        self._finish(column_axis)
+        self._finish()
 
     def _columns(self) -> tuple[Local, Loop]:
         return self.k.open_loop("c", self.start, self.stop)
@@ -190,7 +196,7 @@ class _ColumnPass:
     def _fill(self, which: int) -> None:
         c, loop = self._columns()
         for node, rows in self.rows.items():
-            value = reduction_start(self._combine(node), node.outputs[0].type.dtype)
+            value = reduction_start(self._combine(node), self._dtype(node))
             self.k.scopes[-1].statements.append(ScratchStore(rows[which], c, value))
         self.k.close_loop(loop)
 
@@ -199,29 +205,38 @@ class _ColumnPass:
             raise TypeError(f"'{node.op.name}' is no reduction.")
         return node.op.combine
 
-    def _accumulate(self, column_axis: int) -> None:
+    def _dtype(self, node: Node) -> str:
+        return accumulator_dtype(self._combine(node), node.outputs[0].type.dtype)
+
+    def _at(self, column: Expr, axes: Sequence[int]) -> tuple[Expr, ...]:
+        """The index along `axes` in a column. `collapse` leaves one trailing axis wherever it applies."""
+        extents = tuple(self.plan.shape[axis] for axis in self.tail)
+        index = self.index | dict(zip(self.tail, unflatten(self.k, extents, column), strict=True))
+        return tuple(index[axis] for axis in axes)
+
+    def _accumulate(self) -> None:
         c, loop = self._columns()
-        index = tuple(c if axis == column_axis else self.index[axis] for axis in range(len(self.plan.shape)))
+        index = self._at(c, range(len(self.plan.shape)))
         scalars = {node: self.k.element(node.inputs[0], index) for node in self.rows}
         outputs = enumerate(value for _, value in self.k.body.outputs)
         self.k.store([entry for entry in outputs if entry[1].type.shape == self.plan.shape], index)
         for node, rows in self.rows.items():
-            self.k.scopes[-1].statements.append(ScratchStore(rows[1], c, scalars[node], self._combine(node)))
+            scalar = cast(scalars[node], self._dtype(node))
+            self.k.scopes[-1].statements.append(ScratchStore(rows[1], c, scalar, self._combine(node)))
         self.k.close_loop(loop)
 
     def _add_block(self) -> None:
         c, loop = self._columns()
         for node, rows in self.rows.items():
-            part = ScratchLoad(node.outputs[0].type.dtype, rows[1], c)
+            part = ScratchLoad(self._dtype(node), rows[1], c)
             self.k.scopes[-1].statements.append(ScratchStore(rows[0], c, part, self._combine(node)))
         self.k.close_loop(loop)
 
-    def _finish(self, column_axis: int) -> None:
+    def _finish(self) -> None:
         c, loop = self._columns()
-        kept = [axis for axis in range(len(self.plan.shape)) if axis not in self.plan.axes]
-        index = tuple(c if axis == column_axis else self.index[axis] for axis in kept)
+        index = self._at(c, [axis for axis in range(len(self.plan.shape)) if axis not in self.plan.axes])
         for node, rows in self.rows.items():
-            total = ScratchLoad(node.outputs[0].type.dtype, rows[0], c)
+            total = cast(ScratchLoad(self._dtype(node), rows[0], c), node.outputs[0].type.dtype)
             self.k.given[node.outputs[0]] = _constant_reader(self.k.let(total))
         outputs = enumerate(value for _, value in self.k.body.outputs)
         self.k.store([entry for entry in outputs if entry[1].type.shape == self.plan.kept], index)

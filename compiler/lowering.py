@@ -27,6 +27,7 @@ from compiler.loops import (
     Statement,
     Store,
     call,
+    cast,
     expressions_of,
     literal,
     local_depth,
@@ -89,18 +90,17 @@ class KernelLowering(Lowering):
         outer, inner = self.scopes[: self.depth + 1], self.scopes[self.depth + 1 :]
         home = self.depth
         self.scopes = outer
-        total = Local(dtype, self.fresh("total"), home)
-        outer[home].statements.append(Let(total, reduction_start(combine, dtype)))
+        total = Local(accumulator_dtype(combine, dtype), self.fresh("total"), home)
+        outer[home].statements.append(Let(total, reduction_start(combine, total.dtype)))
         indices = [self.open_loop("r", literal(0, INDEX), self.extent(extent)) for extent in extents]
-        self.depth = len(self.scopes) - 1  # a reduction inside the body belongs inside these loops
         self.depth = len(self.scopes) - 1  # a reduction inside this one belongs in its innermost loop
         value = body(tuple(index for index, _ in indices))
-        self.scopes[-1].statements.append(Accumulate(total, combine, value))
+        self.scopes[-1].statements.append(Accumulate(total, combine, cast(value, total.dtype)))
         for _, loop in reversed(indices):
             self.close_loop(loop)
         self.scopes = self.scopes + inner
         self.depth = home
-        return total
+        return cast(total, dtype)
 
     # ------------------------------------------------------------------------------------------- pieces
 
@@ -191,6 +191,11 @@ class KernelLowering(Lowering):
             if isinstance(statement, Loop):
                 pending.extend(statement.body)
         return tuple(used)
+
+
+def accumulator_dtype(combine: str, dtype: str) -> str:
+    """What sums and products are kept in: in float16 a sum of ones would stop growing at 2048."""
+    return "float32" if dtype == "float16" and combine in ("add", "multiply") else dtype
 
 
 def flat_index(k: Lowering, shape: Sequence[Dim], index: Sequence[Expr]) -> Expr:
