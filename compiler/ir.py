@@ -77,6 +77,22 @@ class Op(abc.ABC):
     def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
         """Attribute and input combinations that the tests run through every rule."""
 
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The attributes by name, in order."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+    def _bits(self) -> tuple[Any, ...]:
+        """Equal for equal bits: `==` on floats takes -0.0 for 0.0 and no NaN for another."""
+        values = self.fields.values()
+        return (type(self), *(value.hex() if isinstance(value, float) else value for value in values))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Op) and self._bits() == other._bits()
+
+    def __hash__(self) -> int:
+        return hash(self._bits())
+
     def __str__(self) -> str:
         return self.name
 

@@ -23,14 +23,14 @@ def snake_case(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform(frozen_default=True, eq_default=False)
 def op(cls: OpClass) -> OpClass:
     """Freeze, name and register a final op class.
 
     Raises:
         OpDefinitionError: naming the methods the class lacks, or the module that has the name already.
     """
-    frozen = dataclasses.dataclass(frozen=True)(cls)
+    frozen = dataclasses.dataclass(frozen=True, eq=False)(cls)  # equality is that of `Op`
     frozen.name = snake_case(cls.__name__)
     if missing := sorted(frozen.__abstractmethods__):
         raise OpDefinitionError(f"op '{frozen.name}' ({cls.__module__}) lacks {', '.join(missing)}")

@@ -34,6 +34,9 @@ from compiler.passes.differentiate import Gradient
 from compiler.rewrite import rewrite
 from compiler.types import is_float
 
+# Powers of two up to these exponents, and their inverses, are normal numbers of the dtype.
+LARGEST_EXPONENT = {"float16": 14, "float32": 126, "float64": 1022}
+
 Rule = Callable[[Builder, Node, tuple[Value, ...]], Value | None]
 
 
@@ -91,7 +94,8 @@ def _divide(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:
         return None
     if constant == 1:
         return left
-    if abs(math.frexp(constant)[0]) == 0.5 and 2.0**-100 < abs(constant) < 2.0**100:
+    fraction, exponent = math.frexp(constant)
+    if abs(fraction) == 0.5 and abs(exponent - 1) <= LARGEST_EXPONENT[right.type.dtype]:
         return b.emit(Multiply(), left, b.emit(Full(right.type.shape, 1.0 / constant, right.type.dtype)))
     return None
 

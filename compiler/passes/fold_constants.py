@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from compiler.ir import Array, Builder, Fusion, Graph, Node, Value
+from compiler.ops.binding import attribute_symbols
 from compiler.ops.shape import Broadcast, Reshape
 from compiler.ops.sources import ArrayAttribute, Constant, Dimension, Full, Iota
 from compiler.passes.context import PassContext
@@ -33,12 +34,12 @@ def fold_constants(graph: Graph, context: PassContext) -> Graph:
         if uniform is not None:
             return [b.emit(Full(type_.shape, uniform.item(), type_.dtype))]
         arrays = [_known(value) for value in inputs]
-        if any(array is None for array in arrays) or not _is_small(type_.shape):
+        if any(array is None for array in arrays) or not _is_small(type_.shape) or attribute_symbols(node.op):
             return None
         with np.errstate(all="ignore"):
             (result,) = node.op.reference(*(array for array in arrays if array is not None))
         result = np.ascontiguousarray(result, dtype=type_.dtype).reshape(result.shape)
-        if result.size and (result == result.flat[0]).all():
+        if result.size and result.tobytes() == result.flat[0].tobytes() * result.size:  # not ==: -0.0 is not 0.0
             return [b.emit(Full(type_.shape, result.flat[0].item(), type_.dtype))]
         return [b.emit(Constant(ArrayAttribute(result)))]
 
