@@ -11,19 +11,18 @@
 Attributes print in the order of the op's fields. Floats print as Python's shortest text that reads back to the
 same double (`inf`, `-inf`, `nan` by name); sizes as `runtime.dimensions` prints them; arrays as hexadecimal bytes
 with dtype and shape, or, above 64 elements, by the SHA-256 of their content, which the reader must be given.
-A fused body is a nested graph. Comments run from `//` to the end of the line.
+A graph's name is quoted unless it is one plain word. A fused body is a nested graph. Comments run from `//`, at
+the start of a line or after a space, to the end of the line.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
-from collections.abc import Mapping
 
 from compiler.ir import Graph, Node, Op, Value
 from compiler.ops.sources import ArrayAttribute
-from compiler.text_reader import INLINE_ELEMENTS, ParseError, parse
+from compiler.text_reader import INLINE_ELEMENTS, PLAIN_NAME, ParseError, parse
 from runtime.dimensions import SymbolicInt
 
 __all__ = ["ParseError", "attributes_text", "large_constants", "parse", "to_text"]
@@ -40,7 +39,7 @@ def large_constants(graph: Graph) -> dict[str, ArrayAttribute]:
     graphs = [graph]
     for inner in graphs:  # grows while it is walked
         for node in inner.nodes:
-            for value in _attributes(node.op).values():
+            for value in node.op.fields.values():
                 if isinstance(value, Graph):
                     graphs.append(value)
                 elif isinstance(value, ArrayAttribute) and value.array.size > INLINE_ELEMENTS:
@@ -50,7 +49,8 @@ def large_constants(graph: Graph) -> dict[str, ArrayAttribute]:
 
 def _graph_lines(graph: Graph, pad: str, sources: bool) -> list[str]:
     names: dict[Value, str] = {}
-    lines = [f"{pad}graph {graph.name} {{"]
+    title = graph.name if PLAIN_NAME.match(graph.name) else json.dumps(graph.name)
+    lines = [f"{pad}graph {title} {{"]
     for word, entries in (("input", graph.inputs), ("variable", graph.variables)):
         for entry in entries:
             names[entry.value] = f"%{len(names)}"
@@ -73,8 +73,7 @@ def _node_lines(node: Node, names: dict[Value, str], pad: str, sources: bool) ->
     place = (f" @{json.dumps(node.layer)}" if node.layer else "") + (
         f" #{json.dumps(node.source)}" if node.source and sources else ""
     )
-    attributes = _attributes(node.op)
-    body = attributes.get("body")
+    body = node.op.fields.get("body")
     head = f"{pad}{', '.join(results)} = {node.op.name}({arguments})"
     if isinstance(body, Graph):
         inner = _graph_lines(body, pad + "  ", sources)
@@ -83,15 +82,9 @@ def _node_lines(node: Node, names: dict[Value, str], pad: str, sources: bool) ->
     return [head + (f" {{{text}}}" if text else "") + place]
 
 
-def _attributes(op: Op) -> Mapping[str, object]:
-    if not dataclasses.is_dataclass(op):
-        return {}
-    return {field.name: getattr(op, field.name) for field in dataclasses.fields(op)}
-
-
 def attributes_text(op: Op) -> str:
     """An op's attributes as the text form prints them."""
-    return ", ".join(f"{name}={_value_text(value)}" for name, value in _attributes(op).items())
+    return ", ".join(f"{name}={_value_text(value)}" for name, value in op.fields.items())
 
 
 def _value_text(value: object) -> str:

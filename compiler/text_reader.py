@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -22,7 +22,8 @@ _PARAMETER = re.compile(r'(input|variable) (%\w+) ("(?:[^"\\]|\\.)*"): (.+)\Z')
 _RESULT = re.compile(r'(return|update) ("(?:[^"\\]|\\.)*")=(%\w+)\Z')
 _NODE = re.compile(r"(.+?) = (\w+)\(([^()]*)\)\s*(.*)\Z")
 _PLACE = re.compile(r'\s*(?:@("(?:[^"\\]|\\.)*"))?\s*(?:#("(?:[^"\\]|\\.)*"))?\Z')
-_HEAD = re.compile(r"graph (\S+) \{\Z")
+PLAIN_NAME = re.compile(r"[\w./:-]+\Z", re.ASCII)
+_HEAD = re.compile(r'graph ([\w./:-]+|"(?:[^"\\]|\\.)*") \{\Z')
 _ARRAY = re.compile(r"array (\w+) \[([\d,]*)\] (hex|sha256) (\S+)\Z")
 _INTEGER = re.compile(r"-?\d+\Z")
 _FLOAT = re.compile(r"-?(?:\d+\.\d*|\d+)(?:e[+-]?\d+)?\Z|-?inf\Z|nan\Z")
@@ -48,7 +49,7 @@ def parse(text: str, constants: Mapping[str, ArrayAttribute] | None = None) -> G
 
 class _Reader:
     def __init__(self, text: str, constants: Mapping[str, ArrayAttribute]) -> None:
-        stripped = [(number, _without_comment(line)) for number, line in enumerate(text.splitlines(), 1)]
+        stripped = [(number, _without_comment(line)) for number, line in enumerate(text.split("\n"), 1)]
         self.lines = [(number, line) for number, line in stripped if line]
         self.at = 0
         self.constants = constants
@@ -67,7 +68,7 @@ class _Reader:
         head = _HEAD.match(self.peek() or "")
         if head is None:
             raise self.error("expected 'graph NAME {'")
-        b = Builder(head[1])
+        b = Builder(json.loads(head[1]) if head[1].startswith('"') else head[1])
         known: dict[str, Value] = {}
         self.at += 1
         while (line := self.peek()) is not None and not line.startswith("}"):
@@ -187,39 +188,42 @@ class _Reader:
         return ArrayAttribute(np.frombuffer(data, match[1]).reshape(shape))
 
 
-def _without_comment(line: str) -> str:
-    """The line up to a `//` outside strings; `//` between digits or names of a size is division."""
-    in_string = False
-    for i, character in enumerate(line):
-        if character == '"' and line[i - 1 : i] != "\\":
+def _outside_strings(text: str) -> Iterator[tuple[int, str]]:
+    """Positions and characters that stand in no quoted string."""
+    in_string = escaped = False
+    for position, character in enumerate(text):
+        if escaped:
+            escaped = False
+        elif in_string and character == "\\":
+            escaped = True
+        elif character == '"':
             in_string = not in_string
-        if not in_string and line.startswith("//", i) and (i == 0 or line[i - 1] == " "):
+        elif not in_string:
+            yield position, character
+
+
+def _without_comment(line: str) -> str:
+    """The line up to a `//` outside strings that starts it or follows a space; elsewhere `//` is division."""
+    for i, _ in _outside_strings(line):
+        if line.startswith("//", i) and (i == 0 or line[i - 1].isspace()):
             return line[:i].strip()
     return line.strip()
 
 
 def _closing(text: str, start: int) -> int:
     """Position of the bracket that closes the one at `start`."""
-    depth, in_string = 0, False
-    for i in range(start, len(text)):
-        if text[i] == '"' and text[i - 1] != "\\":
-            in_string = not in_string
-        if in_string:
-            continue
-        depth += (text[i] in "({[") - (text[i] in ")}]")
+    depth = 0
+    for i, character in _outside_strings(text[start:]):
+        depth += (character in "({[") - (character in ")}]")
         if depth == 0:
-            return i
+            return start + i
     raise ValueError("a bracket is not closed")
 
 
 def _split(text: str) -> list[str]:
     """Parts between commas that are in no bracket and no string."""
-    parts, depth, in_string, start = [], 0, False, 0
-    for i, character in enumerate(text):
-        if character == '"' and text[i - 1 : i] != "\\":
-            in_string = not in_string
-        if in_string:
-            continue
+    parts, depth, start = [], 0, 0
+    for i, character in _outside_strings(text):
         depth += (character in "({[") - (character in ")}]")
         if character == "," and depth == 0:
             parts.append(text[start:i])

@@ -91,8 +91,21 @@ def parse_type(text: str) -> TensorType:
     if match is None or match[1] not in LONG_NAMES:
         raise ValueError(f"Expected a type such as 'f32[batch,10]'. Received: {text!r}")
     extents = match[2].strip()
-    shape = tuple(parse_dim(extent) for extent in extents.split(",")) if extents else ()
+    shape = tuple(parse_dim(extent) for extent in _split_extents(extents)) if extents else ()
     return TensorType(shape, LONG_NAMES[match[1]])
+
+
+def _split_extents(text: str) -> list[str]:
+    """Parts between the commas that are not inside `max(a, b)`."""
+    parts = [""]
+    depth = 0
+    for character in text:
+        depth += (character == "(") - (character == ")")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
 
 
 def substitute_type(type_: TensorType, bindings: dict[str, Dim]) -> TensorType:
