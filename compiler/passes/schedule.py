@@ -17,7 +17,6 @@ from compiler.ir import Builder, Fusion, Graph, Node, Value
 from compiler.ops.conversion import StopGradient
 from compiler.ops.fused import Fused
 from compiler.passes.context import PassContext
-from compiler.rewrite import finish
 from compiler.storage import in_place_pairs, is_kernel, last_uses, root_of
 from runtime.dimensions import evaluate, symbols_of
 
@@ -71,11 +70,11 @@ class _Order:
         self.before: dict[Node, set[Node]] = {
             node: {v.node for v in node.inputs if v.node is not None} for node in graph.nodes
         }
-        self._write_last()
-        self.after: dict[Node, list[Node]] = {node: [] for node in graph.nodes}
+        self.after: dict[Node, set[Node]] = {node: set() for node in graph.nodes}
         for node, earlier in self.before.items():
             for other in earlier:
-                self.after[other].append(node)
+                self.after[other].add(node)
+        self._write_last()
 
     def _write_last(self) -> None:
         variables = {entry.name: entry.value for entry in self.graph.variables}
@@ -89,18 +88,21 @@ class _Order:
                 continue
             descendants = self._descendants(writer)
             others = [node for node in readers[variables[name]] if node is not writer]
-            if not descendants.intersection(others):
-                self.before[writer].update(node for node in others if node.op.fusion is not Fusion.ALIAS)
+            if descendants.intersection(others):
+                continue
+            for node in others:
+                if node.op.fusion is not Fusion.ALIAS:
+                    self.before[writer].add(node)
+                    self.after[node].add(writer)
 
     def _descendants(self, node: Node) -> set[Node]:
+        """A node and all that must wait for it, by data or by the rule for variables."""
         found = {node}
-        for other in self.graph.nodes[self.position[node] + 1 :]:
-            if not found.isdisjoint(self.before[other]):
-                found.add(other)
-        # The extra rules may have made an earlier node wait as well.
-        for other in self.graph.nodes:
-            if other not in found and not found.isdisjoint(self.before[other]):
-                found.add(other)
+        pending = [node]
+        for earlier in pending:  # grows while it is walked
+            fresh = self.after[earlier] - found
+            found |= fresh
+            pending.extend(fresh)
         return found
 
     def run(self, *, greedy: bool) -> tuple[Node, ...]:
@@ -159,18 +161,14 @@ def _give_results_memory(graph: Graph) -> Graph:
             value = _copy(b, value)
         taken.add(root_of(value))
         updates.append((name, value))
-    graph = dataclasses.replace(graph, nodes=tuple(b.nodes), outputs=tuple(outputs), updates=tuple(updates))
+    if len(b.nodes) > len(graph.nodes):
+        graph = dataclasses.replace(graph, nodes=tuple(b.nodes), outputs=tuple(outputs), updates=tuple(updates))
     late = late_updates(graph)
     if not late:
         return graph
     copies = {value: _copy(b, value) for name, value in graph.updates if name in late}
     updates = [(name, copies.get(value, value)) for name, value in graph.updates]
-    return finish(b, dataclasses.replace(graph, updates=tuple(updates)), _Same())
-
-
-class _Same(dict[Value, Value]):
-    def __missing__(self, key: Value) -> Value:
-        return key
+    return dataclasses.replace(graph, nodes=tuple(b.nodes), updates=tuple(updates))
 
 
 def late_updates(graph: Graph) -> set[str]:
