@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 
 from compiler.codegen.contraction_ir import INT64, native_type
 
-__all__ = ["compile_to_assembly", "make_native_intrinsic", "make_private_pointer", "pointer_to"]
+__all__ = ["compile_to_assembly", "make_native_intrinsic", "make_pointer", "make_private_pointer", "pointer_to"]
 
 # Labels that the compiler makes up; each text needs its own where several meet in one object.
 _LOCAL_LABEL = re.compile(r"(?<![\w.])(\.?L)(BB|CPI|JTI|func_begin|func_end|tmp)(?=\d)")
@@ -85,13 +85,26 @@ def pointer_to(dtype: str) -> Any:
 
 
 @functools.cache
-def make_private_pointer(dtype: str) -> Any:
-    """The intrinsic `private_pointer(address)`: a typed pointer that shares no memory with any other pointer.
+def make_pointer(dtype: str) -> Any:
+    """The intrinsic `pointer(address)`: a typed pointer to memory."""
+    pointer_type = pointer_to(dtype)
 
-    LLVM learns the promise from the `noalias` result of an opaque function, called once a kernel, and then
-    vectorises loops over that memory with no run-time overlap checks; those would cost more than the loop
-    over one row of a tile. Right for memory that the kernel reaches through this pointer only, and for an
-    output that shares its place with an input element for element, each read before it is written.
+    def pointer(typing_context: Any, address: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return builder.inttoptr(values[0], context.get_value_type(pointer_type))
+
+        return pointer_type(types.int64), generate
+
+    return intrinsic(pointer)
+
+
+@functools.cache
+def make_private_pointer(dtype: str) -> Any:
+    """The intrinsic `private_pointer(address)`: a pointer to memory that no other pointer of the kernel reaches.
+
+    LLVM learns the promise from the `noalias` result of an opaque function and vectorises loops over that
+    memory without run-time overlap checks. Right as well for an output that takes an input's place element for
+    element, each read before what depends on it is written.
     """
     pointer_type = pointer_to(dtype)
     name = f"private_pointer_{dtype}"

@@ -33,7 +33,7 @@ OPTIONS: dict[str, Any] = {
     "no_cfunc_wrapper": True,
 }
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64")
-PRIVATE = "private_"
+PRIVATE = {f"private_{dtype}": dtype for dtype in (*DTYPES, "int64")}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def compile_kernel(source: str, namespace: Mapping[str, object]) -> CompiledKern
     scope: dict[str, Any] = {dtype: getattr(np, dtype) for dtype in DTYPES}
     scope |= {"inf": float("inf"), "nan": float("nan")} | index_namespace()
     names = [name for constant in code.co_consts if hasattr(constant, "co_names") for name in constant.co_names]
-    scope |= {name: make_private_pointer(name.removeprefix(PRIVATE)) for name in names if name.startswith(PRIVATE)}
+    scope |= {name: make_private_pointer(PRIVATE[name]) for name in names if name in PRIVATE}
     scope |= scalar_namespace(names) | dict(namespace)
     exec(code, scope)
     try:
