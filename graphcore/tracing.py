@@ -65,6 +65,7 @@ class Trace:
         builder: the compiler's builder; emit through it what has no function in `graphcore.ops`.
         losses: (layer, tensor) of every `add_loss` and activity regularizer so far.
         path: names of the layers being called, outermost first.
+        depth: how many layers are being called.
     """
 
     def __init__(self, name: str = "graph", *, training: bool | None = None) -> None:
@@ -72,6 +73,7 @@ class Trace:
         self.training = training
         self.losses: list[tuple[Any, KerasTensor]] = []
         self.path: list[str] = []
+        self.depth = 0
         self.number = next(_NUMBERS)
         self.autocast_dtype: str | None = None
         # Off while a built-in layer runs: its nodes carry the line that called the layer.
@@ -207,12 +209,14 @@ class Trace:
         before = (builder.layer, builder.source, self.follows_source)
         if name is not None:
             self.path.append(name)
+        self.depth += 1
         builder.layer = "/".join(self.path)
         self.follows_source = source is None
         builder.source = before[1] if source is None else source
         try:
             yield
         finally:
+            self.depth -= 1
             if name is not None:
                 self.path.pop()
             builder.layer, builder.source, self.follows_source = before

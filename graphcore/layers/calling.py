@@ -287,7 +287,7 @@ def _autocast_scope(layer: Layer, current: str | None) -> str | None:
 
 def _path_name(layer: Layer, trace: Trace) -> str | None:
     """The name that nodes carry; an outermost model adds none."""
-    return None if layer.is_model and not trace.path else layer.name
+    return None if layer.is_model and trace.depth == 0 else layer.name
 
 
 def _line(layer: Layer, trace: Trace) -> str | None:

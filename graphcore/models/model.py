@@ -62,7 +62,10 @@ class Model(Trainer, Layer):
         self._graph = graph
         self.built = True
         self.casts_inputs = False
-        self.input_spec = [_spec(tensor, name) for tensor, name in zip(graph.inputs, self.input_names, strict=True)]
+        names: list[Any] = list(self.input_names)
+        if isinstance(graph.input_structure, dict) and any(map(tree.is_nested, graph.input_structure.values())):
+            names = [None] * len(graph.inputs)  # its keys name groups of inputs
+        self.input_spec = [_spec(tensor, name) for tensor, name in zip(graph.inputs, names, strict=True)]
         if not self._trainable:
             self.trainable = False
 
@@ -270,7 +273,7 @@ def _is_functional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     return len(args) >= 2 or (len(args) == 1 and "outputs" in kwargs) or "inputs" in kwargs
 
 
-def _spec(tensor: KerasTensor, name: str) -> InputSpec:
+def _spec(tensor: KerasTensor, name: str | None) -> InputSpec:
     optional = tensor.node is not None and getattr(tensor.node.operation, "optional", False)
     return InputSpec(shape=(None, *tensor.shape[1:]), allow_last_axis_squeeze=True, name=name, optional=optional)
 
