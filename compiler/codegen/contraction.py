@@ -19,7 +19,7 @@ from __future__ import annotations
 from compiler.codegen import contraction_convolution as convolution
 from compiler.codegen import contraction_kernel_gradient as kernel_gradient
 from compiler.codegen import contraction_matmul as matmul
-from compiler.codegen.contraction_assembly import make_private_pointer
+from compiler.codegen.contraction_assembly import make_pointer
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import (
     ContractionSource,
@@ -100,11 +100,10 @@ def contraction_source(spec: ContractionSpec, target: Target, epilogue: Epilogue
 
 
 def plain_epilogue(dtype: str, output: int = 2) -> Epilogue:
-    """Store each element to operand `output`, which no other operand overlaps."""
+    """Store each element to operand `output`."""
     return Epilogue(
         body=lambda value, row, column: [f"p{output}[{row} * output_columns + {column}] = {value}"],
-        prelude=(f"p{output} = element_pointer(pointers[{output}])",),
-        namespace={"element_pointer": make_private_pointer(dtype)},
+        prelude=(f"p{output} = output_pointer(pointers[{output}])",),
+        namespace={"output_pointer": make_pointer(dtype)},
         streams=((output, element_bytes(dtype)),),
     )
-

@@ -119,9 +119,7 @@ def convolution_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], tile: T
 
 def _as_int(dim: Dim) -> int:
     if not isinstance(dim, int):
-        raise TypeError(
-            f"strides, padding, dilation, groups and kernel size of a convolution are integers; got {dim}"
-        )
+        raise TypeError(f"strides, padding, dilation, groups and kernel size of a convolution are integers; got {dim}")
     return dim
 
 
@@ -336,7 +334,8 @@ def contract(pointers, extents, scratch, begin, end, item):
                           PANEL_STEP, tile, stride, 0)
                     continue
                 # One row of pixels and one tap at a time, the taps in the padding left out.
-                micro(tile_rows, group_base, phase_entries, phase_offsets, 0, panel_address, PANEL_STEP, tile, stride, 0)
+                micro(tile_rows, group_base, phase_entries, phase_offsets, 0, panel_address, PANEL_STEP, tile, stride,
+                      0)
                 for tile_row in range(tile_rows):
                     for step in range(0, steps, group_source):
                         place = (phase_entries[tile_pixel + tile_row] + phase_offsets[step]) // pixel

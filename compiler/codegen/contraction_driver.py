@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from numba import types
@@ -20,7 +22,9 @@ from numba.extending import intrinsic
 from compiler.codegen.contraction_assembly import (
     compile_to_assembly,
     make_native_intrinsic,
+    make_pointer,
     make_private_pointer,
+    pointer_to,
 )
 from compiler.codegen.contraction_ir import INT64, element_bytes
 from compiler.codegen.contraction_native import translate
@@ -43,6 +47,8 @@ __all__ = ["PREFETCH_STREAMS", "REPORT_BYTES", "Driver", "kernel_source", "tile_
 # through, and address and bytes of an element of each.
 REPORT_BYTES = 128
 MOST_STREAMS = 4
+
+POINTER: Any = pointer_to("int64")
 
 _PARAMETERS = ("pointers", "extents", "scratch", "begin", "end", "item")
 
@@ -84,23 +90,36 @@ def tile_constants(tile: Tile) -> dict[str, int]:
     }
 
 
+# The native functions that drivers call, with their numbers of arguments.
+PARTS = {
+    "micro": 10,
+    "pack_columns": 6,
+    "pack_rows": 6,
+    "transpose_rows": 6,
+    "copy_rows": 6,
+    "fill_zero": 2,
+    "has_nonfinite": 2,
+    "prefetch_input": 4,
+    "prefetch_output": 4,
+}
+
+
+def _emit_parts(module: Any, tile: Tile) -> None:
+    dtype, lanes = tile.dtype, tile.lanes
+    emit_microkernel(module, tile, "micro")
+    emit_pack_panels(module, dtype, lanes, tile.columns, "pack_columns")
+    emit_pack_panels(module, dtype, lanes, tile.rows, "pack_rows")
+    emit_transpose_rows(module, dtype, lanes)
+    emit_copy_rows(module, dtype, lanes)
+    emit_fill_zero(module, dtype, lanes)
+    emit_has_nonfinite(module, dtype, lanes)
+    emit_prefetch(module, dtype, lanes, "prefetch_input", write=False)
+    emit_prefetch(module, dtype, lanes, "prefetch_output", write=True)
+
+
 @functools.cache
 def _parts_assembly(tile: Tile) -> str:
-    """The native functions that drivers call."""
-
-    def emit(module: Any) -> None:
-        dtype, lanes = tile.dtype, tile.lanes
-        emit_microkernel(module, tile, "micro")
-        emit_pack_panels(module, dtype, lanes, tile.columns, "pack_columns")
-        emit_pack_panels(module, dtype, lanes, tile.rows, "pack_rows")
-        emit_transpose_rows(module, dtype, lanes)
-        emit_copy_rows(module, dtype, lanes)
-        emit_fill_zero(module, dtype, lanes)
-        emit_has_nonfinite(module, dtype, lanes)
-        emit_prefetch(module, dtype, lanes, "prefetch_input", write=False)
-        emit_prefetch(module, dtype, lanes, "prefetch_output", write=True)
-
-    return compile_to_assembly(emit, "parts")
+    return compile_to_assembly(lambda module: _emit_parts(module, tile), "parts")
 
 
 @functools.cache
@@ -109,7 +128,7 @@ def _driver_assembly(tile: Tile, driver: Driver) -> str:
     constants = tile_constants(tile) | dict(driver.constants)
 
     def emit(module: Any) -> None:
-        translate(module, driver.source, constants, tile.dtype, tile.lanes)
+        translate(module, driver.source, constants, PARTS)
 
     return _parts_assembly(tile) + compile_to_assembly(emit, "driver")
 
@@ -126,18 +145,7 @@ def address_of(typing_context: Any, pointer: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.ptrtoint(values[0], INT64)
 
-    return types.int64(types.CPointer(types.int64)), generate
-
-
-@intrinsic
-def table_pointer(typing_context: Any, address: Any) -> Any:
-    """A pointer to the int64 at an address. Not a private one: drivers write what it reads."""
-    pointer = types.CPointer(types.int64)
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.inttoptr(values[0], context.get_value_type(pointer))
-
-    return pointer(types.int64), generate
+    return types.int64(POINTER), generate
 
 
 def kernel_source(tile: Tile, driver: Driver, epilogue: Epilogue) -> ContractionSource:
@@ -148,6 +156,9 @@ def kernel_source(tile: Tile, driver: Driver, epilogue: Epilogue) -> Contraction
     for index, (operand, size) in enumerate(streams):
         stream_lines += [f"report[{8 + 2 * index}] = pointers[{operand}]", f"report[{9 + 2 * index}] = {size}"]
     source = _KERNEL.format(
+        tile=tile,
+        fingerprint=_code_fingerprint(),
+        driver=textwrap.indent(driver.source, "#     ", predicate=lambda line: True),
         streams=textwrap.indent("\n".join(stream_lines), "    "),
         prelude=textwrap.indent("\n".join(epilogue.prelude), "    "),
         columns_extent=driver.columns_extent,
@@ -158,14 +169,26 @@ def kernel_source(tile: Tile, driver: Driver, epilogue: Epilogue) -> Contraction
     namespace: Mapping[str, object] = {
         "contract": _make_driver_intrinsic(tile, driver),
         "address_of": address_of,
-        "table_pointer": table_pointer,
-        "element_pointer": make_private_pointer(tile.dtype),
+        "table_pointer": make_pointer("int64"),
+        "private_pointer": make_private_pointer(tile.dtype),
         **epilogue.namespace,
     }
-    return ContractionSource(source, namespace, driver.source)
+    return ContractionSource(source, namespace)
+
+
+@functools.cache
+def _code_fingerprint() -> str:
+    """A hash of the code that emits native functions: part of a kernel's source, so that its address changes too."""
+    folder = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("contraction*.py"), folder / "microkernel.py"]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 _KERNEL = """\
+# Calls contract(), a native function for {tile}, code {fingerprint}:
+{driver}
 def kernel(pointers, extents, scratch, begin, end):
     output_columns = extents[{columns_extent}]
 {prelude}
@@ -174,7 +197,7 @@ def kernel(pointers, extents, scratch, begin, end):
     item = begin
     while item < end:
         item = contract(address_of(pointers), address_of(extents), scratch, begin, end, item)
-        values = element_pointer(report[0])
+        values = private_pointer(report[0])
         stride = report[1]
         block_columns = report[3]
         first_row = report[4]

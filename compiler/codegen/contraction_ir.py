@@ -27,9 +27,7 @@ def element_bytes(dtype: str) -> int:
     """Bytes of one element of a float dtype that contractions support; `ValueError` for any other."""
     sizes = {"float32": 4, "float64": 8}
     if dtype not in sizes:
-        raise ValueError(
-            f"a contraction is computed in float32 or float64, got {dtype!r}; cast its operands first"
-        )
+        raise ValueError(f"a contraction is computed in float32 or float64, got {dtype!r}; cast its operands first")
     return sizes[dtype]
 
 
@@ -44,9 +42,14 @@ def native_type(parameters: int) -> Any:
 
 
 class NativeFunction:
-    """A native function under construction: its int64 arguments, a builder, and helpers for loops and vectors."""
+    """A native function under construction: its int64 arguments, a builder, and helpers for loops and vectors.
 
-    def __init__(self, module: Any, name: str, parameters: Sequence[str], dtype: str, lanes: int) -> None:
+    `dtype` and `lanes` are of the vectors it works on.
+    """
+
+    def __init__(
+        self, module: Any, name: str, parameters: Sequence[str], dtype: str = "float32", lanes: int = 1
+    ) -> None:
         self.dtype = dtype
         self.lanes = lanes
         self.size = element_bytes(dtype)

@@ -26,8 +26,10 @@ from runtime.dimensions import Dim, align_up, ceil_div
 
 __all__ = ["kernel_gradient_scratch", "kernel_gradient_source", "kernel_gradient_work"]
 
+# With so few rows, or so few filters, packing the gradient costs more than reading it where it lies.
+IN_PLACE_ROWS = 192
 # Tiles of rows in a work item.
-ITEM_TILES = 2
+ITEM_TILES = 1
 
 
 def kernel_gradient_work(extents: tuple[Dim, ...], tile: Tile) -> Dim:
@@ -67,7 +69,8 @@ def kernel_gradient_source(tile: Tile, epilogue: Epilogue) -> ContractionSource:
 @functools.cache
 def _driver(tile: Tile) -> Driver:
     source = _SOURCE.format(extents=CONVOLUTION_EXTENTS, copy=textwrap.indent(SLAB_COPY, " " * 20))
-    return Driver(source, (("ITEM_ROWS", ITEM_TILES * tile.rows),), columns_extent=6)
+    constants = (("ITEM_ROWS", ITEM_TILES * tile.rows), ("IN_PLACE_ROWS", IN_PLACE_ROWS))
+    return Driver(source, constants, columns_extent=6)
 
 
 _SOURCE = """\
@@ -134,8 +137,12 @@ def contract(pointers, extents, scratch, begin, end, item):
                     slab = slabs + image * image_pitch * pixel
                     source = pointers[0] + (image_begin + image) * source_height * source_width * pixel
 {copy}
-            pack_columns(packed, panel_bytes, gradient + group * group_target * ELEMENT, filters * ELEMENT, steps,
-                         group_target)
+            whole_panels = 0
+            if row_count <= IN_PLACE_ROWS or filters <= 2 * TILE_COLUMNS:
+                whole_panels = group_target // TILE_COLUMNS
+            gradient_columns = gradient + group * group_target * ELEMENT
+            pack_columns(packed + whole_panels * panel_bytes, panel_bytes, gradient_columns + whole_panels * PANEL_STEP,
+                         filters * ELEMENT, steps, group_target - whole_panels * TILE_COLUMNS)
             later = image_begin + y_begin
             # The next block's operands follow this one's; ask for a slice of both with each tile.
             tiles = panels * ((row_count + TILE_ROWS - 1) // TILE_ROWS)
@@ -146,6 +153,10 @@ def contract(pointers, extents, scratch, begin, end, item):
             source_slice = image_count * y_count * stride_y * source_width * pixel // tiles + 1
             for panel in range(panels):
                 panel_address = packed + panel * panel_bytes
+                panel_stride = PANEL_STEP
+                if panel < whole_panels:
+                    panel_stride = filters * ELEMENT
+                    panel_address = gradient_columns + panel * PANEL_STEP
                 for tile_row in range(0, row_count, TILE_ROWS):
                     tile_rows = min(TILE_ROWS, row_count - tile_row)
                     rows = row_table + tile_row * 8
@@ -155,10 +166,10 @@ def contract(pointers, extents, scratch, begin, end, item):
                     next_gradient += gradient_slice
                     next_source += source_slice
                     if not checked:
-                        micro(tile_rows, base, rows, offsets, steps, panel_address, PANEL_STEP, tile, stride, later)
+                        micro(tile_rows, base, rows, offsets, steps, panel_address, panel_stride, tile, stride, later)
                         continue
                     # One row of the result and one line of pixels at a time, those that read padding left out.
-                    micro(tile_rows, base, rows, offsets, 0, panel_address, PANEL_STEP, tile, stride, later)
+                    micro(tile_rows, base, rows, offsets, 0, panel_address, panel_stride, tile, stride, later)
                     for index in range(tile_rows):
                         tap = (first_row + tile_row + index) // group_source
                         tap_y = tap // kernel_width * dilation_y - padding_top
@@ -170,7 +181,7 @@ def contract(pointers, extents, scratch, begin, end, item):
                             if y >= 0 and y < source_height and x_begin < x_end:
                                 step = line * output_width + x_begin
                                 micro(1, base, rows + index * 8, offsets + step * 8, x_end - x_begin,
-                                      panel_address + step * PANEL_STEP, PANEL_STEP, tile + index * stride, stride,
+                                      panel_address + step * panel_stride, panel_stride, tile + index * stride, stride,
                                       1)
     scratch[0] = values
     scratch[1] = stride // ELEMENT

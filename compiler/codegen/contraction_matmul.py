@@ -25,12 +25,16 @@ __all__ = ["matmul_extents", "matmul_scratch", "matmul_source", "matmul_work"]
 EXTENT_COUNT = 7
 
 # Tiles of rows in a work item, and work items that share one pass over the packed panels.
-ITEM_TILES = 4
-GROUP_ITEMS = 4
-# Steps of the sum in a depth block: a panel of 256 x 16 float32 is half of a 32 KiB cache.
-DEPTH_BLOCK = 256
-# Columns packed at a time, and the elements that their panels may hold before fewer columns are taken.
-COLUMN_BLOCK = 384
+ITEM_TILES = 1
+GROUP_ITEMS = 16
+# Steps of the sum in a depth block: a panel of 384 x 16 float32 and a strip of a fill a 32 KiB cache.
+DEPTH_BLOCK = 384
+# Columns packed at a time, a multiple of every tile's width, and the elements that their panels may hold before
+# fewer columns are taken.
+COLUMN_BLOCK = 576
+COLUMN_MULTIPLE = 96
+# With so few rows, packing b costs more than reading it where it lies.
+IN_PLACE_ROWS = 64
 PACKED_ELEMENTS = 1 << 20
 
 
@@ -49,13 +53,14 @@ def matmul_extents(geometry: MatmulGeometry) -> tuple[Dim, ...]:
 
 
 def _column_block(depth: Dim, columns: Dim) -> int:
-    """Columns packed at a time: a multiple of every tile's width, fewer where the sum is long."""
-    if not isinstance(depth, int):
+    """Columns packed at a time: equal blocks, narrower where the sum is long."""
+    if not isinstance(columns, int):
         return COLUMN_BLOCK
-    block = COLUMN_BLOCK
-    while block > 96 and block * depth > PACKED_ELEMENTS:
-        block //= 2
-    return block
+    most = COLUMN_BLOCK
+    while isinstance(depth, int) and most > COLUMN_MULTIPLE and most * depth > PACKED_ELEMENTS:
+        most -= COLUMN_MULTIPLE
+    blocks = max(1, -(-columns // most))
+    return -(-columns // (blocks * COLUMN_MULTIPLE)) * COLUMN_MULTIPLE or COLUMN_MULTIPLE
 
 
 def matmul_work(extents: tuple[Dim, ...], tile: Tile) -> Dim:
@@ -89,6 +94,7 @@ def matmul_source(spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> Cont
 def _driver(tile: Tile, transpose_a: bool, transpose_b: bool) -> Driver:
     source = _SOURCE.format(
         pack_a=_PACK_TRANSPOSED_A if transpose_a else _PACK_A,
+        in_place="" if transpose_b else _READ_B_IN_PLACE,
         pack_b=_PACK_TRANSPOSED_B if transpose_b else _PACK_B,
         prefetch=textwrap.indent(PREFETCH_STREAMS, " " * 20),
         step="STRIP_STEP" if transpose_a else "ELEMENT",
@@ -99,6 +105,7 @@ def _driver(tile: Tile, transpose_a: bool, transpose_b: bool) -> Driver:
         "GROUP_ITEMS": GROUP_ITEMS,
         "GROUP_ROWS": GROUP_ITEMS * rows,
         "DEPTH_BLOCK": DEPTH_BLOCK,
+        "IN_PLACE_ROWS": IN_PLACE_ROWS,
     }
     return Driver(source, tuple(constants.items()), columns_extent=2)
 
@@ -130,8 +137,10 @@ def contract(pointers, extents, scratch, begin, end, item):
     if item == begin:
         for index in range(depth):
             offsets[index] = index * {step}
+    b = pointers[1] + batch * extents[4] * ELEMENT
+    whole_panels = 0
+{in_place}
     if item == begin or row_item == 0:
-        b = pointers[1] + batch * extents[4] * ELEMENT
 {pack_b}
     items = min(GROUP_ITEMS, end - item, row_items - row_item)
     first_row = row_item * ITEM_ROWS
@@ -142,7 +151,11 @@ def contract(pointers, extents, scratch, begin, end, item):
         steps = min(block_depth, depth - depth_begin)
 {pack_a}
         for panel in range(panels):
+            panel_stride = PANEL_STEP
             panel_address = packed + panel * panel_bytes + depth_begin * PANEL_STEP
+            if panel < whole_panels:
+                panel_stride = columns * ELEMENT
+                panel_address = b + (depth_begin * columns + first_column + panel * TILE_COLUMNS) * ELEMENT
             tile = values + panel * PANEL_STEP
             column = first_column + panel * TILE_COLUMNS
             for tile_begin in range(0, row_count, TILE_ROWS):
@@ -150,7 +163,7 @@ def contract(pointers, extents, scratch, begin, end, item):
                 if depth_index == depth_blocks - 1:
                     tile_row = batch * rows + first_row + tile_begin
 {prefetch}
-                micro(tile_rows, base, row_table + tile_begin * 8, offsets, steps, panel_address, PANEL_STEP,
+                micro(tile_rows, base, row_table + tile_begin * 8, offsets, steps, panel_address, panel_stride,
                       tile + tile_begin * stride, stride, depth_index)
     scratch[0] = values
     scratch[1] = stride // ELEMENT
@@ -162,7 +175,13 @@ def contract(pointers, extents, scratch, begin, end, item):
 """
 
 _PACK_B = """\
-        pack_columns(packed, panel_bytes, b + first_column * ELEMENT, columns * ELEMENT, depth, block_columns)"""
+        whole_columns = whole_panels * TILE_COLUMNS
+        pack_columns(packed + whole_panels * panel_bytes, panel_bytes, b + (first_column + whole_columns) * ELEMENT,
+                     columns * ELEMENT, depth, block_columns - whole_columns)"""
+
+_READ_B_IN_PLACE = """\
+    if rows <= IN_PLACE_ROWS:
+        whole_panels = block_columns // TILE_COLUMNS"""
 
 _PACK_TRANSPOSED_B = """\
         for panel in range(panels):

@@ -33,21 +33,26 @@ _COMPARISONS: dict[type[ast.cmpop], str] = {
 }
 
 
-def translate(module: Any, source: str, constants: Mapping[str, int], dtype: str, lanes: int) -> None:
-    """Add the one function that `source` defines to an LLVM module."""
+def translate(module: Any, source: str, constants: Mapping[str, int], callees: Mapping[str, int]) -> None:
+    """Add the one function that `source` defines to an LLVM module.
+
+    `callees`: the native functions it may call, each with its number of arguments. Raises `SyntaxError` for a
+    source outside the language.
+    """
     definition = ast.parse(source).body[0]
     if not isinstance(definition, ast.FunctionDef):
         raise SyntaxError(f"a native driver's source is one function definition; got {ast.dump(definition)}")
     parameters = [argument.arg for argument in definition.args.args]
-    native = NativeFunction(module, definition.name, parameters, dtype, lanes)
-    _Translator(native, constants).function(definition)
+    native = NativeFunction(module, definition.name, parameters)
+    _Translator(native, constants, callees).function(definition)
 
 
 class _Translator:
     """Translates one function; variables live on the stack until LLVM promotes them to registers."""
 
-    def __init__(self, native: NativeFunction, constants: Mapping[str, int]) -> None:
+    def __init__(self, native: NativeFunction, constants: Mapping[str, int], callees: Mapping[str, int]) -> None:
         self.native = native
+        self.callees = callees
         self.builder = native.builder
         self.constants = constants
         self.variables: dict[str, Any] = {}
@@ -55,11 +60,7 @@ class _Translator:
 
     def function(self, definition: ast.FunctionDef) -> None:
         names = sorted(
-            {
-                node.id
-                for node in ast.walk(definition)
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-            }
+            {node.id for node in ast.walk(definition) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
         )
         for name in [*self.native.arguments, *names]:
             self.variables[name] = self.builder.alloca(INT64, name=name)
@@ -201,29 +202,30 @@ class _Translator:
                 return self.binary(kind, self.value(left), self.value(right))
             case ast.IfExp(test=test, body=body, orelse=otherwise):
                 return self.builder.select(self.condition(test), self.value(body), self.value(otherwise))
-            case ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
+            case ast.Compare(ops=[_]) | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
                 return self.builder.zext(self.condition(node), INT64)
             case ast.Subscript():
                 return self.builder.load(self.element(node))
-            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
-                return self.call(name, [self.value(argument) for argument in arguments])
+            case ast.Call(func=ast.Name(id="min" | "max" as name), args=[_, _, *_] as arguments, keywords=[]):
+                return self.extremum(name, [self.value(argument) for argument in arguments])
+            case ast.Call(func=ast.Name(id=name), args=arguments) if len(arguments) == self.callees.get(name):
+                module = self.builder.module
+                callee = module.globals.get(name) or ir.Function(module, native_type(len(arguments)), name)
+                return self.builder.call(callee, [self.value(argument) for argument in arguments])
             case _:
                 self.refuse(node)
+        raise AssertionError("every case above returns or raises")
 
     def element(self, node: ast.Subscript) -> Any:
         index = self.builder.shl(self.value(node.slice), constant(3))
         return self.native.pointer(self.builder.add(self.value(node.value), index), INT64)
 
-    def call(self, name: str, values: list[Any]) -> Any:
-        if name in ("min", "max"):
-            sign = "<" if name == "min" else ">"
-            result = values[0]
-            for value in values[1:]:
-                result = self.builder.select(self.builder.icmp_signed(sign, result, value), result, value)
-            return result
-        module = self.builder.module
-        callee = module.globals.get(name) or ir.Function(module, native_type(len(values)), name)
-        return self.builder.call(callee, values)
+    def extremum(self, name: str, values: list[Any]) -> Any:
+        sign = "<" if name == "min" else ">"
+        result = values[0]
+        for value in values[1:]:
+            result = self.builder.select(self.builder.icmp_signed(sign, result, value), result, value)
+        return result
 
     def binary(self, kind: ast.operator, left: Any, right: Any) -> Any:
         match kind:

@@ -170,8 +170,7 @@ def _transpose_block(native: NativeFunction, row: Any, column: Any) -> None:
     lanes = native.lanes
     half = lanes // 2
     block = [
-        native.load(_source_address(native, native.add(row, index), column), native.vector)
-        for index in range(lanes)
+        native.load(_source_address(native, native.add(row, index), column), native.vector) for index in range(lanes)
     ]
     low = [lane for pair in range(half) for lane in (pair, lanes + pair)]
     high = [lane + half for lane in low]

@@ -133,9 +133,9 @@ class Epilogue:
 class ContractionSource:
     """Python source that defines `kernel(pointers, extents, scratch, begin, end)`, and the names it refers to.
 
-    `driver`: the source of the native driver that the kernel calls as `contract`, for people to read.
+    A comment at its head shows the native driver that it calls as `contract`, so that equal sources are equal
+    kernels.
     """
 
     source: str
     namespace: Mapping[str, object]
-    driver: str

@@ -155,9 +155,7 @@ class _Variant:
         start = self._initial()
         spare = [[[native.zero_vector()] * self.tile.vectors for _ in start] for _ in range(self.chains - 1)]
         limit = native.remainder_begin(depth, self.unroll)
-        step, panel, chains = self._loop(
-            (constant(0), native.arguments["panel"], [start, *spare]), limit, self.unroll
-        )
+        step, panel, chains = self._loop((constant(0), native.arguments["panel"], [start, *spare]), limit, self.unroll)
         total = chains[0]
         for chain in chains[1:]:
             total = [
@@ -180,10 +178,7 @@ class _Variant:
         builder.cbranch(accumulate, loading, ready)
         builder.position_at_end(loading)
         held = [
-            [
-                native.load(self._tile_address(row, vector), native.vector)
-                for vector in range(self.tile.vectors)
-            ]
+            [native.load(self._tile_address(row, vector), native.vector) for vector in range(self.tile.vectors)]
             for row in range(self.tile.rows)
         ]
         builder.branch(ready)
@@ -237,10 +232,7 @@ class _Variant:
         offset_address = native.add(native.arguments["offsets"], native.multiply(step, 8))
         offset = native.load(offset_address, INT64)
         width = self.tile.lanes * native.size
-        columns = [
-            native.load(native.add(panel, vector * width), native.vector)
-            for vector in range(self.tile.vectors)
-        ]
+        columns = [native.load(native.add(panel, vector * width), native.vector) for vector in range(self.tile.vectors)]
         result = []
         for address, row in zip(self.row_addresses, accumulators, strict=True):
             element = native.broadcast(native.load(native.add(address, offset), native.scalar))

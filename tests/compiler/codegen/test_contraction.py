@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,15 +27,13 @@ from compiler.codegen.contraction import (
     extent_count,
     plain_epilogue,
 )
-from compiler.codegen.contraction_assembly import make_private_pointer
+from compiler.codegen.contraction_assembly import make_pointer
 from compiler.target import Target, host_target
 from runtime.dimensions import evaluate, symbol
 
 Array = np.ndarray[Any, Any]
 
-SIGNATURE = types.void(
-    types.CPointer(types.int64), types.CPointer(types.int64), types.int64, types.int64, types.int64
-)
+SIGNATURE = types.void(types.CPointer(types.int64), types.CPointer(types.int64), types.int64, types.int64, types.int64)
 NATIVE = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 3)
 CONVOLUTIONS = ("convolution", "convolution_input_gradient", "convolution_kernel_gradient")
 GUARD = 256
@@ -89,7 +88,7 @@ def run(
     memory[:start] = CANARY
     memory[start + scratch :] = CANARY
     places = [0, *sorted(int(cut * work) for cut in cuts), work]
-    for begin, end in zip(places, places[1:], strict=False):
+    for begin, end in itertools.pairwise(places):
         results = (ctypes.c_int64 * 2)()  # the callee stores its (empty) result and may name an exception
         status = native(
             ctypes.addressof(results),
@@ -162,9 +161,7 @@ def convolution_oracle(kind: str, geometry: ConvolutionGeometry, first: Array, s
     return {"convolution": result, "convolution_input_gradient": inside}.get(kind, kernel_gradient)
 
 
-def convolution_operands(
-    kind: str, geometry: ConvolutionGeometry, dtype: str, seed: int
-) -> tuple[Array, Array]:
+def convolution_operands(kind: str, geometry: ConvolutionGeometry, dtype: str, seed: int) -> tuple[Array, Array]:
     random = np.random.default_rng(seed)
     shapes = {
         "convolution": (geometry.input_shape, geometry.kernel_shape),
@@ -222,9 +219,7 @@ def convolution_geometries(draw: st.DrawFn) -> ConvolutionGeometry:
 @pytest.mark.parametrize("transpose_b", [False, True])
 @given(geometry=matmul_geometries(), seed=st.integers(0, 99))
 @settings(max_examples=30, deadline=None)
-def test_matmul_is_the_product(
-    transpose_a: bool, transpose_b: bool, geometry: MatmulGeometry, seed: int
-) -> None:
+def test_matmul_is_the_product(transpose_a: bool, transpose_b: bool, geometry: MatmulGeometry, seed: int) -> None:
     check_matmul(geometry, ContractionSpec("matmul", "float32", transpose_a, transpose_b), seed)
 
 
@@ -269,9 +264,7 @@ def test_convolutions_on_layer_shapes(kind: str, geometry: ConvolutionGeometry) 
 
 @pytest.mark.parametrize("kind", CONVOLUTIONS)
 def test_convolutions_in_float64(kind: str) -> None:
-    check_convolution(
-        kind, ConvolutionGeometry((3, 9, 11, 5), (3, 2, 5, 13), (1, 2), ((1, 0), (1, 1))), "float64"
-    )
+    check_convolution(kind, ConvolutionGeometry((3, 9, 11, 5), (3, 2, 5, 13), (1, 2), ((1, 0), (1, 1))), "float64")
 
 
 @pytest.mark.parametrize("transposes", [(False, False), (True, True)])
@@ -310,9 +303,7 @@ def test_symbolic_extents_run_any_size() -> None:
         x, kernel = convolution_operands("convolution", bound, "float32", 0)
         sizes = {"batch": images, "size": height}
         result = run(spec, geometry, (x, kernel), bound.output_shape, sizes=sizes)
-        np.testing.assert_allclose(
-            result, convolution_oracle("convolution", bound, x, kernel), rtol=1e-4, atol=1e-4
-        )
+        np.testing.assert_allclose(result, convolution_oracle("convolution", bound, x, kernel), rtol=1e-4, atol=1e-4)
     gradient = ContractionSpec("matmul", "float32", transpose_a=True)
     for images in (1, 7, 300):
         a = random.standard_normal((1, images, 30)).astype(np.float32)
@@ -328,7 +319,7 @@ def test_an_empty_sum_is_zero() -> None:
 
 
 def test_an_epilogue_reads_operands_and_extents() -> None:
-    pointer = make_private_pointer("float32")
+    pointer = make_pointer("float32")
     count = extent_count(ContractionSpec("matmul", "float32"))
     epilogue = Epilogue(
         body=lambda value, row, column: (
@@ -348,9 +339,7 @@ def test_an_epilogue_reads_operands_and_extents() -> None:
         random.standard_normal(shape).astype(np.float32) for shape in ((24, 9), (9, 21), (21,), (8, 21))
     )
     spec = ContractionSpec("matmul", "float32")
-    result = run(
-        spec, MatmulGeometry(24, 9, 21), (a, b, bias, shared), (24, 21), epilogue=epilogue, more_extents=[3]
-    )
+    result = run(spec, MatmulGeometry(24, 9, 21), (a, b, bias, shared), (24, 21), epilogue=epilogue, more_extents=[3])
     oracle = np.maximum(a.astype(np.float64) @ b + bias + np.repeat(shared, 3, axis=0), 0)
     np.testing.assert_allclose(result, oracle, rtol=1e-4, atol=1e-5)
 

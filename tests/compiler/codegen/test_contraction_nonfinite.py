@@ -28,9 +28,7 @@ from compiler.target import host_target
 
 Array = np.ndarray[Any, Any]
 
-SIGNATURE = types.void(
-    types.CPointer(types.int64), types.CPointer(types.int64), types.int64, types.int64, types.int64
-)
+SIGNATURE = types.void(types.CPointer(types.int64), types.CPointer(types.int64), types.int64, types.int64, types.int64)
 NATIVE = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 3)
 
 
