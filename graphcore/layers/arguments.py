@@ -21,6 +21,18 @@ def positive_integer(value: Any, name: str, layer: str) -> int:
     return int(value)
 
 
+def refuse(kwargs: dict[str, Any], layer: str, *names: str) -> None:
+    """Take arguments of Keras that are not supported out of `kwargs`; None is what configurations hold.
+
+    Raises:
+        ValueError: one of them is set.
+    """
+    for name in names:
+        value = kwargs.pop(name, None)
+        if value is not None:
+            raise ValueError(f"{layer}: `{name}` is not supported. Received: {name}={value!r}. Leave it out.")
+
+
 def rate_argument(value: Any, name: str, layer: str) -> float:
     """`value`, if it lies in [0, 1].
 

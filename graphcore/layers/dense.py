@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphcore import activations, ops
-from graphcore.layers.arguments import positive_integer
+from graphcore.layers.arguments import positive_integer, refuse
 from graphcore.layers.input_spec import InputSpec
 from graphcore.layers.layer import Layer
 from graphcore.layers.weight_arguments import add_named_weight, keep_weight_arguments, weight_config
@@ -44,6 +44,7 @@ class Dense(Layer):
         bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
+        refuse(kwargs, "Dense", "lora_rank", "lora_alpha", "quantization_config")
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.units = positive_integer(units, "units", "Dense")
         self.activation = activations.get(activation)

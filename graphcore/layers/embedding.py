@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from graphcore import ops
-from graphcore.layers.arguments import positive_integer
+from graphcore.layers.arguments import positive_integer, refuse
 from graphcore.layers.layer import Layer
 from graphcore.layers.weight_arguments import add_named_weight, keep_weight_arguments, weight_config
 
@@ -41,6 +41,7 @@ class Embedding(Layer):
         **kwargs: Any,
     ) -> None:
         kwargs.pop("input_length", None)  # Keras 2; it has no effect
+        refuse(kwargs, "Embedding", "lora_rank", "lora_alpha", "quantization_config")
         super().__init__(**kwargs)
         self.input_dim = positive_integer(input_dim, "input_dim", "Embedding")
         self.output_dim = positive_integer(output_dim, "output_dim", "Embedding")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from graphcore import ops
 from graphcore.layers.base_pooling import BasePooling
 
@@ -26,3 +28,14 @@ class MaxPooling2D(BasePooling):
 
     rank = 2
     reduction = staticmethod(ops.max_pool)
+
+    def __init__(
+        self,
+        pool_size: Any = (2, 2),
+        strides: Any = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(pool_size, strides, padding, data_format, name, **kwargs)

@@ -21,9 +21,11 @@ def enlarge_linearly(x: Any, factor: int, axis: int) -> Any:
     """
     if factor == 1:
         return x
-    first, last = _part(x, axis, slice(0, 1)), _part(x, axis, slice(-1, None))
-    before = ops.concatenate([first, _part(x, axis, slice(0, -1))], axis=axis)
-    after = ops.concatenate([_part(x, axis, slice(1, None)), last], axis=axis)
+    padded = ops.concatenate([_part(x, axis, slice(0, 1)), x, _part(x, axis, slice(-1, None))], axis=axis)
+    start = [0] * len(x.shape)
+    before = ops.slice(padded, start, ops.shape(x))
+    start[axis] = 2
+    after = ops.slice(padded, start, ops.shape(x))
     phases = []
     for phase in range(factor):
         offset = (phase + 0.5) / factor - 0.5

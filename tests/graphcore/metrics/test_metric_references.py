@@ -55,7 +55,9 @@ def test_traced_with_a_symbolic_batch(name):
     trace = Trace(name)
     with trace:
         shapes = [(None, *x.shape[1:]) for x in batches[0]]
-        tensors = [trace.input(f"x{i}", shape, x.dtype) for i, (shape, x) in enumerate(zip(shapes, batches[0], strict=True))]
+        tensors = [
+            trace.input(f"x{i}", shape, x.dtype) for i, (shape, x) in enumerate(zip(shapes, batches[0], strict=True))
+        ]
         metric.update_state(*tensors)
         result = metric.result()
     graph, variables = trace.finish({"result": result})

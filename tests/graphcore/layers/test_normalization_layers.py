@@ -1,0 +1,101 @@
+"""Normalisation: when statistics move, masks, adapted data, wrong arguments."""
+
+import numpy as np
+import pytest
+
+from graphcore import layers
+
+X = np.random.default_rng(0).normal(2.0, 3.0, size=(32, 5)).astype(np.float32)
+
+
+def test_moving_statistics_move_in_training_only():
+    layer = layers.BatchNormalization(momentum=0.9)
+    layer(X)
+    np.testing.assert_array_equal(layer.moving_mean.numpy(), 0.0)
+    layer(X, training=True)
+    np.testing.assert_allclose(layer.moving_mean.numpy(), 0.1 * X.mean(0), rtol=1e-5)
+    variance = 0.9 + 0.1 * X.var(0)  # biased
+    np.testing.assert_allclose(layer.moving_variance.numpy(), variance, rtol=1e-5)
+    layer.trainable = False
+    layer(X, training=True)
+    np.testing.assert_allclose(layer.moving_variance.numpy(), variance, rtol=1e-5)
+
+
+def test_frozen_layers_use_moving_statistics():
+    layer = layers.BatchNormalization()
+    layer.trainable = False
+    np.testing.assert_allclose(layer(X, training=True), X / np.sqrt(1 + 1e-3), rtol=1e-5)
+
+
+def test_masked_steps_do_not_count():
+    x = np.random.default_rng(1).normal(size=(4, 6, 3)).astype(np.float32)
+    mask = np.arange(6) < np.array([[6], [4], [1], [3]])
+    layer = layers.BatchNormalization()
+    result = layer(x, training=True, mask=mask)
+    valid = x[mask]
+    wanted = (x - valid.mean(0)) / np.sqrt(valid.var(0) + 1e-3)
+    np.testing.assert_allclose(result, wanted, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="one axis less"):
+        layer(x, training=True, mask=np.ones((4, 6, 3), bool))
+
+
+def test_half_precision_is_computed_in_single():
+    layer = layers.BatchNormalization(dtype="mixed_float16")
+    large = (np.arange(64).reshape(32, 2) * 10).astype(np.float16)
+    result = layer(large, training=True)
+    assert result.dtype == np.float16
+    exact = large.astype(np.float64)
+    np.testing.assert_allclose(result, (exact - exact.mean(0)) / exact.std(0), atol=2e-3)
+
+
+def test_adapted_statistics():
+    layer = layers.Normalization()
+    layer.adapt(X)
+    np.testing.assert_allclose(layer(X), (X - X.mean(0)) / X.std(0), rtol=1e-4, atol=1e-5)
+    batches = layers.Normalization()
+    batches.adapt([X[:7], (X[7:20], None), X[20:]])
+    np.testing.assert_allclose(batches.adapt_variance.numpy(), layer.adapt_variance.numpy(), rtol=1e-5)
+    np.testing.assert_allclose(batches.adapt_mean.numpy(), layer.adapt_mean.numpy(), rtol=1e-5)
+    assert [weight.name for weight in layer.weights] == ["mean", "variance", "count"]
+    assert not layer.trainable_weights
+
+
+def test_given_statistics_and_inversion():
+    layer = layers.Normalization(axis=None, mean=2.0, variance=9.0)
+    np.testing.assert_allclose(layer(X), (X - 2) / 3, rtol=1e-5, atol=1e-6)
+    back = layers.Normalization(axis=-1, mean=[0.0] * 5, variance=[4.0] * 5, invert=True)
+    np.testing.assert_allclose(back(X), 2 * X, rtol=1e-5)
+    assert layers.Normalization.from_config(back.get_config()).get_config() == back.get_config()
+    images = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    per_row = layers.Normalization(axis=1)
+    per_row.adapt(images)
+    mean, std = images.mean((0, 2, 3), keepdims=True), images.std((0, 2, 3), keepdims=True)
+    np.testing.assert_allclose(per_row(images), (images - mean) / std, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (lambda: layers.BatchNormalization(synchronized=True), "several devices"),
+        (lambda: layers.BatchNormalization(renorm=True), "renorm"),
+        (lambda: layers.BatchNormalization(axis=3).build((None, 4)), "axis 3"),
+        (lambda: layers.BatchNormalization().build((None, None)), "known extent"),
+        (lambda: layers.LayerNormalization(axis=2).build((None, 4)), "out of bounds"),
+        (lambda: layers.LayerNormalization().build((None, None)), "known extent"),
+        (lambda: layers.GroupNormalization(groups=0), "groups"),
+        (lambda: layers.GroupNormalization(groups=3).build((None, 4, 4, 8)), "multiple"),
+        (lambda: layers.Normalization(mean=1.0), "both"),
+        (lambda: layers.Normalization(mean=1.0, variance=1.0).adapt(X), "no effect"),
+        (lambda: layers.Normalization().adapt([]), "no data"),
+    ],
+)
+def test_wrong_arguments(action, message):
+    with pytest.raises(ValueError, match=message):
+        action()
+
+
+def test_wrong_types():
+    with pytest.raises(TypeError, match="axis"):
+        layers.LayerNormalization(axis="last")
+    with pytest.raises(TypeError, match="axis"):
+        layers.UnitNormalization(axis=None)
