@@ -158,6 +158,8 @@ class Partition:
 
 def fuse(graph: Graph, context: PassContext) -> Graph:
     """Partition the graph into kernels; see the module's text."""
+    if not any(is_fusible(node) for node in graph.nodes):
+        return graph
     partition = Partition(graph)
     _grow_contractions(partition)
     _grow_reductions(partition)

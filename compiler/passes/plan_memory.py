@@ -152,14 +152,18 @@ def _donor(
 
 
 def _unit_and_count(size: Dim) -> tuple[SymbolicInt | int, int]:
-    """A size as count * unit with the count a multiple of the alignment."""
+    """A size as count * unit with the count a multiple of the alignment.
+
+    Where that would waste more than an eighth, as 4 bytes a batch element would, the padded size itself is the unit.
+    """
     if isinstance(size, int):
         return 1, int(align_up(size, ALIGNMENT))
     if len(size.terms) == 1:
         count = size.terms[0][1]
         unit = size // count
-        if isinstance(unit, SymbolicInt):
-            return unit, int(align_up(count, ALIGNMENT))
+        rounded = int(align_up(count, ALIGNMENT))
+        if isinstance(unit, SymbolicInt) and 8 * rounded <= 9 * count:
+            return unit, rounded
     padded = align_up(size, ALIGNMENT)
     return (padded, 1) if isinstance(padded, SymbolicInt) else (1, padded)
 
