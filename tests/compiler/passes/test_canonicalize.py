@@ -1,0 +1,132 @@
+"""`canonicalize`: one form for what can be written in several."""
+
+from __future__ import annotations
+
+import pytest
+
+from compiler.passes.canonicalize import canonicalize
+from compiler.passes.context import PassContext
+from compiler.text import parse
+
+# What goes in between `input %x "x": f32[n,4]` and `return "y"=%y`, and the ops that must be left.
+LOCAL_RULES = {
+    "add zero on the right": ("%c: f32[n,4] = full() {shape=(n,4), value=0.0}\n%y: f32[n,4] = add(%x, %c)", ["full"]),
+    "add zero on the left": ("%c: f32[n,4] = full() {shape=(n,4), value=0.0}\n%y: f32[n,4] = add(%c, %x)", ["full"]),
+    "multiply by one": ("%c: f32[n,4] = full() {shape=(n,4), value=1.0}\n%y: f32[n,4] = multiply(%x, %c)", ["full"]),
+    "subtract a constant": (
+        "%c: f32[n,4] = full() {shape=(n,4), value=3.0}\n%y: f32[n,4] = subtract(%x, %c)",
+        ["full", "full", "add"],
+    ),
+    "divide by a power of two": (
+        "%c: f32[n,4] = full() {shape=(n,4), value=8.0}\n%y: f32[n,4] = divide(%x, %c)",
+        ["full", "full", "multiply"],
+    ),
+    "divide by three stays, since 1/3 is not exact": (
+        "%c: f32[n,4] = full() {shape=(n,4), value=3.0}\n%y: f32[n,4] = divide(%x, %c)",
+        ["full", "divide"],
+    ),
+    "negative twice": ("%a: f32[n,4] = negative(%x)\n%y: f32[n,4] = negative(%a)", ["negative"]),
+    "cast to the own dtype": ('%y: f32[n,4] = cast(%x) {dtype="float32"}', []),
+    "cast through a narrower dtype stays": (
+        '%a: f16[n,4] = cast(%x) {dtype="float16"}\n%y: f32[n,4] = cast(%a) {dtype="float32"}',
+        ["cast", "cast"],
+    ),
+    "reshape twice": (
+        "%a: f32[4*n] = reshape(%x) {shape=(4*n,)}\n%y: f32[n,2,2] = reshape(%a) {shape=(n,2,2)}",
+        ["reshape", "reshape"],
+    ),
+    "reshape and back": (
+        "%a: f32[4*n] = reshape(%x) {shape=(4*n,)}\n%y: f32[n,4] = reshape(%a) {shape=(n,4)}",
+        ["reshape"],
+    ),
+    "transpose and back": (
+        "%a: f32[4,n] = transpose(%x) {permutation=(1,0)}\n%y: f32[n,4] = transpose(%a) {permutation=(1,0)}",
+        ["transpose"],
+    ),
+    "transpose that moves only an extent of 1": (
+        "%a: f32[n,1,4] = reshape(%x) {shape=(n,1,4)}\n%y: f32[1,n,4] = transpose(%a) {permutation=(1,0,2)}",
+        ["reshape", "reshape"],
+    ),
+    "broadcast twice": (
+        "%a: f32[2,n,4] = broadcast(%x) {shape=(2,n,4), axes=(1,2)}\n"
+        "%y: f32[2,3,n,4] = broadcast(%a) {shape=(2,3,n,4), axes=(0,2,3)}",
+        ["broadcast", "broadcast"],
+    ),
+    "broadcast to the own shape": ("%y: f32[n,4] = broadcast(%x) {shape=(n,4), axes=(0,1)}", []),
+    "reshape that inserts ones, then broadcast": (
+        "%a: f32[n,1,4] = reshape(%x) {shape=(n,1,4)}\n%y: f32[n,6,4] = broadcast(%a) {shape=(n,6,4), axes=(0,1,2)}",
+        ["reshape", "broadcast"],
+    ),
+    "reduce over no axis": ("%y: f32[n,4] = reduce_sum(%x) {axes=()}", []),
+    "stop_gradient": ("%y: f32[n,4] = stop_gradient(%x)", []),
+}
+
+
+@pytest.mark.parametrize("case", LOCAL_RULES)
+def test_rule(case, check, operations):
+    body, left = LOCAL_RULES[case]
+    result = check(canonicalize, f'graph g {{\ninput %x "x": f32[n,4]\n{body}\nreturn "y"=%y\n}}')
+    assert operations(result) == left
+
+
+def test_sum_over_images_comes_last(check):
+    # Images are independent work: the batch axis is summed in a second, small step.
+    check(
+        canonicalize,
+        """
+        graph g {
+          input %x "x": f32[batch,7,7,8]
+          %y: f32[8] = reduce_sum(%x) {axes=(0,1,2)}
+          return "y"=%y
+        }
+        """,
+        golden="canonicalize_sum_over_images",
+    )
+
+
+def test_axes_on_both_sides_of_a_kept_one_are_reduced_in_two_steps(check):
+    check(
+        canonicalize,
+        """
+        graph g {
+          input %x "x": f32[3,n,5]
+          %y: f32[n] = reduce_max(%x) {axes=(0,2)}
+          return "y"=%y
+        }
+        """,
+        golden="canonicalize_both_sides",
+    )
+
+
+def test_a_half_precision_divisor_whose_inverse_overflows_stays(check, operations):
+    # 2**-16 is a float16, its inverse 65536 is not.
+    result = check(
+        canonicalize,
+        """
+        graph g {
+          input %x "x": f16[n]
+          %c: f16[n] = full() {shape=(n,), value=1.52587890625e-05, dtype="float16"}
+          %y: f16[n] = divide(%x, %c)
+          return "y"=%y
+        }
+        """,
+    )
+    assert operations(result) == ["full", "divide"]
+
+
+def test_stop_gradient_stays_while_a_gradient_is_wanted(check, operations):
+    text = """
+        graph g {
+          input %x "x": f32[]
+          %a: f32[] = stop_gradient(%x)
+          %y: f32[] = multiply(%a, %x)
+          %g: f32[] = gradient(%y, %x)
+          return "g"=%g
+        }
+        """
+    assert "stop_gradient" in operations(check(canonicalize, text, numbers=False))
+
+
+def test_a_canonical_graph_comes_back_itself():
+    graph = parse('graph g {\n input %x "x": f32[4]\n %y: f32[4] = exp(%x)\n return "y"=%y\n}')
+    assert canonicalize(graph, PassContext()) is graph
