@@ -28,7 +28,7 @@ def sqrt(e: Emitter, x: Any) -> Any:
 
 
 def rsqrt(e: Emitter, x: Any) -> Any:
-    """1 / sqrt(x) by two correctly rounded operations, not the approximate instruction; infinity at zero."""
+    """1 / sqrt(x) by two correctly rounded operations, not the approximate one; infinity at 0. Below 1.5 ulp."""
     return e.divide(e.constant(1.0), e.call("sqrt", x))
 
 

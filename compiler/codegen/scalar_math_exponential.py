@@ -1,9 +1,10 @@
 """exp, expm1, tanh, sigmoid and erf as branch-free sequences of fused multiply-adds and selects.
 
 Every function takes an `Emitter` of either format and a value, and returns a value. Error bounds are in units
-in the last place (ulp) against the true result: float32 over all 2**32 inputs, float64 over samples (see
-`benchmarks/scalar_math_exhaustive.py` and the tests). The polynomials are minimax fits for the relative error
-of the function (Remez exchange, each coefficient rounded before the rest were refitted), highest power first.
+in the last place (ulp) against the true result: float32 over every input with 2**-14 <= |x| < 128 and one in
+sixteen of the others (`benchmarks/scalar_math_exhaustive.py`), float64 over samples (the tests). The polynomials
+are minimax fits for the relative error of the function (Remez exchange, each coefficient rounded before the rest
+were refitted), highest power first.
 
 Sources: range reduction after Cody and Waite, "Software Manual for the Elementary Functions" (1980), with the
 product n*ln2 made exact by fma; the split form of erf after W. J. Cody, "Rational Chebyshev approximations
@@ -191,7 +192,7 @@ def _exp_parts(e: Emitter, x: Any) -> tuple[Any, Any]:
 
 
 def exp(e: Emitter, x: Any) -> Any:
-    """e**x. NaN stays NaN, subnormal results are exact to half a subnormal step."""
+    """e**x; goes through the subnormal results down to 0. Error below 0.90 ulp (float64: 0.9)."""
     table = _TABLES[e.format.dtype]
     clamped = e.at_least(e.at_most(x, table.overflow), table.underflow)
     p, exponent = _exp_parts(e, clamped)
@@ -210,7 +211,7 @@ def _expm1_parts(e: Emitter, x: Any) -> tuple[Any, Any, Any]:
 
 
 def expm1(e: Emitter, x: Any) -> Any:
-    """e**x - 1 without cancellation near 0; the sign of zero is kept."""
+    """e**x - 1 without cancellation near 0; the sign of zero is kept. Below 1.31 ulp (float64: 1.4)."""
     table = _TABLES[e.format.dtype]
     clamped = e.at_least(e.at_most(x, table.overflow), table.minus_one)
     r, tail, exponent = _expm1_parts(e, clamped)
@@ -224,7 +225,10 @@ def expm1(e: Emitter, x: Any) -> Any:
 
 
 def tanh(e: Emitter, x: Any) -> Any:
-    """Hyperbolic tangent: an odd polynomial near 0, else 1 - 2 / (exp(2|x|) + 1) with the sign of x."""
+    """Hyperbolic tangent: an odd polynomial near 0, else 1 - 2 / (exp(2|x|) + 1) with the sign of x.
+
+    Error below 1.6 ulp (float64: 1.6).
+    """
     table = _TABLES[e.format.dtype]
     one, magnitude = e.constant(1.0), e.magnitude(x)
     clamped = e.at_most(magnitude, table.tanh_one)
@@ -238,7 +242,10 @@ def tanh(e: Emitter, x: Any) -> Any:
 
 
 def sigmoid(e: Emitter, x: Any) -> Any:
-    """Logistic function 1 / (1 + exp(-x)); small results keep their relative accuracy, subnormal ones too."""
+    """Logistic function 1 / (1 + exp(-x)); small results keep their relative accuracy, subnormal ones too.
+
+    Error below 1.97 ulp (float64: 1.9).
+    """
     table = _TABLES[e.format.dtype]
     p, exponent = _exp_parts(e, e.at_least(e.negate(e.magnitude(x)), table.underflow))
     decay, one = e.scale(p, exponent), e.constant(1.0)
@@ -266,7 +273,10 @@ def _erf_far(e: Emitter, magnitude: Any) -> Any:
 
 
 def erf(e: Emitter, x: Any) -> Any:
-    """Error function: an odd polynomial near 0, else 1 - erfc(|x|) with the sign of x."""
+    """Error function: an odd polynomial near 0, else 1 - erfc(|x|) with the sign of x.
+
+    Error below 1.01 ulp (float64: within 2 ulp of libm's).
+    """
     table = _TABLES[e.format.dtype]
     magnitude = e.magnitude(x)
     near = e.fma(e.horner(e.multiply(x, x), table.erf_near), x, x)

@@ -1,8 +1,8 @@
 """log and log1p as branch-free sequences of fused multiply-adds and selects.
 
-Error bounds are in units in the last place against the true result: float32 over all 2**32 inputs, float64
-over samples. The polynomials are minimax fits for the relative error (Remez exchange, coefficients rounded
-one by one), highest power first.
+Error bounds are in units in the last place against the true result: float32 over every input with
+2**-14 <= |x| < 128 and one in sixteen of the others, float64 over samples. The polynomials are minimax fits for
+the relative error (Remez exchange, coefficients rounded one by one), highest power first.
 
 Sources: the float64 logarithm follows the form of fdlibm's `e_log.c` (Sun Microsystems, 1993); the reduction
 of log1p, which needs neither a division nor a correction term, follows N. Juffa's published `log1pf`.
@@ -71,7 +71,7 @@ def _special(e: Emitter, result: Any, x: Any, distance: Any) -> Any:
 
 
 def log(e: Emitter, x: Any) -> Any:
-    """Natural logarithm; -infinity at both zeros, NaN below."""
+    """Natural logarithm; -infinity at both zeros, NaN below. Error below 0.83 ulp (float64: 0.8)."""
     mantissa_bits = e.format.mantissa_bits
     subnormal = e.compare("<", x, e.constant(e.format.smallest_normal))
     lifted = e.multiply(x, e.constant(2.0**mantissa_bits))
@@ -83,7 +83,10 @@ def log(e: Emitter, x: Any) -> Any:
 
 
 def log1p(e: Emitter, x: Any) -> Any:
-    """log(1 + x) without cancellation near 0; the sign of zero is kept, -infinity at -1, NaN below."""
+    """log(1 + x) without cancellation near 0; the sign of zero is kept, -infinity at -1, NaN below.
+
+    Error below 1.39 ulp (float64: 1.2).
+    """
     sum_ = e.add(x, e.constant(1.0))
     exponent, field = e.exponent_of(e.as_integer(sum_), _SQRT_HALF)
     # f = (1 + x) * 2**-n - 1 = x * 2**-n + (2**-n - 1): rounded once, and exactly x when n = 0. The power is

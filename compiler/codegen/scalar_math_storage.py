@@ -110,10 +110,17 @@ def _to_integer(builder: Any, value: Any, source: str, target: str) -> Any:
 
 
 def _saturate(builder: Any, value: Any, type_: Any, target: str) -> Any:
-    operation = "fptosi" if is_signed(target) else "fptoui"
-    symbol = f"llvm.{operation}.sat.i{type_.width}.{value.type.intrinsic_name}"
-    module = builder.module
-    function = module.globals.get(symbol)
-    if function is None:
-        function = ir.Function(module, ir.FunctionType(type_, [value.type]), symbol)
-    return builder.call(function, [value])
+    """Truncation by selects: LLVM's own saturating conversion is not widened without AVX-512."""
+    bits, signed = type_.width, is_signed(target)
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if signed else (0, 2**bits)
+
+    def compare(relation: str, limit: int) -> Any:
+        # Powers of two, so exact; 2**64 is far below float32's largest number.
+        return builder.fcmp_ordered(relation, value, ir.Constant(value.type, float(limit)))
+
+    above = compare(">=", high)
+    inside = builder.and_(compare(">=", low), compare("<", high))  # false for NaN
+    safe = builder.select(inside, value, ir.Constant(value.type, 0.0))
+    result = builder.fptosi(safe, type_) if signed else builder.fptoui(safe, type_)
+    result = builder.select(above, ir.Constant(type_, high - 1), result)
+    return builder.select(compare("<", low), ir.Constant(type_, low), result) if signed else result
