@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 
 def _refuse_shadowed_packages() -> None:
@@ -33,7 +35,6 @@ from graphcore import activations as activations  # noqa: E402 (the check above 
 from graphcore import callbacks as callbacks  # noqa: E402
 from graphcore import config as config  # noqa: E402
 from graphcore import constraints as constraints  # noqa: E402
-from graphcore import datasets as datasets  # noqa: E402
 from graphcore import dtype_policies as dtype_policies  # noqa: E402
 from graphcore import initializers as initializers  # noqa: E402
 from graphcore import layers as layers  # noqa: E402
@@ -63,4 +64,14 @@ from graphcore.regularizers import Regularizer as Regularizer  # noqa: E402
 from graphcore.tensor import KerasTensor as KerasTensor  # noqa: E402
 from graphcore.variable import Variable as Variable  # noqa: E402
 
+if TYPE_CHECKING:
+    from graphcore import datasets as datasets
+
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import `graphcore.datasets` when it is first used: what it needs to fetch files costs a tenth of the import."""
+    if name == "datasets":
+        return importlib.import_module("graphcore.datasets")
+    raise AttributeError(f"module 'graphcore' has no attribute {name!r}")
