@@ -1,5 +1,9 @@
 """The layers, under Keras's names. One file a layer, one line here."""
 
+from collections.abc import Mapping as _Mapping
+from typing import Any as _Any
+
+from graphcore.identifiers import Registry as _Registry
 from graphcore.layers.activation import Activation as Activation
 from graphcore.layers.activity_regularization import ActivityRegularization as ActivityRegularization
 from graphcore.layers.alpha_dropout import AlphaDropout as AlphaDropout
@@ -12,8 +16,10 @@ from graphcore.layers.conv1d_transpose import Conv1DTranspose as Conv1DTranspose
 from graphcore.layers.conv2d import Conv2D as Conv2D
 from graphcore.layers.conv2d_transpose import Conv2DTranspose as Conv2DTranspose
 from graphcore.layers.conv3d import Conv3D as Conv3D
+from graphcore.layers.conv3d_transpose import Conv3DTranspose as Conv3DTranspose
 from graphcore.layers.cropping1d import Cropping1D as Cropping1D
 from graphcore.layers.cropping2d import Cropping2D as Cropping2D
+from graphcore.layers.cropping3d import Cropping3D as Cropping3D
 from graphcore.layers.dense import Dense as Dense
 from graphcore.layers.depthwise_conv1d import DepthwiseConv1D as DepthwiseConv1D
 from graphcore.layers.depthwise_conv2d import DepthwiseConv2D as DepthwiseConv2D
@@ -25,8 +31,10 @@ from graphcore.layers.gaussian_dropout import GaussianDropout as GaussianDropout
 from graphcore.layers.gaussian_noise import GaussianNoise as GaussianNoise
 from graphcore.layers.global_average_pooling1d import GlobalAveragePooling1D as GlobalAveragePooling1D
 from graphcore.layers.global_average_pooling2d import GlobalAveragePooling2D as GlobalAveragePooling2D
+from graphcore.layers.global_average_pooling3d import GlobalAveragePooling3D as GlobalAveragePooling3D
 from graphcore.layers.global_max_pooling1d import GlobalMaxPooling1D as GlobalMaxPooling1D
 from graphcore.layers.global_max_pooling2d import GlobalMaxPooling2D as GlobalMaxPooling2D
+from graphcore.layers.global_max_pooling3d import GlobalMaxPooling3D as GlobalMaxPooling3D
 from graphcore.layers.group_normalization import GroupNormalization as GroupNormalization
 from graphcore.layers.identity import Identity as Identity
 from graphcore.layers.input_layer import Input as Input
@@ -69,11 +77,14 @@ from graphcore.layers.separable_conv2d import SeparableConv2D as SeparableConv2D
 from graphcore.layers.softmax import Softmax as Softmax
 from graphcore.layers.spatial_dropout1d import SpatialDropout1D as SpatialDropout1D
 from graphcore.layers.spatial_dropout2d import SpatialDropout2D as SpatialDropout2D
+from graphcore.layers.spatial_dropout3d import SpatialDropout3D as SpatialDropout3D
 from graphcore.layers.unit_normalization import UnitNormalization as UnitNormalization
 from graphcore.layers.up_sampling1d import UpSampling1D as UpSampling1D
 from graphcore.layers.up_sampling2d import UpSampling2D as UpSampling2D
+from graphcore.layers.up_sampling3d import UpSampling3D as UpSampling3D
 from graphcore.layers.zero_padding1d import ZeroPadding1D as ZeroPadding1D
 from graphcore.layers.zero_padding2d import ZeroPadding2D as ZeroPadding2D
+from graphcore.layers.zero_padding3d import ZeroPadding3D as ZeroPadding3D
 
 # Keras's other names.
 AvgPool1D = AveragePooling1D
@@ -84,12 +95,35 @@ Convolution1DTranspose = Conv1DTranspose
 Convolution2D = Conv2D
 Convolution2DTranspose = Conv2DTranspose
 Convolution3D = Conv3D
+Convolution3DTranspose = Conv3DTranspose
 GlobalAvgPool1D = GlobalAveragePooling1D
 GlobalAvgPool2D = GlobalAveragePooling2D
+GlobalAvgPool3D = GlobalAveragePooling3D
 GlobalMaxPool1D = GlobalMaxPooling1D
 GlobalMaxPool2D = GlobalMaxPooling2D
+GlobalMaxPool3D = GlobalMaxPooling3D
 MaxPool1D = MaxPooling1D
 MaxPool2D = MaxPooling2D
 MaxPool3D = MaxPooling3D
 SeparableConvolution1D = SeparableConv1D
 SeparableConvolution2D = SeparableConv2D
+
+_registry: _Registry[Layer] = _Registry(
+    "layer",
+    "keras.layers",
+    classes=dict.fromkeys(
+        entry for entry in list(globals().values()) if isinstance(entry, type) and issubclass(entry, Layer)
+    ),
+    base=Layer,
+    snake_case=False,
+)
+
+
+def serialize(layer: Layer) -> _Any:
+    """The configuration of a layer."""
+    return _registry.serialize(layer)
+
+
+def deserialize(config: _Any, custom_objects: _Mapping[str, _Any] | None = None) -> _Any:
+    """The layer that a configuration describes; it has no weights yet."""
+    return _registry.deserialize(config, custom_objects)

@@ -8,12 +8,12 @@ from typing import Any, Self, Unpack
 
 from graphcore import config, initializers, ops
 from graphcore.identifiers import find_function, serialize_function
+from graphcore.naming import auto_name
 from graphcore.optimizers import schedules
 from graphcore.optimizers.gradients import clip_by_global_norm, clip_by_norm, without_missing
 from graphcore.optimizers.options import DEFAULTS, Options, check_learning_rate, check_options
 from graphcore.optimizers.schedules import LearningRateSchedule
 from graphcore.optimizers.state import OptimizerState
-from graphcore.naming import auto_name
 from graphcore.temporary_state import snapshot, temporary_values
 from graphcore.variable import Variable
 

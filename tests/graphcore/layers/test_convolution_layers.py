@@ -142,3 +142,28 @@ def test_sequences_match_images_of_one_row():
         image.build((None, 1, 6, 3))
         image.set_weights([w if w.ndim == 1 else w.reshape((1, *w.shape)) for w in flat.get_weights()])
         np.testing.assert_allclose(result, image(x[:, None])[:, 0], rtol=1e-5, atol=1e-6)
+
+
+def test_layers_of_volumes_act_on_three_axes():
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5, 2)).astype(np.float32)
+    np.testing.assert_allclose(layers.GlobalAveragePooling3D()(x), x.mean((1, 2, 3)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(layers.GlobalMaxPooling3D(keepdims=True)(x), x.max((1, 2, 3), keepdims=True))
+    padded = layers.ZeroPadding3D(((1, 0), (0, 2), (1, 1)))(x)
+    np.testing.assert_array_equal(padded, np.pad(x, ((0, 0), (1, 0), (0, 2), (1, 1), (0, 0))))
+    np.testing.assert_array_equal(layers.Cropping3D(((1, 0), (0, 2), (1, 1)))(padded), x)
+    repeated = x.repeat(2, 1).repeat(3, 2)
+    np.testing.assert_array_equal(layers.UpSampling3D((2, 3, 1))(x), repeated)
+    result = layers.SpatialDropout3D(0.5, seed=0)(np.ones((9, 2, 2, 2, 8), np.float32), training=True)
+    np.testing.assert_array_equal(result, np.broadcast_to(result[:, :1, :1, :1], result.shape))
+    assert layers.Conv3DTranspose(3, 2, 2)(x).shape == (2, 6, 8, 10, 3)
+
+
+def test_configurations_of_layers():
+    config = layers.serialize(layers.Conv2D(4, 3, activation="relu", name="c"))
+    assert config["module"] == "keras.layers"
+    assert config["class_name"] == "Conv2D"
+    again = layers.deserialize(config)
+    assert isinstance(again, layers.Conv2D)
+    assert layers.serialize(again) == config
+    with pytest.raises(ValueError, match="Did you mean 'Conv2D'"):
+        layers.deserialize({"class_name": "Convo2D", "config": {}})
