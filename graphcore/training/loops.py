@@ -11,6 +11,7 @@ from graphcore import tree
 from graphcore.callbacks.callback import Logs
 from graphcore.callbacks.callback_list import CallbackList
 from graphcore.training.data.epochs import EpochIterator
+from graphcore.training.program import StepProgram
 
 if TYPE_CHECKING:
     from graphcore.training.trainer import Trainer
@@ -83,6 +84,8 @@ def _run_epoch(model: Trainer, kind: str, data: EpochIterator, callbacks: Callba
     session = model.session
     stride = session.steps_per_execution
     on_begin, on_end = getattr(callbacks, f"on_{kind}_batch_begin"), getattr(callbacks, f"on_{kind}_batch_end")
+    is_uniform = data.adapter.uniform
+    program: StepProgram | None = None
     done, results = 0, None
 
     def logs() -> Logs:
@@ -91,8 +94,10 @@ def _run_epoch(model: Trainer, kind: str, data: EpochIterator, callbacks: Callba
     for batch in data.epoch():
         if done % stride == 0:
             on_begin(done)
-        model.check_labels(batch, data.adapter)
-        results = session.run(model, kind, batch)
+        if program is None or not is_uniform:
+            program = session.program(model, kind, batch)
+            model.check_labels(batch, data.adapter)
+        results = program(batch)
         done += 1
         if done % stride == 0:
             on_end(done - 1, logs)

@@ -20,6 +20,7 @@ from graphcore.tracing import Trace
 from graphcore.training.data.arrays import Array, Batch
 from graphcore.training.input_types import InputType
 from graphcore.variable import Variable
+from runtime.profile import Profile
 
 
 class StepProgram:
@@ -66,10 +67,36 @@ class StepProgram:
 
     def __call__(self, batch: Batch) -> Any:
         """Run the step on a batch; returns what the traced function returned, with arrays for tensors."""
-        outputs = self.run([leaf for part in batch for leaf in tree.flatten(part) if leaf is not None])
+        outputs = self.run(flat_arrays(batch))
+        if self._results is None:
+            return None
         return tree.map_structure(
             lambda leaf: outputs[leaf.index] if isinstance(leaf, OutputNumber) else leaf, self._results
         )
+
+    def measure(self, batch: Batch, runs: int = 20) -> Profile:
+        """Times of the kernels over some runs of a compiled step; variables are put back as they were.
+
+        Args:
+            batch: arrays such as the step was traced for.
+            runs: counted runs; one more comes first, to warm up.
+
+        Raises:
+            ValueError: if the step is interpreted.
+        """
+        if not self.jit:
+            raise ValueError("Only compiled steps have kernels to measure. Compile the model with jit=True.")
+        inputs = flat_arrays(batch)
+        before = [array.copy() for array in self._arrays]
+        profile = Profile()
+        try:
+            self.run(inputs)
+            for _ in range(runs):
+                self.compiled.executable.run(inputs, self._arrays, profile)
+        finally:
+            for array, value in zip(self._arrays, before, strict=True):
+                array[...] = value
+        return profile
 
     def _interpret(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         if self._oracle is None:
@@ -82,6 +109,17 @@ class StepProgram:
             if entry.name in updates:
                 array[...] = updates[entry.name]
         return copies
+
+
+def flat_arrays(batch: Batch) -> list[Array]:
+    """The arrays of a batch in the order of a program's inputs."""
+    arrays: list[Array] = []
+    for part in batch:
+        if type(part) is np.ndarray:
+            arrays.append(part)
+        elif part is not None:
+            arrays += [leaf for leaf in tree.flatten(part) if leaf is not None]
+    return arrays
 
 
 class OutputNumber:

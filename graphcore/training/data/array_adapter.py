@@ -31,7 +31,8 @@ class _Column:
     def __init__(self, source: Array, batch_size: int, dtype: np.dtype[Any]) -> None:
         self.source = source
         self.dtype = dtype
-        self.buffer = aligned_empty((batch_size, *source.shape[1:]), dtype)
+        self._batch_shape = (batch_size, *source.shape[1:])
+        self._buffer: Array | None = None
         # Whole stretches of rows need no copy if they already are what a program reads.
         self.is_ready = source.dtype == dtype and source.flags.c_contiguous
 
@@ -39,19 +40,24 @@ class _Column:
         """Rows from `start` to `stop`."""
         if self.is_ready:
             return self.source[start:stop]
-        batch: Array = self.buffer[: stop - start]
+        batch = self._rows(stop - start)
         batch[...] = self.source[start:stop]
         return batch
 
     def gather(self, rows: Array) -> Array:
         """The rows with these numbers."""
-        batch: Array = self.buffer[: len(rows)]
+        batch = self._rows(len(rows))
         if self.source.dtype == self.dtype:
             # Any mode but "raise" writes into `out` without a copy between; the rows are known to exist.
-            np.take(self.source, rows, axis=0, out=batch, mode="clip")
+            self.source.take(rows, axis=0, out=batch, mode="clip")
         else:
             batch[...] = self.source[rows]
         return batch
+
+    def _rows(self, count: int) -> Array:
+        if self._buffer is None:
+            self._buffer = aligned_empty(self._batch_shape, self.dtype)
+        return self._buffer[:count]
 
 
 class ArrayAdapter:

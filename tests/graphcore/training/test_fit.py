@@ -420,7 +420,7 @@ def test_the_step_is_one_graph_with_its_state_as_variables() -> None:
     assert [str(entry.value.type) for entry in graph.inputs] == ["f32[batch]", "f32[batch]"]
     assert graph.outputs == ()
     updated = [name for name, _ in graph.updates]
-    for part in ("only/kernel", "loss/total", "loss/count", "mean_absolute_error/total", "adam/iteration"):
+    for part in ("only/kernel", "loss/total", "loss/count", "mean_absolute_error/total", "/iteration"):
         assert sum(name.endswith(part) for name in updated) == 1, part
     assert sum("momentum" in name or "velocity" in name for name in updated) == 2
 
