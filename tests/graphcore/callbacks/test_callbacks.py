@@ -218,9 +218,7 @@ def test_checkpoint_names_count_epochs_from_one(tmp_path: Path) -> None:
 
 def test_checkpoint_of_the_best_only(tmp_path: Path) -> None:
     path = str(tmp_path / "{epoch}.weights.h5")
-    model = train(
-        callbacks.ModelCheckpoint(path, save_weights_only=True, save_best_only=True), losses(1, 2, 0.5, 0.5)
-    )
+    model = train(callbacks.ModelCheckpoint(path, save_weights_only=True, save_best_only=True), losses(1, 2, 0.5, 0.5))
     assert [Path(saved).name for saved in model.saved] == ["1.weights.h5", "3.weights.h5"]
 
 
@@ -243,9 +241,7 @@ def test_checkpoint_saves_and_warns_when_the_value_is_missing(tmp_path: Path) ->
 
 
 def test_checkpoint_by_batches_counts_across_epochs(tmp_path: Path) -> None:
-    checkpoint = callbacks.ModelCheckpoint(
-        tmp_path / "{epoch}-{batch}.weights.h5", save_weights_only=True, save_freq=3
-    )
+    checkpoint = callbacks.ModelCheckpoint(tmp_path / "{epoch}-{batch}.weights.h5", save_weights_only=True, save_freq=3)
     model = Model()
     every = callbacks.CallbackList(checkpoint, model=model, verbose=0, epochs=2, steps=4)
     for epoch in range(2):
@@ -293,9 +289,7 @@ def test_checkpoint_refuses_a_folder(tmp_path: Path) -> None:
 def test_csv_has_sorted_columns_and_empty_validation_columns(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     train(callbacks.CSVLogger(path), [{"loss": 1.0, "accuracy": 0.5}, {"loss": 0.5, "accuracy": 0.75}])
-    assert path.read_text() == (
-        "epoch,accuracy,loss,val_accuracy,val_loss\n0,0.5,1.0,NA,NA\n1,0.75,0.5,NA,NA\n"
-    )
+    assert path.read_text() == ("epoch,accuracy,loss,val_accuracy,val_loss\n0,0.5,1.0,NA,NA\n1,0.75,0.5,NA,NA\n")
 
 
 def test_csv_appends_without_a_second_header(tmp_path: Path) -> None:
