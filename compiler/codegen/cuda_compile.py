@@ -17,6 +17,7 @@ from numba import types
 
 from compiler.codegen.cuda import CudaKernel
 from compiler.codegen.cuda_math import SIMULATED, scalar_namespace
+from compiler.codegen.cuda_simulator import SimulatedCuda, simulated_entry
 from compiler.types import SHORT_NAMES
 
 cuda: Any = numba_cuda
@@ -31,15 +32,6 @@ class CudaCompileError(RuntimeError):
     """Numba refused a kernel; the message has the source."""
 
 
-# Each thread of the simulator is a Python thread, which starts with NumPy's own error state: without this a
-# kernel that divides by zero would warn where a GPU just gives infinity.
-SIMULATED_ENTRY = """
-def entry(*arguments):
-    with quiet(all="ignore"):
-        kernel(*arguments)
-"""
-
-
 def kernel_function(kernel: CudaKernel) -> Any:
     """The Python function that a kernel's source defines, with the scalar functions that it names.
 
@@ -48,8 +40,8 @@ def kernel_function(kernel: CudaKernel) -> Any:
     """
     code = compile(kernel.source, "<graphcore cuda kernel>", "exec")
     inner = next(constant for constant in code.co_consts if hasattr(constant, "co_names"))
-    scope: dict[str, Any] = NAMES | {"cuda": cuda, "inf": float("inf"), "nan": float("nan")}
-    scope |= scalar_namespace(inner.co_names)
+    scope: dict[str, Any] = NAMES | {"inf": float("inf"), "nan": float("nan")}
+    scope |= {"cuda": SimulatedCuda() if SIMULATED else cuda} | scalar_namespace(inner.co_names)
     missing = [name for name in inner.co_names if name not in scope and name not in LANGUAGE]
     if missing:
         raise CudaCompileError(
@@ -57,11 +49,7 @@ def kernel_function(kernel: CudaKernel) -> Any:
             f"{kernel.source}"
         )
     exec(code, scope)
-    if not SIMULATED:
-        return scope["kernel"]
-    scope["quiet"] = np.errstate
-    exec(SIMULATED_ENTRY, scope)
-    return scope["entry"]
+    return simulated_entry(scope) if SIMULATED else scope["kernel"]
 
 
 def launchable(kernel: CudaKernel) -> Any:

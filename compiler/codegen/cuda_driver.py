@@ -8,8 +8,10 @@ Right, not yet fast: every run copies its arrays to the device and back, and ker
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,7 @@ cuda: Any = numba_cuda
 
 # Every thread of the simulator is a thread of the operating system, and blocks run one after another.
 SIMULATOR_LIMITS = LaunchLimits(threads=4, blocks=2, tile=4)
+SWITCH_SECONDS = 1e-5
 
 
 def default_limits() -> LaunchLimits:
@@ -96,7 +99,7 @@ class CudaExecutable:
         Arrays have the dtypes and shapes that the graph declares; none of them is changed.
 
         Raises:
-            TypeError: for another dtype.
+            TypeError: for something else than an array, or another dtype.
             ValueError: for another number of arrays, or shapes that do not fit.
         """
         program = self.program
@@ -104,8 +107,9 @@ class CudaExecutable:
         given |= _checked(program, "variable", program.variables, variables)
         symbols = bind_symbols(program, [(index, array.shape) for index, array in given.items()])
         memory = self._place(given, symbols)
-        for instruction in program.instructions:
-            self._launch(instruction, memory, symbols)
+        with _quick_switches():
+            for instruction in program.instructions:
+                self._launch(instruction, memory, symbols)
         results = tuple(self._fetch(index, memory, symbols) for index in program.outputs)
         names = (program.buffers[index].name for index in program.variables)
         return results, dict(
@@ -148,6 +152,19 @@ class CudaExecutable:
         return flat[: int(np.prod(shape))].reshape(shape)
 
 
+@contextlib.contextmanager
+def _quick_switches() -> Iterator[None]:
+    """In the simulator a thread that looks whether all have met at a barrier keeps the others waiting for a whole
+    switch interval of the interpreter: 5 ms unless told otherwise. A real device does not mind."""
+    before = sys.getswitchinterval()
+    if SIMULATED:
+        sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
 def _to_device(array: Array) -> Any:
     """A flat copy in device memory; of at least one element, since empty arrays cannot be there."""
     flat = np.ascontiguousarray(array).reshape(-1)
@@ -161,6 +178,8 @@ def _checked(program: Program, what: str, indices: Sequence[int], arrays: Sequen
         raise ValueError(f"program {program.name!r} takes {len(indices)} {what}s ({names}). Received: {len(arrays)}")
     for index, array in zip(indices, arrays, strict=True):
         buffer = program.buffers[index]
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{what} {buffer.name!r} must be a NumPy array. Received: {type(array).__name__}")
         if array.dtype != DTYPES[buffer.dtype]:
             raise TypeError(
                 f"{what} {buffer.name!r} must have dtype {buffer.dtype}; convert it with "

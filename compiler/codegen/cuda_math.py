@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -58,10 +58,7 @@ def _device(function: Function) -> Function:
 def _float_functions(dtype: str) -> dict[str, Callable[[], Function]]:
     """Makers of the functions of floats, by name."""
     named = {name: name for name in LIBDEVICE} | {"round": "rint", "absolute": "fabs"}
-    makers: dict[str, Callable[[], Function]] = {
-        name: lambda primitive=primitive: _primitive(primitive, dtype)
-        for name, primitive in named.items()  # type: ignore[misc]
-    }
+    makers = {name: partial(_primitive, primitive, dtype) for name, primitive in named.items()}
     kind = getattr(np, dtype)
     return makers | {
         "sigmoid": lambda: _sigmoid(kind, _primitive("exp", dtype)),
@@ -171,10 +168,7 @@ def _integer_functions(dtype: str) -> dict[str, Callable[[], Function]]:
     if dtype == "uint32":
         plain["mulhi"] = lambda a, b: kind((word(a) * word(b)) >> shift)
         plain["mullo"] = plain["multiply"]
-    makers: dict[str, Callable[[], Function]] = {
-        name: lambda function=function: _device(function)
-        for name, function in plain.items()  # type: ignore[misc]
-    }
+    makers = {name: partial(_device, function) for name, function in plain.items()}
     return makers | {
         "power": lambda: _integer_power(kind, signed),
         "floor_divide": lambda: _integer_floor_divide(kind, signed),
@@ -289,9 +283,7 @@ def _makers() -> dict[str, Callable[[], Function]]:
     for dtype in INTEGERS:
         makers |= {f"{name}_{dtype}": make for name, make in _integer_functions(dtype).items()}
     return makers | {
-        f"cast_{source}_{target}": lambda source=source, target=target: _cast(source, target)
-        for source in DTYPES
-        for target in DTYPES
+        f"cast_{source}_{target}": partial(_cast, source, target) for source in DTYPES for target in DTYPES
     }
 
 

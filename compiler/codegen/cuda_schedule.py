@@ -7,6 +7,7 @@ the loops that lead to it. The ops' own `lower` is the same for both.
 
 from __future__ import annotations
 
+from compiler.codegen.cuda_sharing import share_repeated
 from compiler.collapse import collapse
 from compiler.grouping import Plan
 from compiler.ir import Fusion, Graph, Value
@@ -49,7 +50,7 @@ def lower_per_result(body: Graph) -> LoopKernel:
     if elements:
         _store_elements(k, plan, index, elements)
     k.close_loop(outer)
-    return k.loop_kernel(product(shape))
+    return share_repeated(k.loop_kernel(product(shape)))
 
 
 def _store_elements(k: KernelLowering, plan: Plan, kept: tuple[Expr, ...], elements: list[tuple[int, Value]]) -> None:
