@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from graphcore import tree
@@ -20,7 +21,7 @@ from graphcore.variable import Variable
 if TYPE_CHECKING:
     from graphcore.training.trainer import Trainer
 
-KINDS = ("train", "test", "predict")
+MANY_PROGRAMS = 8  # of one kind, from which on changing shapes are worth a warning
 
 
 @dataclasses.dataclass
@@ -105,7 +106,18 @@ class Session:
         if program is None:
             program = self._trace(model, kind, batch, types)
             self.programs[key] = program
+            self._warn_of_many(kind, types)
         return program
+
+    def _warn_of_many(self, kind: str, types: Any) -> None:
+        count = sum(key[0] == kind for key in self.programs)
+        if count == MANY_PROGRAMS:
+            shapes = ", ".join(f"{type_.name}: {type_.dtype}{list(map(str, type_.dims))}" for type_ in types)
+            warnings.warn(
+                f"{count} different {kind!r} programs were made, because shapes or types of the data keep changing "
+                f"(last: {shapes}). Give the model an Input with None for the extents that vary, or pad the data.",
+                stacklevel=2,
+            )
 
     def _trace(self, model: Trainer, kind: str, batch: Batch, types: Any) -> StepProgram:
         unbuilt = [part for part in (self.compile_loss, self.compile_metrics) if part and not part.built]

@@ -1,7 +1,13 @@
 """`keras.utils`."""
 
+from graphcore.training.data.arrays import pack_x_y_sample_weight as pack_x_y_sample_weight
+from graphcore.training.data.arrays import unpack_x_y_sample_weight as unpack_x_y_sample_weight
+from graphcore.training.data.py_dataset import PyDataset as PyDataset
+from graphcore.training.progress_bar import Progbar as Progbar
 from graphcore.utils.arrays import normalize as normalize
 from graphcore.utils.arrays import pad_sequences as pad_sequences
 from graphcore.utils.arrays import to_categorical as to_categorical
 from graphcore.utils.seeds import set_random_seed as set_random_seed
 from graphcore.utils.session import clear_session as clear_session
+
+Sequence = PyDataset  # the older name

@@ -11,9 +11,10 @@ import pytest
 
 from graphcore import ops
 from graphcore.callbacks import Callback, EarlyStopping, History, LambdaCallback
-from graphcore.layers import Dense, Input
+from graphcore.layers import Dense, Dropout, Input
 from graphcore.models import Model, Sequential
 from graphcore.optimizers import SGD, Adam
+from graphcore.utils import set_random_seed
 
 RATE = 0.1
 
@@ -471,3 +472,30 @@ def test_sequences_of_any_length_run_through_one_program() -> None:
         x = np.arange(4.0 * length).reshape(2, length, 2)
         assert model.evaluate(x, x.sum(-1), verbose=0) == 0.0
     assert len(model.session.programs) == 1
+
+
+def test_shapes_that_keep_changing_are_warned_of_once() -> None:
+    class Total(Model):
+        def call(self, x: Any) -> Any:
+            return ops.sum(x, axis=-1)
+
+    model = Total()
+    model.session.jit = False
+    for length in range(1, 8):
+        assert model.predict(np.ones((2, length)), verbose=0).tolist() == [length, length]
+    with pytest.warns(UserWarning, match="8 different 'predict' programs were made"):
+        model.predict(np.ones((2, 8)), verbose=0)
+    model.predict(np.ones((2, 9)), verbose=0)
+
+
+def test_a_seed_fixes_weights_order_and_dropout() -> None:
+    def run(seed: int) -> list[Any]:
+        set_random_seed(seed)
+        model = Sequential([Input((4,)), Dropout(0.5), Dense(3, activation="softmax")])
+        model.compile("adam", "sparse_categorical_crossentropy", jit=False)
+        x = np.linspace(-1, 1, 80).reshape(20, 4)
+        model.fit(x, np.arange(20) % 3, batch_size=8, epochs=2, verbose=0)
+        return [weight.tobytes() for weight in model.get_weights()]
+
+    assert run(1) == run(1)
+    assert run(1) != run(2)
