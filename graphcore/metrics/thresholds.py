@@ -77,6 +77,13 @@ def _weights(sample_weight: Any, label_weights: Any, y_true: Any, y_pred: Any, d
     return weights
 
 
+def _one_class(x: Any, class_id: int) -> Any:
+    """One entry of the last axis."""
+    if len(x.shape) < 2:
+        raise ValueError(f"`class_id` needs y_pred of shape (batch, classes). Received: shape={tuple(x.shape)}")
+    return x[..., class_id : class_id + 1]
+
+
 def update_confusion_variables(
     counts: dict[str, Variable],
     y_true: Any,
@@ -114,11 +121,7 @@ def update_confusion_variables(
     if top_k is not None:
         y_pred = keep_top_k(y_pred, top_k)
     if class_id is not None:
-        if len(y_pred.shape) < 2:
-            raise ValueError(
-                f"`class_id` needs y_pred of shape (batch, classes). Received: shape={tuple(y_pred.shape)}"
-            )
-        y_true, y_pred = y_true[..., class_id : class_id + 1], y_pred[..., class_id : class_id + 1]
+        y_true, y_pred = _one_class(y_true, class_id), _one_class(y_pred, class_id)
     weights = _weights(sample_weight, label_weights, y_true, y_pred, dtype)
     labels = ops.cast(ops.not_equal(y_true, 0), dtype)
     if not multi_label:
