@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -10,7 +12,11 @@ from graphcore.layers.input_spec import InputSpec
 from graphcore.layers.layer import Layer
 from graphcore.layers.tracking import unique
 from graphcore.models.function_graph import FunctionGraph
+from graphcore.models.graph_config import graph_config, graph_from_config
 from graphcore.operation import Operation
+from graphcore.saving.archive import save_model
+from graphcore.saving.objects import deserialize_keras_object, serialize_keras_object
+from graphcore.saving.registration import CustomObjectScope
 from graphcore.saving.weights import load_weights, save_weights
 from graphcore.summary import print_summary
 from graphcore.tensor import KerasTensor
@@ -237,7 +243,7 @@ class Model(Trainer, Layer):
                 return layer
         raise ValueError(f"No such layer: {name}. Existing layers are: {[layer.name for layer in layers]}.")
 
-    # -- reports and files -------------------------------------------------------------------------------
+    # -- reports -----------------------------------------------------------------------------------------
 
     def summary(
         self,
@@ -260,6 +266,60 @@ class Model(Trainer, Layer):
         """
         print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
 
+    # -- configuration -----------------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        """Data that describe the model: its layers and how they are joined, or the arguments of a subclass.
+
+        Raises:
+            TypeError, NotImplementedError: if a layer or an argument has no plain form.
+        """
+        if self._graph is None or type(self).__init__ is not _functional_init(type(self)):
+            return super().get_config()
+        return {"name": self.name, "trainable": self.trainable, **graph_config(self._graph)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """The model that `get_config` described, with new weights."""
+        if not {"layers", "input_layers", "output_layers"} <= config.keys():
+            return super().from_config(config)
+        with CustomObjectScope(custom_objects):
+            inputs, outputs = graph_from_config(config)
+        model = cls(inputs=inputs, outputs=outputs, name=config.get("name"))
+        if config.get("trainable") is False:
+            model.trainable = False
+        return model
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The configuration as text, for `model_from_json`. Arguments are those of `json.dumps`."""
+        return json.dumps(serialize_keras_object(self), **kwargs)
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """See `Trainer.compile`, whose arguments it takes; they are kept so that a file can hold them."""
+        super().compile(*args, **kwargs)
+        given = _COMPILE.bind(self, *args, **kwargs).arguments
+        self._untracked_compiled = {key: value for key, value in given.items() if key != "self"}
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """The arguments of `compile` as data; None if the model is not compiled."""
+        if not self.compiled:
+            return None
+        given = self._untracked_compiled | {"optimizer": self.optimizer}
+        return {key: serialize_keras_object(value) for key, value in given.items()}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile with the arguments that `get_compile_config` returned; makes the optimizer's state."""
+        known = {key: value for key, value in config.items() if key in _COMPILE.parameters}
+        self.compile(**deserialize_keras_object(known))
+        if self.built and self.optimizer is not None and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+
+    # -- files -------------------------------------------------------------------------------------------
+
+    def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
+        """Write architecture, weights and training state to a `.keras` file; see `graphcore.saving.save_model`."""
+        save_model(self, filepath, overwrite=overwrite)
+
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
         """Write all weights to a `.weights.h5` file; see `graphcore.saving.save_weights`."""
         save_weights(self, filepath, overwrite=overwrite)
@@ -267,6 +327,14 @@ class Model(Trainer, Layer):
     def load_weights(self, filepath: Any, skip_mismatch: bool = False) -> None:
         """Read all weights from a `.weights.h5` file; see `graphcore.saving.load_weights`."""
         load_weights(self, filepath, skip_mismatch=skip_mismatch)
+
+
+_COMPILE = inspect.signature(Trainer.compile)
+
+
+def _functional_init(cls: type[Model]) -> Any:
+    """The `__init__` of classes that take just inputs and outputs."""
+    return Model.__init__ if cls.__init__ is Model.__init__ else Model.functional_class.__init__
 
 
 def _is_functional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -11,6 +11,8 @@ from graphcore.layers.layer import Layer
 from graphcore.models.function_graph import FunctionGraph
 from graphcore.models.model import Model
 from graphcore.naming import name_scope
+from graphcore.saving.objects import deserialize_layer, serialize_keras_object
+from graphcore.saving.registration import CustomObjectScope
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import untraced
 
@@ -175,6 +177,33 @@ class Sequential(Model):
             self._tensors = [first.make_tensor()]
         for layer in self._stack[len(self._tensors) :]:
             self._extend(layer)
+
+    def get_config(self) -> dict[str, Any]:
+        """The layers as data, with the shape of the input if it is known."""
+        config: dict[str, Any] = {
+            "name": self.name,
+            "trainable": self.trainable,
+            "layers": [serialize_keras_object(layer) for layer in self._stack],
+        }
+        if self._tensors:
+            config["build_input_shape"] = list(self._tensors[0].shape)
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        """The model that `get_config` described, with new weights."""
+        if "layers" not in config:
+            return Layer.from_config.__func__(cls, config)  # type: ignore[attr-defined]
+        model = cls(name=config.get("name"))
+        with CustomObjectScope(custom_objects):
+            for layer in config["layers"]:
+                model.add(deserialize_layer(layer))
+        shape = config.get("build_input_shape")
+        if shape and model._stack and not model._tensors:
+            model.build(tuple(shape))
+        if config.get("trainable") is False:
+            model.trainable = False
+        return model
 
     # -- structure ---------------------------------------------------------------------------------------
 

@@ -37,13 +37,9 @@ def save_weights(model: Layer, filepath: Any, overwrite: bool = True) -> None:
     path = _checked_path(filepath)
     if path.exists() and not overwrite:
         raise FileExistsError(f"The file {path} exists. Fix: pass overwrite=True, or another path.")
-    import h5py
-
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with h5py.File(partial, "w") as file:
-            for place, item in saveables(model):
-                _write(file, place, item)
+        write_weights(model, partial)
         with open(partial, "rb") as written:
             os.fsync(written.fileno())
         os.replace(partial, path)
@@ -66,11 +62,26 @@ def load_weights(model: Layer, filepath: Any, skip_mismatch: bool = False) -> No
     path = _checked_path(filepath)
     if not path.exists():
         raise FileNotFoundError(f"There is no weight file {path}.")
+    read_weights(model, path, str(path), skip_mismatch)
+
+
+def write_weights(model: Layer, target: Any) -> None:
+    """Write the state of a model to a path or a binary stream."""
+    # h5py costs as much to import as the rest of graphcore; only files need it.
+    import h5py
+
+    with h5py.File(target, "w") as file:
+        for place, item in saveables(model):
+            _write(file, place, item)
+
+
+def read_weights(model: Layer, source: Any, path: str, skip_mismatch: bool = False) -> None:
+    """Read the state of a model from a path or a binary stream; `path` is for messages."""
     import h5py
 
     found: list[tuple[Any, dict[str, np.ndarray[Any, Any]]]] = []
     failures: list[str] = []
-    with h5py.File(path, "r") as file:
+    with h5py.File(source, "r") as file:
         names = _check_links(file, path)
         for place, item in saveables(model):
             if _is_optional(item) and join(place, "vars") not in names:
@@ -97,7 +108,7 @@ def _checked_path(filepath: Any) -> Path:
     return path
 
 
-def _report(failures: list[str], path: Path, skip_mismatch: bool) -> None:
+def _report(failures: list[str], path: str, skip_mismatch: bool) -> None:
     message = f"{len(failures)} object(s) could not be loaded from {path}:\n" + "\n".join(failures)
     if not skip_mismatch:
         raise WeightFileError(
@@ -132,7 +143,7 @@ def _write(file: h5py.File, place: str, item: Any) -> None:
 # -- reading -----------------------------------------------------------------------------------------------
 
 
-def _check_links(file: h5py.File, path: Path) -> set[str]:
+def _check_links(file: h5py.File, path: str) -> set[str]:
     """Names of everything in the file.
 
     Raises:
@@ -164,11 +175,11 @@ def _check_links(file: h5py.File, path: Path) -> set[str]:
     return names
 
 
-def _read(group: Any, path: Path) -> dict[str, np.ndarray[Any, Any]]:
+def _read(group: Any, path: str) -> dict[str, np.ndarray[Any, Any]]:
     return {name: _read_dataset(group[name], f"{group.name}/{name}", path) for name in group}
 
 
-def _read_dataset(dataset: Any, name: str, path: Path) -> np.ndarray[Any, Any]:
+def _read_dataset(dataset: Any, name: str, path: str) -> np.ndarray[Any, Any]:
     """A dataset's numbers, after checking that the file really holds as many as it declares."""
     import h5py
 
