@@ -79,6 +79,17 @@ def check_verbose(verbose: Any) -> None:
         raise ValueError(f"`verbose` must be 0, 1, 2 or 'auto'. Received: verbose={verbose!r}")
 
 
+def check_batch(model: Any, batch: Batch) -> None:
+    """Check the values in a batch, or in all data, that a compiled program could not report.
+
+    Raises:
+        ValueError: for labels that are no class numbers where a loss needs them, and for fractions or NaN in
+            an integer input.
+    """
+    check_integer_inputs(model, batch)
+    check_class_labels(model.training_session.compile_loss, batch.y)
+
+
 def check_class_labels(compile_loss: CompileLoss | None, y: Any) -> None:
     """Check the targets of every output whose loss takes class numbers.
 

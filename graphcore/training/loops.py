@@ -10,6 +10,7 @@ import numpy as np
 from graphcore import tree
 from graphcore.callbacks.callback import Logs
 from graphcore.callbacks.callback_list import CallbackList
+from graphcore.training.checks import check_batch
 from graphcore.training.data.epochs import EpochIterator
 from graphcore.training.program import StepProgram
 
@@ -45,7 +46,7 @@ def fit_loop(
     epochs: int,
 ) -> None:
     """Train for the epochs from `initial_epoch` up to `epochs`."""
-    session = model.session
+    session = model.training_session
     model.stop_training = False
     logs: Logs = {}
     callbacks.on_train_begin()
@@ -74,14 +75,14 @@ def evaluate_loop(model: Trainer, data: EpochIterator, callbacks: CallbackList) 
     callbacks.on_test_begin()
     model.reset_metrics()
     _, results = _run_epoch(model, "test", data, callbacks)
-    logs = model.session.final_logs(model, "test", results)
+    logs = model.training_session.final_logs(model, "test", results)
     callbacks.on_test_end(logs)
     return logs
 
 
 def _run_epoch(model: Trainer, kind: str, data: EpochIterator, callbacks: CallbackList) -> tuple[int, Any]:
     """Train or test on the batches of one epoch; their number and what the last step returned."""
-    session = model.session
+    session = model.training_session
     stride = session.steps_per_execution
     on_begin, on_end = getattr(callbacks, f"on_{kind}_batch_begin"), getattr(callbacks, f"on_{kind}_batch_end")
     is_uniform = data.adapter.uniform
@@ -96,7 +97,8 @@ def _run_epoch(model: Trainer, kind: str, data: EpochIterator, callbacks: Callba
             on_begin(done)
         if program is None or not is_uniform:
             program = session.program(model, kind, batch)
-            model.check_labels(batch, data.adapter)
+            if not is_uniform:  # else all data were checked before the first batch
+                check_batch(model, batch)
         results = program(batch)
         done += 1
         if done % stride == 0:
@@ -110,7 +112,7 @@ def _run_epoch(model: Trainer, kind: str, data: EpochIterator, callbacks: Callba
 
 def predict_loop(model: Trainer, data: EpochIterator, callbacks: CallbackList) -> Any:
     """Predictions of all batches, joined along the first axis, in the structure of the model's output."""
-    session = model.session
+    session = model.training_session
     stride = session.steps_per_execution
     collected: list[Any] = []
     model.stop_predicting = False

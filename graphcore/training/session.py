@@ -132,7 +132,7 @@ class Session:
                 types,
                 training=kind == "train",
                 jit=self.jit,
-                returns_results=kind == "predict" or model.reports_own_logs(kind),
+                returns_results=kind == "predict" or model._reports_own_logs(kind),
             )
         except Exception:
             # What was resolved for data that do not fit must not outlive them.

@@ -29,7 +29,7 @@ class Steps(_Base):
     _untracked_session: Session | None = None
 
     @property
-    def session(self) -> Session:
+    def training_session(self) -> Session:
         """What `compile()` made of its arguments, and the programs traced since."""
         if self._untracked_session is None:
             self._untracked_session = Session()
@@ -38,7 +38,7 @@ class Steps(_Base):
     @property
     def metrics(self) -> list[Any]:
         """The mean of the loss, the metrics given to `compile()`, losses of outputs, then the model's own."""
-        session = self.session
+        session = self.training_session
         found: list[Any] = []
         if session.loss_tracker is not None:
             found.append(session.loss_tracker)
@@ -71,7 +71,7 @@ class Steps(_Base):
         y_pred = self(x)
         loss = self.compute_loss(x, y, y_pred, sample_weight, training=True)
         self._track_loss(loss, x)
-        variables = self.session.trainable or []
+        variables = self.training_session.trainable or []
         if variables:
             if self.optimizer is None:
                 raise ValueError("Training needs an optimizer, but there is no optimizer: pass one to compile().")
@@ -104,7 +104,7 @@ class Steps(_Base):
         Raises:
             ValueError: if there is none of these.
         """
-        compile_loss = self.session.compile_loss
+        compile_loss = self.training_session.compile_loss
         parts = []
         if compile_loss is not None:
             batch_size = _batch_size(y_pred)
@@ -120,8 +120,8 @@ class Steps(_Base):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """Add a batch to the metrics given to `compile()`; returns the values of all metrics."""
-        if self.session.compile_metrics is not None:
-            self.session.compile_metrics.update_state(y, y_pred, sample_weight)
+        if self.training_session.compile_metrics is not None:
+            self.training_session.compile_metrics.update_state(y, y_pred, sample_weight)
         return self.get_metrics_result()
 
     def get_metrics_result(self) -> dict[str, Any]:
@@ -133,11 +133,11 @@ class Steps(_Base):
         return results
 
     def _track_loss(self, loss: Any, x: Any) -> None:
-        tracker = self.session.loss_tracker
+        tracker = self.training_session.loss_tracker
         if tracker is not None:
             tracker.update_state(loss, sample_weight=_batch_size(x))
 
-    def reports_own_logs(self, kind: str) -> bool:
+    def _reports_own_logs(self, kind: str) -> bool:
         """Whether the logs of a step are what a subclass's method returns, rather than the metrics."""
         methods = (f"{kind}_step", "compute_metrics")
         return any(getattr(type(self), name) is not getattr(Steps, name) for name in methods)

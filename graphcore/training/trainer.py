@@ -10,9 +10,8 @@ from graphcore.callbacks.callback_list import CallbackList
 from graphcore.callbacks.history import History
 from graphcore.metrics import Mean
 from graphcore.training.checks import (
-    check_class_labels,
+    check_batch,
     check_epochs,
-    check_integer_inputs,
     check_verbose,
     jit_switch,
     positive_integer,
@@ -109,7 +108,7 @@ class Trainer(Steps):
     @property
     def jit_compile(self) -> bool:
         """Whether steps are compiled to native code."""
-        return self.session.jit
+        return self.training_session.jit
 
     def fit(
         self,
@@ -264,8 +263,8 @@ class Trainer(Steps):
     def predict_on_batch(self, x: Any) -> Any:
         """Predictions of one batch."""
         batch = standardize_batch((x,), None, "predict_on_batch")
-        check_integer_inputs(self, batch)
-        return self.session.run(self, "predict", batch)
+        check_batch(self, batch)
+        return self.training_session.run(self, "predict", batch)
 
     def lowered(self, kind: str = "train") -> StepProgram:
         """The program last used to "train", "test" or "predict".
@@ -273,21 +272,11 @@ class Trainer(Steps):
         Raises:
             ValueError: if there is none yet.
         """
-        program = self.session.latest.get(kind)
+        program = self.training_session.latest.get(kind)
         if program is None:
-            known = ", ".join(map(repr, self.session.latest)) or "none"
+            known = ", ".join(map(repr, self.training_session.latest)) or "none"
             raise ValueError(f"There is no {kind!r} program yet: run a step first. Programs so far: {known}")
         return program
-
-    def check_labels(self, batch: Batch, adapter: Adapter) -> None:
-        """Check the label values of a batch, unless all data were checked before the first.
-
-        Raises:
-            ValueError: for labels that are no class numbers where the loss needs them.
-        """
-        if not adapter.uniform:
-            check_integer_inputs(self, batch)
-            check_class_labels(self.session.compile_loss, batch.y)
 
     def _prepare(self, kind: str, adapter: Adapter) -> None:
         """Trace the program and check the data, before anything is changed."""
@@ -295,16 +284,13 @@ class Trainer(Steps):
         whole = adapter.data if isinstance(adapter, ArrayAdapter) else first
         if kind == "predict":
             first = first._replace(y=None, sample_weight=None)
-        self.session.program(self, kind, first)
-        check_integer_inputs(self, whole)
-        if kind != "predict":
-            check_class_labels(self.session.compile_loss, whole.y)
+        self.training_session.program(self, kind, first)
+        check_batch(self, whole if kind != "predict" else whole._replace(y=None))
 
     def _on_batch(self, kind: str, batch: Batch, return_dict: bool) -> Any:
-        session = self.session
+        session = self.training_session
         session.program(self, kind, batch)
-        check_integer_inputs(self, batch)
-        check_class_labels(session.compile_loss, batch.y)
+        check_batch(self, batch)
         self.reset_metrics()
         logs = session.logs(self, session.run(self, kind, batch))
         return logs if return_dict else self._in_metric_order(logs)
@@ -327,7 +313,7 @@ class Trainer(Steps):
 
     def _in_metric_order(self, logs: Logs) -> Any:
         """Values in the order of `metrics`, the loss first; the value alone if there is only one."""
-        compile_metrics = self.session.compile_metrics
+        compile_metrics = self.training_session.compile_metrics
         names: list[str] = []
         for metric in self.metrics:
             if metric is compile_metrics:

@@ -111,7 +111,7 @@ def test_an_overridden_prediction() -> None:
             return {"rounded": ops.round(super().predict_step(data)), "constant": 7}
 
     model = Rounded(layers())
-    model.session.jit = False
+    model.training_session.jit = False
     assert model.predict(np.array([[1.4], [2.6]]), verbose=0)["rounded"].tolist() == [[1.0], [3.0]]
 
 

@@ -76,7 +76,7 @@ def test_predictions_keep_all_rows_in_order() -> None:
 
 def test_predicting_needs_no_compile() -> None:
     model = Sequential([Input((1,)), Dense(1, kernel_initializer="ones")])
-    model.session.jit = False
+    model.training_session.jit = False
     assert model.predict(X, verbose=0).shape == (5, 1)
 
 
@@ -400,7 +400,7 @@ def test_one_program_serves_every_batch_size_and_fit_and_evaluate_share_what_the
         model.fit(X, Y, batch_size=batch_size, validation_data=(X, Y), verbose=0)
         model.evaluate(X, Y, batch_size=batch_size, verbose=0)
         model.predict(X, batch_size=batch_size, verbose=0)
-    assert sorted(key[0] for key in model.session.programs) == ["predict", "test", "train"]
+    assert sorted(key[0] for key in model.training_session.programs) == ["predict", "test", "train"]
 
 
 def test_another_dtype_or_weights_need_another_program_and_compile_forgets_all() -> None:
@@ -408,9 +408,9 @@ def test_another_dtype_or_weights_need_another_program_and_compile_forgets_all()
     model.fit(X, Y, verbose=0)
     model.fit(np.ones(5, np.uint8), Y, verbose=0)
     model.fit(X, Y, sample_weight=np.ones(5), verbose=0)
-    assert len(model.session.programs) == 3
+    assert len(model.training_session.programs) == 3
     model.compile("sgd", "mse", jit=False)
-    assert model.session.programs == {}
+    assert model.training_session.programs == {}
 
 
 def test_the_step_is_one_graph_with_its_state_as_variables() -> None:
@@ -471,7 +471,7 @@ def test_sequences_of_any_length_run_through_one_program() -> None:
     for length in (3, 5):
         x = np.arange(4.0 * length).reshape(2, length, 2)
         assert model.evaluate(x, x.sum(-1), verbose=0) == 0.0
-    assert len(model.session.programs) == 1
+    assert len(model.training_session.programs) == 1
 
 
 def test_shapes_that_keep_changing_are_warned_of_once() -> None:
@@ -480,7 +480,7 @@ def test_shapes_that_keep_changing_are_warned_of_once() -> None:
             return ops.sum(x, axis=-1)
 
     model = Total()
-    model.session.jit = False
+    model.training_session.jit = False
     for length in range(1, 8):
         assert model.predict(np.ones((2, length)), verbose=0).tolist() == [length, length]
     with pytest.warns(UserWarning, match="8 different 'predict' programs were made"):
@@ -499,3 +499,34 @@ def test_a_seed_fixes_weights_order_and_dropout() -> None:
 
     assert run(1) == run(1)
     assert run(1) != run(2)
+
+
+@pytest.mark.parametrize("kind", ["weights", "validation", "prediction"])
+def test_compiled_training_equals_interpreted(kind: str) -> None:
+    def run(jit: bool) -> list[Any]:
+        set_random_seed(3)
+        inputs = Input((6,))
+        x = Dropout(0.25)(Dense(8, activation="relu", kernel_regularizer="l2")(inputs))
+        outputs = {"kind": Dense(3, activation="softmax")(x), "size": Dense(1, activity_regularizer="l1")(x)}
+        model = Model(inputs, outputs)
+        model.compile(
+            "adam",
+            {"kind": "crossentropy", "size": "mae"},
+            {"kind": 1.0, "size": 0.5},
+            metrics={"kind": ["accuracy"]},
+            weighted_metrics={"size": ["mse"]},
+            jit=jit,
+        )
+        x, y = np.random.default_rng(0).normal(size=(37, 6)), {"kind": np.arange(37) % 3, "size": np.arange(37.0) / 37}
+        history = model.fit(
+            x, y, batch_size=8, epochs=2, sample_weight=np.linspace(0, 2, 37), validation_data=(x, y), verbose=0
+        )
+        results = {
+            "weights": model.get_weights(),
+            "validation": list(history.history.values()),
+            "prediction": [model.predict(x, batch_size=10, verbose=0)[key] for key in outputs],
+        }
+        return results[kind]
+
+    for compiled, interpreted in zip(run(True), run(False), strict=True):
+        np.testing.assert_allclose(compiled, interpreted, rtol=1e-4, atol=1e-6)

@@ -145,7 +145,7 @@ def test_labels_of_a_generator_are_checked_batch_by_batch() -> None:
 
 def test_an_ignored_class_may_lie_outside() -> None:
     model = classifier(losses.SparseCategoricalCrossentropy(ignore_class=-1))
-    model.session.compile_metrics = None
+    model.training_session.compile_metrics = None
     model.fit(X, labels(-1), verbose=0)
     with pytest.raises(ValueError, match="Received: -2"):
         model.fit(X, labels(-2), verbose=0)
@@ -163,7 +163,7 @@ def test_labels_of_one_of_several_outputs_are_named() -> None:
 def test_integer_inputs_take_whole_numbers_only() -> None:
     inputs = Input((2,), dtype="int32", name="tokens")
     model = Model(inputs, inputs + 0)
-    model.session.jit = False
+    model.training_session.jit = False
     np.testing.assert_array_equal(model.predict(np.array([[1.0, 2.0]]), verbose=0), [[1, 2]])
     for bad in (0.5, np.nan, np.inf):
         with pytest.raises(ValueError, match="Input 'tokens' has dtype int32, so `x` must hold whole numbers"):
