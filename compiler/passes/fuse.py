@@ -239,6 +239,14 @@ def _explain(partition: Partition, context: PassContext) -> None:
             judgement = partition.judge(other, group)
             reason = judgement.reason if isinstance(judgement, Refusal) else "each was complete before the other grew"
             context.remark("fuse", subject, reason)
+    kept = _materialised_clones(partition)
+    for node in [node for node in partition.graph.nodes if node in kept]:
+        reason = "a repeated value that is a result, a factor or seen under another shape has a kernel of its own"
+        for producer in partition.producers(node):
+            context.remark("fuse", f"{_title(producer)} -> {_title(node)}", reason)
+        for user in partition.users[node.outputs[0]]:
+            if not _clones_in(user):
+                context.remark("fuse", f"{_title(node)} -> {_title(user)}", reason)
 
 
 def _title(node: Node) -> str:

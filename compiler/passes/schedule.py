@@ -24,12 +24,21 @@ TYPICAL_EXTENT = 32  # what a symbol is taken to be where orders and sizes are c
 
 
 def schedule(graph: Graph, context: PassContext) -> Graph:
-    """Reorder the nodes and append the copies that results need."""
+    """Reorder the nodes and append the copies that results need, until neither changes anything."""
+    while True:
+        ordered = _in_best_order(graph)
+        changed = _give_results_memory(ordered)
+        if changed is graph:
+            return graph
+        graph = changed
+
+
+def _in_best_order(graph: Graph) -> Graph:
     order = _Order(graph)
     given = dataclasses.replace(graph, nodes=order.run(greedy=False))
     candidate = dataclasses.replace(graph, nodes=order.run(greedy=True))
     best = candidate if live_peak(candidate) < live_peak(given) else given
-    return _give_results_memory(graph if best.nodes == graph.nodes else best)
+    return graph if best.nodes == graph.nodes else best
 
 
 def typical_bytes(value: Value) -> int:
