@@ -42,9 +42,7 @@ def test_composites_inside_composites_are_decomposed_too(check):
 
 
 def test_layer_and_source_stay_on_every_primitive():
-    graph = parse(
-        'graph g {\n input %x "x": f32[4]\n %y: f32[4] = softplus(%x) @"act" #"m.py:3"\n return "y"=%y\n}'
-    )
+    graph = parse('graph g {\n input %x "x": f32[4]\n %y: f32[4] = softplus(%x) @"act" #"m.py:3"\n return "y"=%y\n}')
     result = decompose(graph, PassContext())
     assert len(result.nodes) > 1
     assert {(node.layer, node.source) for node in result.nodes} == {("act", "m.py:3")}

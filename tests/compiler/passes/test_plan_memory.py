@@ -172,7 +172,7 @@ def lifetimes(graph: Graph) -> dict[Value, tuple[int, int]]:
             if memory(value) in found:
                 found[memory(value)] = (found[memory(value)][0], position)
         if node.op.fusion is Fusion.FUSED:
-            found |= {value: (position, position) for value in node.outputs}
+            found |= dict.fromkeys(node.outputs, (position, position))
     for value in graph.results:
         if memory(value) in found:
             found[memory(value)] = (found[memory(value)][0], len(graph.nodes))
@@ -243,9 +243,7 @@ def test_small_sizes_are_not_padded_per_batch_element():
 def test_a_chain_of_kernels_runs_in_one_place():
     # Each matrix product's result takes the place of the one before the last.
     lines = [f"%{i + 1}: f32[n,64] = matmul(%{i}, %w)" for i in range(1, 9)]
-    text = (
-        'graph g {\ninput %1 "x": f32[n,64]\ninput %w "w": f32[64,64]\n' + "\n".join(lines) + '\nreturn "y"=%9\n}'
-    )
+    text = 'graph g {\ninput %1 "x": f32[n,64]\ninput %w "w": f32[64,64]\n' + "\n".join(lines) + '\nreturn "y"=%9\n}'
     _, plan = planned(text)
     assert evaluate(plan.arena_bytes, {"n": 10}) == 2 * 10 * 64 * 4
 
