@@ -63,7 +63,7 @@ def contraction_extents(spec: ContractionSpec, geometry: Geometry) -> tuple[Dim,
     if not isinstance(geometry, wanted):
         raise ValueError(f"a {spec.kind} takes a {wanted.__name__}; got {geometry!r}")
     if isinstance(geometry, MatmulGeometry):
-        return matmul.matmul_extents(geometry)
+        return matmul.matmul_extents(spec, geometry)
     return convolution.convolution_extents(spec, geometry)
 
 
@@ -83,7 +83,7 @@ def contraction_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], target:
     tile = choose_tile(spec.dtype, target)
     extents = extents[: extent_count(spec)]
     if spec.kind == "matmul":
-        return matmul.matmul_scratch(extents, tile)
+        return matmul.matmul_scratch(spec, extents, tile)
     if spec.kind == "convolution_kernel_gradient":
         return kernel_gradient.kernel_gradient_scratch(extents, tile)
     return convolution.convolution_scratch(spec, extents, tile)

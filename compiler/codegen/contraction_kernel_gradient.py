@@ -6,7 +6,7 @@ several small images. For each block the input is copied into slabs with zeros a
 result's gradient is packed into panels, and every tile of rows meets every panel; sums wait in scratch tiles
 until the last block. The blocks come in the order of the images, so that the sums never depend on the threads.
 
-A work item is a few tiles of rows of one group.
+A work item is one tile of rows of one group.
 
 A zero of the padding would turn an infinite or NaN gradient into NaN where there is no product at all: blocks
 that hold one are summed output row by output row, with the padding left out.
@@ -28,13 +28,11 @@ __all__ = ["kernel_gradient_scratch", "kernel_gradient_source", "kernel_gradient
 
 # With so few rows, or so few filters, packing the gradient costs more than reading it where it lies.
 IN_PLACE_ROWS = 192
-# Tiles of rows in a work item.
-ITEM_TILES = 1
 
 
 def kernel_gradient_work(extents: tuple[Dim, ...], tile: Tile) -> Dim:
     """Row items of all groups."""
-    return extents[15] * ceil_div(_group_rows(extents), ITEM_TILES * tile.rows)
+    return extents[15] * ceil_div(_group_rows(extents), tile.rows)
 
 
 def kernel_gradient_scratch(extents: tuple[Dim, ...], tile: Tile) -> Dim:
@@ -69,7 +67,7 @@ def kernel_gradient_source(tile: Tile, epilogue: Epilogue) -> ContractionSource:
 @functools.cache
 def _driver(tile: Tile) -> Driver:
     source = _SOURCE.format(extents=CONVOLUTION_EXTENTS, copy=textwrap.indent(SLAB_COPY, " " * 20))
-    constants = (("ITEM_ROWS", ITEM_TILES * tile.rows), ("IN_PLACE_ROWS", IN_PLACE_ROWS))
+    constants = (("IN_PLACE_ROWS", IN_PLACE_ROWS),)
     return Driver(source, constants, columns_extent=6)
 
 
@@ -111,11 +109,11 @@ def contract(pointers, extents, scratch, begin, end, item):
             place = line // block_rows * image_pitch + line % block_rows * stride_y * pitch
             for x in range(output_width):
                 offsets[line * output_width + x] = (place + x * stride_x) * pixel
-    row_items = (group_rows + ITEM_ROWS - 1) // ITEM_ROWS
+    row_items = (group_rows + TILE_ROWS - 1) // TILE_ROWS
     group = item // row_items
-    first_row = (item - group * row_items) * ITEM_ROWS
+    first_row = (item - group * row_items) * TILE_ROWS
     items = min(end - item, row_items - (item - group * row_items))
-    row_count = min(items * ITEM_ROWS, group_rows - first_row)
+    row_count = min(items * TILE_ROWS, group_rows - first_row)
     for index in range(row_count):
         tap = (first_row + index) // group_source
         channel = (first_row + index) % group_source + group * group_source

@@ -1,11 +1,11 @@
 """The driver of matrix products: cache blocking around the micro-kernel.
 
-Blocking after Goto and van de Geijn (2008): b is packed once for a *column block*, all of its depth, into panels
-of the tile's width; rows of a are taken a few hundred at a time and, for each *depth block*, every tile of rows
-meets every panel. A depth block's panel and strip of a stay in the first-level cache. With more than one depth
-block, sums wait in scratch tiles; the epilogue runs as the last block finishes a tile.
+Blocking after Goto and van de Geijn (2008): b is packed for a *column block*, all of its depth, into panels of the
+tile's width; rows of a are taken a few dozen at a time and, for each *depth block*, every tile of rows meets every
+panel. A panel of a depth block stays in the first-level cache. With more than one depth block, sums wait in the
+block of results. Where there are few rows, panels are read in b itself.
 
-A work item is a few tiles of rows of one column block of one batch entry. A call that owns several consecutive
+A work item is one tile of rows of one column block of one batch entry. A call that owns several consecutive
 items runs them together, so b is packed once for all of them; where a call begins and ends changes no sum.
 """
 
@@ -24,21 +24,22 @@ __all__ = ["matmul_extents", "matmul_scratch", "matmul_source", "matmul_work"]
 
 EXTENT_COUNT = 7
 
-# Tiles of rows in a work item, and work items that share one pass over the packed panels.
-ITEM_TILES = 1
-GROUP_ITEMS = 16
-# Steps of the sum in a depth block: a panel of 384 x 16 float32 and a strip of a fill a 32 KiB cache.
-DEPTH_BLOCK = 384
-# Columns packed at a time, a multiple of every tile's width, and the elements that their panels may hold before
-# fewer columns are taken.
-COLUMN_BLOCK = 576
+# Steps of the sum in a depth block: a panel of 256 x 16 float32 is half of a 32 KiB cache. A sum a little longer
+# is not cut: a second pass over the block of results costs more than reading panels from the second level.
+DEPTH_BLOCK = 256
+WHOLE_DEPTH = 512
+# Tiles of rows that share a pass over the packed panels, and columns packed at a time. A transposed a is packed again
+# for each column block, so there its blocks are larger.
+GROUP_TILES = {False: 8, True: 16}
+COLUMN_BLOCK = {False: 288, True: 576}
+# Every tile's width divides this. Fewer columns are taken where their panels would hold more elements than that.
 COLUMN_MULTIPLE = 96
 # With so few rows, packing b costs more than reading it where it lies.
 IN_PLACE_ROWS = 64
 PACKED_ELEMENTS = 1 << 20
 
 
-def matmul_extents(geometry: MatmulGeometry) -> tuple[Dim, ...]:
+def matmul_extents(spec: ContractionSpec, geometry: MatmulGeometry) -> tuple[Dim, ...]:
     """rows, depth, columns, a's and b's elements from one batch entry to the next, column block, batch."""
     rows, depth, columns = geometry.rows, geometry.depth, geometry.columns
     return (
@@ -47,16 +48,16 @@ def matmul_extents(geometry: MatmulGeometry) -> tuple[Dim, ...]:
         columns,
         rows * depth if geometry.a_batched else 0,
         depth * columns if geometry.b_batched else 0,
-        _column_block(depth, columns),
+        _column_block(spec, depth, columns),
         geometry.batch,
     )
 
 
-def _column_block(depth: Dim, columns: Dim) -> int:
+def _column_block(spec: ContractionSpec, depth: Dim, columns: Dim) -> int:
     """Columns packed at a time: equal blocks, narrower where the sum is long."""
+    most = COLUMN_BLOCK[spec.transpose_a]
     if not isinstance(columns, int):
-        return COLUMN_BLOCK
-    most = COLUMN_BLOCK
+        return most
     while isinstance(depth, int) and most > COLUMN_MULTIPLE and most * depth > PACKED_ELEMENTS:
         most -= COLUMN_MULTIPLE
     blocks = max(1, -(-columns // most))
@@ -67,10 +68,10 @@ def matmul_work(extents: tuple[Dim, ...], tile: Tile) -> Dim:
     """Row items of all column blocks of all batch entries."""
     rows, _, columns, _, _, column_block, batch = extents
     assert isinstance(column_block, int)
-    return batch * ceil_div(columns, column_block) * ceil_div(rows, tile.rows * ITEM_TILES)
+    return batch * ceil_div(columns, column_block) * ceil_div(rows, tile.rows)
 
 
-def matmul_scratch(extents: tuple[Dim, ...], tile: Tile) -> Dim:
+def matmul_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
     """Bytes of tables, packed panels, packed strips and the block of results."""
     _, depth, columns, _, _, column_block, _ = extents
     assert isinstance(column_block, int)
@@ -78,10 +79,10 @@ def matmul_scratch(extents: tuple[Dim, ...], tile: Tile) -> Dim:
     if isinstance(columns, int):
         width = min(width, -(-columns // tile.columns) * tile.columns)
     size = element_bytes(tile.dtype)
-    rows = GROUP_ITEMS * ITEM_TILES * tile.rows
+    rows = GROUP_TILES[spec.transpose_a] * tile.rows
     tables = REPORT_BYTES + align_up(depth * 8) + align_up(rows * 8)
     panels = align_up(depth * width * size)
-    strips = align_up(rows * (DEPTH_BLOCK + 16) * size)
+    strips = align_up(rows * (WHOLE_DEPTH + 16) * size)
     return tables + panels + strips + align_up(rows * width * size)
 
 
@@ -99,12 +100,11 @@ def _driver(tile: Tile, transpose_a: bool, transpose_b: bool) -> Driver:
         prefetch=textwrap.indent(PREFETCH_STREAMS, " " * 20),
         step="STRIP_STEP" if transpose_a else "ELEMENT",
     )
-    rows = ITEM_TILES * tile.rows
     constants = {
-        "ITEM_ROWS": rows,
-        "GROUP_ITEMS": GROUP_ITEMS,
-        "GROUP_ROWS": GROUP_ITEMS * rows,
+        "GROUP_TILES": GROUP_TILES[transpose_a],
+        "GROUP_ROWS": GROUP_TILES[transpose_a] * tile.rows,
         "DEPTH_BLOCK": DEPTH_BLOCK,
+        "WHOLE_DEPTH": WHOLE_DEPTH,
         "IN_PLACE_ROWS": IN_PLACE_ROWS,
     }
     return Driver(source, tuple(constants.items()), columns_extent=2)
@@ -116,9 +116,11 @@ def contract(pointers, extents, scratch, begin, end, item):
     depth = extents[1]
     columns = extents[2]
     column_block = extents[5]
-    row_items = (rows + ITEM_ROWS - 1) // ITEM_ROWS
+    row_items = (rows + TILE_ROWS - 1) // TILE_ROWS
     column_blocks = (columns + column_block - 1) // column_block
-    depth_blocks = max(1, (depth + DEPTH_BLOCK - 1) // DEPTH_BLOCK)
+    depth_blocks = 1
+    if depth > WHOLE_DEPTH:
+        depth_blocks = (depth + DEPTH_BLOCK - 1) // DEPTH_BLOCK
     block_depth = (depth + depth_blocks - 1) // depth_blocks
     offsets = scratch + REPORT_BYTES
     row_table = offsets + (depth * 8 + 63) // 64 * 64
@@ -126,7 +128,7 @@ def contract(pointers, extents, scratch, begin, end, item):
     panel_bytes = depth * PANEL_STEP
     packed_panels = (min(column_block, columns) + TILE_COLUMNS - 1) // TILE_COLUMNS
     strips = packed + (packed_panels * panel_bytes + 63) // 64 * 64
-    values = strips + (GROUP_ROWS * (DEPTH_BLOCK + 16) * ELEMENT + 63) // 64 * 64
+    values = strips + (GROUP_ROWS * (WHOLE_DEPTH + 16) * ELEMENT + 63) // 64 * 64
     block = item // row_items
     row_item = item - block * row_items
     batch = block // column_blocks
@@ -142,9 +144,9 @@ def contract(pointers, extents, scratch, begin, end, item):
 {in_place}
     if item == begin or row_item == 0:
 {pack_b}
-    items = min(GROUP_ITEMS, end - item, row_items - row_item)
-    first_row = row_item * ITEM_ROWS
-    row_count = min(items * ITEM_ROWS, rows - first_row)
+    items = min(GROUP_TILES, end - item, row_items - row_item)
+    first_row = row_item * TILE_ROWS
+    row_count = min(items * TILE_ROWS, rows - first_row)
     a = pointers[0] + batch * extents[3] * ELEMENT
     for depth_index in range(depth_blocks):
         depth_begin = min(depth, depth_index * block_depth)
