@@ -174,7 +174,7 @@ ERRORS = {
     "undefined": (3, "  %1: f32[n,3] = exp(%7)", "line 3: %7 is not defined"),
     "undefined result": (4, '  return "y"=%7', "line 4: %7 is not defined"),
     "no such variable": (4, '  update "v"=%1', "line 4: Cannot update 'v'"),
-    "trailing text": (3, "  %1: f32[n,3] = exp(%0) please", "line 3: expected @\"layer\""),
+    "trailing text": (3, "  %1: f32[n,3] = exp(%0) please", 'line 3: expected @"layer"'),
     "no end": (5, "", "expected '}' at the end of the graph. Received: the end of the text"),
     "more text": (5, "}\ngraph h {\n}", "line 6: expected the end of the text"),
 }
