@@ -45,12 +45,21 @@ class FunctionGraph:
     def run(self, trace: Trace, arguments: list[KerasTensor | None]) -> Any:
         """Call every operation in order on tensors of a trace; returns a structure like the outputs."""
         table: dict[int, Any] = {id(tensor): value for tensor, value in zip(self.inputs, arguments, strict=True)}
-        sizes = self._sizes(arguments)
+        sizes, unclear = self._sizes(arguments)
 
         def fill(leaf: Any) -> Any:
             if isinstance(leaf, KerasTensor):
                 return table[id(leaf)]
-            return substitute(leaf, sizes) if isinstance(leaf, SymbolicInt) else leaf
+            if not isinstance(leaf, SymbolicInt):
+                return leaf
+            if unclear.intersection(symbols_of(leaf)):
+                raise ValueError(
+                    f"Model '{self.name}' was described with the size {leaf}, but its inputs have different sizes "
+                    f"there in this call: {[tensor.dims for tensor in arguments if tensor is not None]}. Fix: "
+                    f"compute with "
+                    "sizes inside the `call` of a layer."
+                )
+            return substitute(leaf, sizes)
 
         for node in self.nodes:
             if all(id(tensor) in table for tensor in node.outputs if tensor is not None):
@@ -65,16 +74,18 @@ class FunctionGraph:
                     table[id(tensor)] = value
         return tree.map_structure(lambda tensor: table[id(tensor)], self.output_structure)
 
-    def _sizes(self, arguments: list[KerasTensor | None]) -> dict[str, Dim]:
-        """What the symbols of the inputs' shapes stand for in this call."""
+    def _sizes(self, arguments: list[KerasTensor | None]) -> tuple[dict[str, Dim], set[str]]:
+        """What the symbols of the inputs' shapes stand for in this call, and which stand for two sizes."""
         sizes: dict[str, Dim] = {}
+        unclear: set[str] = set()
         for tensor, value in zip(self.inputs, arguments, strict=True):
             if value is None:
                 continue
             for dim, actual in zip(tensor.dims, value.dims, strict=True):
-                if isinstance(dim, SymbolicInt) and symbols_of(dim) == (str(dim),):
-                    sizes.setdefault(str(dim), actual)
-        return sizes
+                is_symbol = isinstance(dim, SymbolicInt) and symbols_of(dim) == (str(dim),)
+                if is_symbol and sizes.setdefault(str(dim), actual) != actual:
+                    unclear.add(str(dim))
+        return sizes, unclear
 
 
 def _tensors(structure: Any, what: str, name: str) -> list[KerasTensor]:

@@ -1,5 +1,6 @@
 """The functions of `keras.ops`: on tensors under description they trace, on arrays they compute at once."""
 
+from graphcore.ops import image as image
 from graphcore.ops import nn as nn
 from graphcore.ops import numpy as numpy
 from graphcore.ops.core import array as array

@@ -149,6 +149,17 @@ def test_sizes_written_into_a_model_follow_each_call():
     np.testing.assert_array_equal(doubled(data), np.concatenate([data, data], 1).reshape(-1, 2))
 
 
+def test_inputs_of_different_unknown_lengths():
+    a, b = Input((None, 2), name="a"), Input((None, 2), name="b")
+    model = Model([a, b], ops.sum(a, axis=1) + ops.sum(b, axis=1))
+    x, y = arrays((3, 4, 2), (3, 6, 2))
+    np.testing.assert_allclose(model([x, y]), x.sum(1) + y.sum(1), rtol=1e-5, atol=1e-5)
+    sized = Model([a, b], ops.reshape(b, (-1, ops.shape(b)[1] * 2)) + 0.0 * ops.sum(a))
+    assert sized([y, y]).shape == (3, 12)
+    with pytest.raises(ValueError, match="inputs have different sizes there"):
+        sized([x, y])
+
+
 def test_a_part_of_a_model_is_a_model():
     x = Input((3,))
     middle = Linear(4, name="middle")(x)
