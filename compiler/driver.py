@@ -177,19 +177,34 @@ def _emit_instruction(a: Assembly, node: Node) -> None:
 
     if not isinstance(node.op, Fused):
         raise TypeError(f"'{node.op.name}' is no kernel: run the pass 'fuse' first.")
-    printed = cpu_kernel(node.op.body, a.target)
+    operands = tuple(a.buffer_of[root_of(value)] for value in (*node.inputs, *node.outputs))
+    printed = cpu_kernel(node.op.body, a.target, _shared_memory(a, operands))
     label = label_of(node)
     kernel = _kernel_index(a, label, printed.source, printed.namespace, printed.identity)
     a.instructions.append(
         Instruction(
             kernel=kernel,
-            operands=tuple(a.buffer_of[root_of(value)] for value in (*node.inputs, *node.outputs)),
+            operands=operands,
             extents=printed.extents,
             work=printed.work,
             scratch=printed.scratch,
             label=label,
         )
     )
+
+
+def _shared_memory(a: Assembly, operands: tuple[int, ...]) -> dict[int, int]:
+    """Positions of operands that are the memory of an earlier operand, and which one."""
+    first: dict[object, int] = {}
+    shared: dict[int, int] = {}
+    for position, index in enumerate(operands):
+        buffer = a.buffers[index]
+        place: object = ("arena", buffer.offset) if buffer.space == "arena" else index
+        if place in first:
+            shared[position] = first[place]
+        else:
+            first[place] = position
+    return shared
 
 
 def label_of(node: Node) -> str:

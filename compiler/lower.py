@@ -103,6 +103,10 @@ def _lower_row(k: KernelLowering, plan: Plan) -> LoopKernel:
     row, outer = k.open_loop("row", BEGIN, END)
     leading = unflatten(k, plan.kept, row)
     outputs = list(enumerate(value for _, value in k.body.outputs))
+    for node in k.body.nodes:
+        # Everything of the row is computed before anything is stored: a result may take an operand's memory.
+        if not is_cloned(node) and node.outputs[0].type.shape == plan.kept:
+            k.element(node.outputs[0], leading)
     k.store([entry for entry in outputs if entry[1].type.shape == plan.kept], leading)
     elements = [entry for entry in outputs if entry[1].type.shape != plan.kept]
     if elements:

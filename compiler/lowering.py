@@ -210,7 +210,8 @@ def unflatten(k: Lowering, shape: Sequence[Dim], flat: Expr) -> tuple[Expr, ...]
     """The index at a row-major position."""
     parts: list[Expr] = []
     for extent in reversed(shape[1:]):
-        size = k.extent(extent)
+        # Division by a constant is a multiplication; that is worth more than sharing the code.
+        size = literal(extent, INDEX) if isinstance(extent, int) else k.extent(extent)
         # A position is never negative: unsigned division is right, and cheaper.
         parts.append(k.let(call("index_remainder", flat, size)))
         flat = k.let(call("index_floor_divide", flat, size))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from compiler.ir import Fusion, Graph, Node, Value
 from compiler.lower import plan_of
 from compiler.ops.fused import Fused
-from compiler.types import item_size
 
 AT_OWN_INDEX = (Fusion.ELEMENTWISE, Fusion.REDUCTION)
 
@@ -20,7 +19,7 @@ def root_of(value: Value) -> Value:
 def in_place_pairs(node: Node) -> list[tuple[int, int]]:
     """Pairs (input, output) of a fused node such that the output may overwrite the input.
 
-    That is so where the kernel reads the input only at the index it is about to write, and element sizes agree.
+    That is so where the kernel reads the input only at the index it is about to write, and the types agree.
     """
     if not isinstance(node.op, Fused):
         return []
@@ -34,21 +33,8 @@ def in_place_pairs(node: Node) -> list[tuple[int, int]]:
             continue
         if any(user.op.fusion not in AT_OWN_INDEX for user in users[x]):
             continue
-        dependent = _dependents(body, x)
-        for j, (_, y) in enumerate(body.outputs):
-            same_size = y.type.shape == x.type.shape and item_size(y.type.dtype) == item_size(x.type.dtype)
-            if same_size and y in dependent:
-                pairs.append((i, j))
+        pairs += [(i, j) for j, (_, y) in enumerate(body.outputs) if y.type == x.type]
     return pairs
-
-
-def _dependents(body: Graph, x: Value) -> set[Value]:
-    """Values computed from x: writing one of them must wait for the read of x, whatever order a compiler picks."""
-    found = {x}
-    for node in body.nodes:
-        if found.intersection(node.inputs):
-            found.update(node.outputs)
-    return found
 
 
 def last_uses(graph: Graph) -> dict[Value, int]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from compiler.loops import (
     INDEX,
@@ -39,6 +39,7 @@ from compiler.loops import (
 from compiler.types import is_float, item_size
 from runtime.dimensions import Dim, align_up
 
+NOTHING_SHARED: Mapping[int, int] = {}
 HALF = "float16"
 HEADER = "def kernel(pointers, extents, scratch, begin, end):"
 INDENT = "    "
@@ -57,14 +58,21 @@ class CpuPrinter:
     operands: Sequence[Operand]
     extents: Sequence[Dim]
     first_extent: int = 0
+    same_memory: Mapping[int, int] = dataclasses.field(default_factory=dict)
 
     def pointers(self, which: Sequence[int]) -> list[str]:
         """Lines that make typed pointers of operands.
 
-        They are private: a result may take an operand's memory only where each element is read before it is
-        written (`compiler.storage.in_place_pairs`), so that for the vectoriser no two operands overlap.
+        They are private: for the vectoriser no two of them overlap. An operand that takes another's memory has
+        the same pointer (`same_memory`: position to the earlier position).
         """
-        return [f"p{i} = private_{memory_dtype(self.operands[i].dtype)}(pointers[{i}])" for i in which]
+        lines = []
+        for i in which:
+            if (owner := self.same_memory.get(i)) is not None and owner in which:
+                lines.append(f"p{i} = p{owner}")
+            else:
+                lines.append(f"p{i} = private_{memory_dtype(self.operands[i].dtype)}(pointers[{i}])")
+        return lines
 
     def sizes(self) -> list[str]:
         """Lines that read the run-time sizes."""
@@ -185,8 +193,8 @@ class PrintedKernel:
     scratch: Dim
 
 
-def print_loop_kernel(kernel: LoopKernel) -> PrintedKernel:
-    """A loop nest as Numba source."""
+def print_loop_kernel(kernel: LoopKernel, shared: Mapping[int, int] = NOTHING_SHARED) -> PrintedKernel:
+    """A loop nest as Numba source; `shared` names operands that are the memory of an earlier one."""
     offset: Dim = 0
     offsets: list[Dim] = []
     for dtype, length in kernel.scratch_rows:
@@ -194,7 +202,7 @@ def print_loop_kernel(kernel: LoopKernel) -> PrintedKernel:
         offset = align_up(offset + length * item_size(dtype), 64)
     extents = list(kernel.extents)
     extents += [dim for dim in dict.fromkeys(offsets) if not isinstance(dim, int) and dim not in extents]
-    printer = CpuPrinter(kernel.operands, extents)
+    printer = CpuPrinter(kernel.operands, extents, same_memory=shared)
     lines = printer.pointers(range(len(kernel.operands))) + printer.sizes()
     for row, ((dtype, _), start) in enumerate(zip(kernel.scratch_rows, offsets, strict=True)):
         place = str(start) if isinstance(start, int) else f"n{extents.index(start)}"

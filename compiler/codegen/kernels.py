@@ -17,7 +17,7 @@ from compiler.codegen.contraction import (
     contraction_work,
     extent_count,
 )
-from compiler.codegen.cpu import CpuPrinter, print_loop_kernel
+from compiler.codegen.cpu import NOTHING_SHARED, CpuPrinter, print_loop_kernel
 from compiler.ir import Fusion, Graph, Op
 from compiler.loops import ContractionKernel, Kernel
 from compiler.lower import lower_group
@@ -45,16 +45,16 @@ class CpuKernel:
     scratch: Dim
 
 
-def cpu_kernel(body: Graph, target: Target) -> CpuKernel:
-    """The CPU kernel of a fused group."""
+def cpu_kernel(body: Graph, target: Target, shared: Mapping[int, int] = NOTHING_SHARED) -> CpuKernel:
+    """The CPU kernel of a fused group; `shared` names operands that are the memory of an earlier one."""
     factors = next((n for n in body.nodes if n.op.fusion is Fusion.CONTRACTION), None)
     tiled = factors is not None and has_micro_kernel(
         factors.op, tuple(v.type for v in (*factors.inputs, *factors.outputs))
     )
     kernel: Kernel = lower_group(body, contraction_kernels=tiled)
     if isinstance(kernel, ContractionKernel):
-        return _contraction(kernel, target)
-    printed = print_loop_kernel(kernel)
+        return _contraction(kernel, target, shared)
+    printed = print_loop_kernel(kernel, shared)
     return CpuKernel(printed.source, NO_NAMES, "loops", printed.extents, kernel.work, printed.scratch)
 
 
@@ -73,13 +73,13 @@ def has_micro_kernel(op: Op, types: tuple[TensorType, ...]) -> bool:
     return op.groups == 1 or (isinstance(per_group, int) and per_group >= 4)
 
 
-def _contraction(kernel: ContractionKernel, target: Target) -> CpuKernel:
+def _contraction(kernel: ContractionKernel, target: Target, shared: Mapping[int, int]) -> CpuKernel:
     spec = _spec(kernel.op, kernel.types)
     geometry = _geometry(kernel.op, kernel.types)
     if geometry is None:
         raise TypeError(f"op '{kernel.op.name}' has no micro-kernel form.")
     own = contraction_extents(spec, geometry)
-    source = contraction_source(spec, target, _epilogue(kernel, spec))
+    source = contraction_source(spec, target, _epilogue(kernel, spec, shared))
     return CpuKernel(
         source.source,
         source.namespace,
@@ -90,8 +90,8 @@ def _contraction(kernel: ContractionKernel, target: Target) -> CpuKernel:
     )
 
 
-def _epilogue(kernel: ContractionKernel, spec: ContractionSpec) -> Epilogue:
-    printer = CpuPrinter(kernel.operands, kernel.extents, extent_count(spec))
+def _epilogue(kernel: ContractionKernel, spec: ContractionSpec, shared: Mapping[int, int]) -> Epilogue:
+    printer = CpuPrinter(kernel.operands, kernel.extents, extent_count(spec), shared)
     extra = range(2, len(kernel.operands))
     pointers = printer.pointers(extra)
     prelude = [*pointers, *printer.sizes(), *printer.block(kernel.head)]
