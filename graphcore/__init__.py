@@ -70,6 +70,11 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
+def version() -> str:
+    """The version of graphcore."""
+    return __version__
+
+
 def __getattr__(name: str) -> ModuleType:
     """Import `graphcore.datasets` when it is first used: what it needs to fetch files costs a tenth of the import."""
     if name == "datasets":
