@@ -39,8 +39,10 @@ __all__ = [
 
 EXTENT_COUNT = 18
 
-# Target pixels of a work item: some forty tiles, so that a last partial tile costs little.
+# Target pixels of a work item: some forty tiles, so that a last partial tile costs little. In a kernel gradient pixels
+# are the steps of a sum: with twice as many, the input of a block outgrows the first-level cache.
 ITEM_PIXELS = 256
+GRADIENT_PIXELS = 128
 # Rows of a work item where the image's extents are known at run time only.
 SYMBOLIC_ROWS = 8
 
@@ -69,16 +71,18 @@ def convolution_extents(spec: ContractionSpec, geometry: ConvolutionGeometry) ->
 
 
 def _block(spec: ContractionSpec, geometry: ConvolutionGeometry) -> tuple[int, int]:
-    """Rows and images of a block: near ITEM_PIXELS pixels, whole images where they are smaller than that."""
+    """Rows and images of a block: whole images where they are smaller than the pixels a block should have."""
     backward = spec.kind == "convolution_input_gradient"
+    summed = spec.kind == "convolution_kernel_gradient"
+    pixels = GRADIENT_PIXELS if summed else ITEM_PIXELS
     _, height, width, _ = geometry.input_shape if backward else geometry.output_shape
     multiple = geometry.strides[0] if backward else 1
     if not isinstance(height, int) or not isinstance(width, int):
         return -(-SYMBOLIC_ROWS // multiple) * multiple, 1
     height, width = max(height, 1), max(width, 1)
-    blocks = -(-height * width // (ITEM_PIXELS + ITEM_PIXELS // 4))
+    blocks = -(-height * width // (pixels + pixels // 4))
     rows = -(-height // blocks)
-    images = max(1, ITEM_PIXELS // (height * width)) if spec.kind == "convolution_kernel_gradient" else 1
+    images = max(1, pixels // (height * width)) if summed else 1
     return -(-rows // multiple) * multiple, images
 
 
