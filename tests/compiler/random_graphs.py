@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from compiler import functions as f
 from compiler.ir import Builder, Graph, Value
 from compiler.ops.shape import Broadcast
+from compiler.ops.statistics import Softmax
+from compiler.passes.differentiate import emit_gradient
 from compiler.types import TensorType
 from runtime.dimensions import Dim, symbol
 
@@ -95,12 +97,37 @@ def matmul(draw: st.DrawFn, b: Builder, values: list[Value]) -> Value | None:
     return f.matmul(b, left, _pick(draw, fits), transpose_a=transpose_a, transpose_b=transpose_b)
 
 
-STEPS: tuple[Step, ...] = (unary, binary, binary, masked, broadcast, reduction, transpose, reshape, reverse, matmul)
+def selection(draw: st.DrawFn, b: Builder, values: list[Value]) -> Value | None:
+    """Other elements than the own ones: a border added, a part taken, two values joined."""
+    x = _pick(draw, values)
+    if not x.type.rank:
+        return None
+    axis = draw(st.integers(0, x.type.rank - 1))
+    match draw(st.sampled_from(["pad", "slice", "concatenate"])):
+        case "pad":
+            low = tuple(int(i == axis) for i in range(x.type.rank))
+            return f.pad(b, x, low, tuple(2 * extent for extent in low), 0.5)
+        case "slice" if isinstance(x.type.shape[axis], int) and x.type.shape[axis] > 1:
+            return f.slice_axis(b, x, axis, 1, None)
+    return f.concatenate(b, [x, x], axis)
+
+
+def composite(draw: st.DrawFn, b: Builder, values: list[Value]) -> Value | None:
+    x = _pick(draw, values)
+    return b.emit(Softmax(draw(st.integers(0, x.type.rank - 1))), x) if x.type.rank else None
+
+
+STEPS: tuple[Step, ...] = (
+    unary, binary, binary, masked, broadcast, reduction, transpose, reshape, reverse, matmul, selection, composite,
+)  # fmt: skip
 
 
 @st.composite
-def graphs(draw: st.DrawFn, most_nodes: int = 14) -> Graph:
-    """Float32 graphs over a batch symbol with several inputs, variables, outputs and updates."""
+def graphs(draw: st.DrawFn, most_nodes: int = 14, gradients: bool = False) -> Graph:
+    """Float32 graphs over a batch symbol with several inputs, variables, outputs and updates.
+
+    With `gradients` some ask for the gradients of a loss by all inputs and variables.
+    """
     b = Builder("random")
     shapes = st.lists(st.sampled_from(EXTENTS), max_size=3).map(tuple)
     values = [b.input(f"x{i}", TensorType(draw(shapes))) for i in range(draw(st.integers(1, 3)))]
@@ -112,6 +139,9 @@ def graphs(draw: st.DrawFn, most_nodes: int = 14) -> Graph:
             made = draw(st.sampled_from(STEPS))(draw, b, values)
         if made is not None and made.type.rank <= 4 and made.type.dtype == "float32":
             values.append(made)
+    if gradients and draw(st.booleans()):
+        wanted = [entry.value for entry in b.inputs + b.variables]
+        values.extend(emit_gradient(b, f.reduce_sum(b, _pick(draw, values)), wanted))
     for i in range(draw(st.integers(1, 3))):
         b.output(f"y{i}", _pick(draw, values))
     for entry in b.variables:

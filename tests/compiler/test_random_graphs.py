@@ -14,6 +14,7 @@ from compiler.interpret import interpret
 from compiler.ir import Fusion, Graph
 from compiler.ops.fused import Fused
 from compiler.passes.context import PassContext
+from compiler.passes.differentiate import differentiate
 from compiler.passes.fuse import fuse
 from compiler.pipeline import PIPELINE, run_pipeline
 from compiler.text import parse, to_text
@@ -41,7 +42,7 @@ def same_numbers(before: Graph, after: Graph, arrays: list[np.ndarray]) -> None:
 
 
 @relaxed
-@given(graph=graphs(), seed=SEED)
+@given(graph=graphs(gradients=True), seed=SEED)
 def test_every_pass_keeps_the_numbers_and_settles(graph, seed, arrays_for):
     note(to_text(graph))
     arrays = [array.astype("float64") for array in arrays_for(graph, seed)]
@@ -50,7 +51,7 @@ def test_every_pass_keeps_the_numbers_and_settles(graph, seed, arrays_for):
     for pass_ in PIPELINE:
         changed = pass_(current, context)
         verify(changed)
-        if changed is not current:
+        if changed is not current and pass_ is not differentiate:
             same_numbers(current, changed, arrays)
         assert parse(to_text(changed)) == changed
         assert pass_ is fuse or pass_(changed, PassContext()) is changed, f"{pass_.__name__} does not settle"
@@ -58,7 +59,7 @@ def test_every_pass_keeps_the_numbers_and_settles(graph, seed, arrays_for):
 
 
 @relaxed
-@given(graph=graphs())
+@given(graph=graphs(gradients=True))
 def test_fuse_puts_every_node_in_one_kernel_and_explains_every_edge(graph):
     note(to_text(graph))
     prepared = run_pipeline(graph, passes=PIPELINE[: PIPELINE.index(fuse)])
@@ -98,7 +99,7 @@ def is_explained(producer: Graph, consumer: Graph, context: PassContext) -> bool
 
 
 @settings(relaxed, max_examples=int(os.environ.get("GRAPHCORE_EXAMPLES", "60")) // 4)
-@given(graph=graphs(), seed=SEED, size=st.sampled_from([1, 5, 33]))
+@given(graph=graphs(gradients=True), seed=SEED, size=st.sampled_from([1, 5, 33]))
 def test_compiled_graphs_agree_with_the_interpreter(graph, seed, size, check_compiled):
     note(to_text(graph))
     check_compiled(graph, seed=seed, n=size)
