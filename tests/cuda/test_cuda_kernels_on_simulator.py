@@ -127,6 +127,16 @@ def test_integers_wrap_around_as_in_numpy(dtype: str) -> None:
             np.testing.assert_array_equal(result, getattr(np, name)(x, y), name)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_division_with_a_remainder_follows_numpy_for_every_sign(dtype: str) -> None:
+    values = np.array([-7.5, -3.0, -0.5, -0.0, 0.0, 0.5, 3.0, 7.5, np.inf, -np.inf, np.nan], dtype)
+    x, y = (part.reshape(-1).copy() for part in np.meshgrid(values, values))
+    with np.errstate(all="ignore"):
+        for name in ("remainder", "floor_divide"):
+            result = run(lambda b, p, q, name=name: getattr(f, name)(b, p, q), [x, y])
+            np.testing.assert_array_equal(result, getattr(np, name)(x, y), name)
+
+
 def test_floats_become_integers_as_on_the_cpu() -> None:
     """Truncated, saturated, and 0 for NaN."""
     x = np.array([2.7, -2.7, 300.0, -300.0, 3e9, np.inf, -np.inf, np.nan], "float32")
