@@ -372,4 +372,5 @@ class KernelTranslator:
         return Typed(ir.Constant(llvm_type, number), numba_type)
 
     def _refusal(self, node: ast.AST, reason: str) -> KernelCompileError:
-        return KernelCompileError(f"line {getattr(node, 'lineno', 0)}, `{ast.unparse(node)}`: {reason}")
+        construct = ast.unparse(node).partition("\n")[0]
+        return KernelCompileError(f"line {getattr(node, 'lineno', 0)}, `{construct}`: {reason}")
