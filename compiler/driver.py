@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from compiler.ir import Graph, Node, Value
 from compiler.ops.fused import Fused
@@ -19,8 +20,10 @@ from compiler.text import to_text
 from compiler.types import symbols_of_type
 from compiler.version import source_version
 from runtime.cache import default_cache
-from runtime.executor import Executable
 from runtime.program import Buffer, Instruction, Kernel, Program, ProgramError
+
+if TYPE_CHECKING:
+    from runtime.executor import Executable
 
 PROGRAM_ENTRY = "program"
 
@@ -32,7 +35,13 @@ class Compiled:
         self.traced = traced
         self.target = target
         self.program = program
-        self.executable = Executable(program)
+
+    @functools.cached_property
+    def executable(self) -> Executable:
+        """The loaded program."""
+        from runtime.executor import Executable  # here, so that describing a model does not load LLVM
+
+        return Executable(self.program)
 
     @functools.cached_property
     def _optimized(self) -> tuple[Graph, PassContext]:

@@ -40,6 +40,7 @@ class Fusion(enum.Enum):
     OPAQUE = "opaque"  # nothing may share its loops
 
 
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Op(abc.ABC):
     """What a node computes. Final subclasses are frozen dataclasses whose fields are the attributes.
 
@@ -80,7 +81,7 @@ class Op(abc.ABC):
     @property
     def fields(self) -> dict[str, Any]:
         """The attributes by name, in order."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def _bits(self) -> tuple[Any, ...]:
         """Equal for equal bits: `==` on floats takes -0.0 for 0.0 and no NaN for another."""
@@ -92,6 +93,9 @@ class Op(abc.ABC):
 
     def __hash__(self) -> int:
         return hash(self._bits())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.fields.items())})"
 
     def __str__(self) -> str:
         return self.name

@@ -361,6 +361,7 @@ class ContractionKernel:
     value: Local
     head: tuple[Statement, ...]  # computed once a call
     tail: tuple[Statement, ...]
+    streams: tuple[int, ...]  # operands of the result's shape beside the factors: read or written once each
 
 
 Kernel = LoopKernel | ContractionKernel

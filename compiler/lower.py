@@ -264,6 +264,7 @@ def _lower_contraction(body: Graph) -> ContractionKernel:
     k.place(shape, index, row * k.extent(shape[-1]) + column)
     k.store(list(enumerate(value for _, value in body.outputs)), index)
     tail = prune([*outer.body, *inner.body])
+    operand_types = [e.value.type for e in body.inputs] + [value.type for _, value in body.outputs]
     return ContractionKernel(
         k.operands(),
         node.op,
@@ -274,6 +275,7 @@ def _lower_contraction(body: Graph) -> ContractionKernel:
         finished,
         tuple(k.scopes[0].statements),
         tail,
+        tuple(i for i, type_ in enumerate(operand_types) if i > 1 and type_.shape == shape),
     )
 
 

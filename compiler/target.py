@@ -6,8 +6,6 @@ import dataclasses
 import functools
 import platform
 
-import llvmlite.binding as llvm
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Target:
@@ -30,6 +28,8 @@ class Target:
 @functools.cache
 def host_target() -> Target:
     """The machine this process runs on."""
+    import llvmlite.binding as llvm  # here, so that describing a model does not load LLVM
+
     features = llvm.get_host_cpu_features()
     cpu = llvm.get_host_cpu_name()
     flat = features.flatten()

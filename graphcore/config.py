@@ -11,7 +11,6 @@ from graphcore.settings import (
     set_floatx,
     set_image_data_format,
 )
-from runtime.threads import get_num_threads, set_num_threads
 
 __all__ = [
     "backend",
@@ -31,3 +30,21 @@ __all__ = [
 def backend() -> str:
     """The name of what runs the models: 'graphcore'."""
     return "graphcore"
+
+
+def set_num_threads(count: int) -> None:
+    """How many threads run programs from now on; results do not depend on it.
+
+    Raises:
+        ValueError: if `count` is below 1.
+    """
+    from runtime import threads  # here, so that describing a model does not load LLVM
+
+    threads.set_num_threads(count)
+
+
+def get_num_threads() -> int:
+    """How many threads run programs: by default the cores this process may use."""
+    from runtime import threads
+
+    return threads.get_num_threads()

@@ -10,7 +10,6 @@ leaves no half entry.
 from __future__ import annotations
 
 import os
-import secrets
 import stat
 import struct
 import sys
@@ -246,7 +245,7 @@ def _read_own_file(path: Path) -> bytes | None:
 
 
 def _write_atomically(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f"{_TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(8)}")
+    temporary = path.with_name(f"{_TEMPORARY_PREFIX}{os.getpid()}-{os.urandom(8).hex()}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     descriptor = os.open(temporary, flags, 0o600)
     try:

@@ -24,7 +24,7 @@ from compiler.lower import lower_group
 from compiler.ops.contraction import Matmul
 from compiler.ops.convolution import Convolution, ConvolutionInputGradient, ConvolutionKernelGradient
 from compiler.target import Target
-from compiler.types import TensorType, product
+from compiler.types import TensorType, item_size, product
 from runtime.dimensions import Dim
 
 NO_NAMES: Mapping[str, object] = {}
@@ -102,7 +102,8 @@ def _epilogue(kernel: ContractionKernel, spec: ContractionSpec, shared: Mapping[
         names = ((kernel.value.name, value), (kernel.row.name, row), (kernel.column.name, column))
         return [f"{inner} = {outer}" for inner, outer in names if inner != outer] + tail
 
-    return Epilogue(body, prelude)
+    streams = tuple((i, item_size(kernel.operands[i].dtype)) for i in kernel.streams)
+    return Epilogue(body, prelude, streams=streams)
 
 
 def _spec(op: Op, types: tuple[TensorType, ...]) -> ContractionSpec:

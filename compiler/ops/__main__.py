@@ -12,7 +12,7 @@ def table() -> str:
     """One line an op: name, fusion kind, attributes, module, first line of its description."""
     rows = []
     for name, cls in sorted(OPS.items(), key=lambda item: (item[1].fusion.value, item[0])):
-        attributes = ", ".join(field.name for field in dataclasses.fields(cls))  # type: ignore[arg-type]
+        attributes = ", ".join(field.name for field in dataclasses.fields(cls))
         about = (cls.__doc__ or "").strip().splitlines()[0]
         rows.append((name, cls.fusion.value, attributes, cls.__module__.rpartition(".")[2], about))
     header = ("op", "fusion", "attributes", "module", "what it computes")

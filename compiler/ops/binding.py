@@ -15,12 +15,12 @@ from runtime.dimensions import Dim, SymbolicInt, substitute, symbols_of
 def bind(op: Op, bindings: Mapping[str, Dim]) -> Op:
     """The op with symbols replaced by numbers or expressions; the same object if it holds none of them."""
     changed = {}
-    for field in dataclasses.fields(op):  # type: ignore[arg-type]
+    for field in dataclasses.fields(op):
         before = getattr(op, field.name)
         after = _bind(before, bindings)
         if after is not before:
             changed[field.name] = after
-    return dataclasses.replace(op, **changed) if changed else op  # type: ignore[type-var]
+    return dataclasses.replace(op, **changed) if changed else op
 
 
 def _bind(value: Any, bindings: Mapping[str, Dim]) -> Any:
@@ -49,7 +49,7 @@ def bind_graph(graph: Graph, bindings: Mapping[str, Dim]) -> Graph:
 def attribute_symbols(op: Op) -> frozenset[str]:
     """Names of the symbols in an op's attributes."""
     names: set[str] = set()
-    pending: list[Any] = [getattr(op, field.name) for field in dataclasses.fields(op)]  # type: ignore[arg-type]
+    pending: list[Any] = [getattr(op, field.name) for field in dataclasses.fields(op)]
     while pending:
         value = pending.pop()
         if isinstance(value, SymbolicInt):

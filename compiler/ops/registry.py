@@ -23,6 +23,12 @@ def snake_case(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
+def _has_fields(cls: type[Op]) -> bool:
+    """Whether a class adds attributes. One that does not is a dataclass already, as `Op` is; making it one again
+    would cost half a millisecond of everybody's import."""
+    return any("ClassVar" not in str(annotation) for annotation in vars(cls).get("__annotations__", {}).values())
+
+
 @dataclass_transform(frozen_default=True, eq_default=False)
 def op(cls: OpClass) -> OpClass:
     """Freeze, name and register a final op class.
@@ -30,7 +36,7 @@ def op(cls: OpClass) -> OpClass:
     Raises:
         OpDefinitionError: naming the methods the class lacks, or the module that has the name already.
     """
-    frozen = dataclasses.dataclass(frozen=True, eq=False)(cls)  # equality is that of `Op`
+    frozen = dataclasses.dataclass(frozen=True, eq=False)(cls) if _has_fields(cls) else cls  # equality is that of `Op`
     frozen.name = snake_case(cls.__name__)
     if missing := sorted(frozen.__abstractmethods__):
         raise OpDefinitionError(f"op '{frozen.name}' ({cls.__module__}) lacks {', '.join(missing)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from graphcore.tracing import Trace
 from graphcore.training.data.arrays import Array, Batch
 from graphcore.training.input_types import InputType
 from graphcore.variable import Variable
-from runtime.profile import Profile
+
+if TYPE_CHECKING:
+    from runtime.profile import Profile
 
 
 class StepProgram:
@@ -88,6 +90,8 @@ class StepProgram:
             raise ValueError("Only compiled steps have kernels to measure. Compile the model with jit=True.")
         inputs = flat_arrays(batch)
         before = [array.copy() for array in self._arrays]
+        from runtime.profile import Profile  # here, so that describing a model does not load LLVM
+
         profile = Profile()
         try:
             self.run(inputs)

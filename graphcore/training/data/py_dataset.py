@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import collections
-import multiprocessing
 import random
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphcore.training.data.arrays import Batch
 from graphcore.training.data.iterable_adapter import standardize_batch
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
 
 
 class PyDataset:
@@ -124,6 +125,10 @@ class PyDatasetAdapter:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _pool(self) -> Executor:
+        # Imported here: few need them, and they would take a tenth of the time of `import graphcore`.
+        import multiprocessing
+        from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+
         if self.dataset.use_multiprocessing:
             # Forking a process that runs threads may deadlock; a fresh one does not.
             context = multiprocessing.get_context("spawn")
