@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from compiler.codegen.cuda_sharing import share_repeated
 from compiler.collapse import collapse
-from compiler.grouping import Plan
+from compiler.grouping import Plan, is_cloned
 from compiler.ir import Fusion, Graph, Value
 from compiler.loops import BEGIN, END, INDEX, Accumulate, Expr, Kernel, Let, Loop, LoopKernel, Statement, literal
 from compiler.lower import lower_group, plan_of
@@ -45,6 +45,10 @@ def lower_per_result(body: Graph) -> LoopKernel:
     index = unflatten(k, shape, item)
     k.place(shape, index, item)
     outputs = list(enumerate(value for _, value in body.outputs))
+    for node in body.nodes:
+        # Everything of the item is computed before anything is stored: a result may take an operand's memory.
+        if not is_cloned(node) and node.outputs[0].type.shape == shape:
+            k.element(node.outputs[0], index)
     k.store([entry for entry in outputs if entry[1].type.shape == shape], index)
     elements = [entry for entry in outputs if entry[1].type.shape != shape]
     if elements:

@@ -13,6 +13,7 @@ from compiler.codegen.cuda import LaunchLimits
 from compiler.codegen.cuda_compile import ptx_of
 from compiler.codegen.cuda_driver import CudaExecutable, compile_graph_for_cuda
 from compiler.ir import Builder
+from compiler.text import parse
 from compiler.types import TensorType
 from runtime.dimensions import symbol
 
@@ -87,6 +88,32 @@ def test_any_grid_gives_the_result(limits: LaunchLimits) -> None:
     assert_near(actual, wide.mean(0), 1)
     assert_near(centred, wide - wide.mean(0), 1)
     assert_near(squares, wide**2, 1)
+
+
+IN_PLACE = """
+graph in_place {{
+  input %0 "x": f32[{shape}]
+  variable %1 "s": f32[n]
+  %2: f32[n] = reduce_sum(%0) {{axes=({reduced},)}}
+  %3: f32[n] = multiply(%1, %2)
+  %4: f32[{shape}] = broadcast(%3) {{shape=({shape}), axes=({kept},)}}
+  %5: f32[{shape}] = subtract(%0, %4)
+  return "y"=%5
+  update "s"=%2
+}}
+"""
+
+
+@pytest.mark.parametrize("length", [5, 70])  # a thread for each result, a block for each
+@pytest.mark.parametrize("kept", [0, 1])
+def test_all_operands_of_an_item_are_read_before_one_is_overwritten(length: int, kept: int) -> None:
+    """The update takes the memory of the variable, which the other result reads, too."""
+    shape = ("n", length) if kept == 0 else (length, "n")
+    text = IN_PLACE.format(shape=", ".join(map(str, shape)), reduced=1 - kept, kept=kept)
+    x, s = normal(*(7 if extent == "n" else length for extent in shape)), normal(7)
+    (y,), updated = compile_graph_for_cuda(parse(text)).run([x], [s])
+    assert_near(updated["s"], x.astype("float64").sum(1 - kept), length)
+    assert_near(y, x - np.expand_dims(s * x.astype("float64").sum(1 - kept), 1 - kept), length)
 
 
 def test_random_bits_are_those_of_the_interpreter() -> None:
