@@ -111,9 +111,7 @@ def test_download_is_checked_kept_and_not_repeated(given: Path, monkeypatch: pyt
     [(b"contents", "sha256 is"), (b"c" * 101, "more than 100 bytes")],
     ids=["hash", "size"],
 )
-def test_wrong_download_leaves_nothing(
-    given: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes, message: str
-) -> None:
+def test_wrong_download_leaves_nothing(given: Path, monkeypatch: pytest.MonkeyPatch, sent: bytes, message: str) -> None:
     serve(monkeypatch, sent)
     with pytest.raises(DatasetCorruptError, match=message):
         files.fetch(remote_of(b"content"))
@@ -263,9 +261,7 @@ def test_cifar10_is_read_from_the_archive(given: Path) -> None:
     # Red plane first, then green, then blue, each row by row.
     for row, column, channel in ((0, 0, 0), (5, 7, 1), (31, 30, 2)):
         assert x_train[3, row, column, channel] == second[3073 + 1 + channel * 1024 + row * 32 + column]
-    assert sorted(path.name for path in given.parent.rglob("*") if path.is_file()) == [
-        "cifar-10-binary.tar.gz"
-    ]
+    assert sorted(path.name for path in given.parent.rglob("*") if path.is_file()) == ["cifar-10-binary.tar.gz"]
 
 
 def test_damaged_cifar10_is_refused(given: Path) -> None:
@@ -493,9 +489,7 @@ def test_real_mnist(data_folder: Path) -> None:
     assert (x_test.shape, y_test.shape) == ((10000, 28, 28), (10000,))
     labels = {image.tobytes(): label for image, label in zip(x_train, y_train, strict=True)}
     (carried, carried_labels), _ = digits.load_data()
-    assert all(
-        labels.get(image.tobytes()) == label for image, label in zip(carried, carried_labels, strict=True)
-    )
+    assert all(labels.get(image.tobytes()) == label for image, label in zip(carried, carried_labels, strict=True))
 
 
 def test_real_cifar10(data_folder: Path) -> None:

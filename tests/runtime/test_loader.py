@@ -37,6 +37,7 @@ def test_loaded_code_runs(native: ModuleType) -> None:
 
 def test_the_same_bytes_are_linked_once_and_unloaded_at_last(native: ModuleType) -> None:
     kernel = native.kernel(native.AXPB, "axpb_linked_once")
+    gc.collect()  # what earlier tests left behind
     before = len(loader._loaded)
     first, second = load(kernel.symbol, kernel.object_code), load(kernel.symbol, kernel.object_code)
     assert first is second

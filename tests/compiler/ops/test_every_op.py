@@ -27,7 +27,7 @@ TIED_INPUTS = {"max_pool_gradient": (0, 1), "max_pool_select": (0, 1), "stop_gra
 CASES = [
     pytest.param(op, arrays, id=f"{name}-{number}")
     for name, cls in sorted(OPS.items())
-    if name != "fused"
+    if name not in ("fused", "gradient")
     for number, (op, arrays) in enumerate(cls.samples())
 ]
 
@@ -58,7 +58,7 @@ def without_wide_floats(op: Op) -> bool:
 
 def test_every_op_has_samples() -> None:
     for name, cls in OPS.items():
-        if name != "fused":
+        if name not in ("fused", "gradient"):
             assert list(cls.samples()), name
 
 
