@@ -151,7 +151,10 @@ def _full(shape: tuple[int | None, ...]) -> str:
 def _check_shape(spec: InputSpec, shape: tuple[int | None, ...], label: str) -> None:
     expected = spec.shape
     assert expected is not None
-    message = f"{label} is incompatible: expected shape={expected}, found shape={shape}"
+    message = (
+        f"{label} is incompatible: expected shape={expected}, found shape={shape}. Fix: reshape the data, or give the "
+        "model's Input the shape of one of its rows."
+    )
     compared, wanted = shape, expected
     if spec.allow_last_axis_squeeze and len(shape) != len(expected):
         if len(shape) == len(expected) + 1 and shape[-1] == 1:

@@ -7,10 +7,10 @@ outputs (n, k) of sigmoids therefore get `CategoricalAccuracy`; ask for `"binary
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from graphcore import losses, metrics
+from graphcore import losses, metrics, tree
 from graphcore.metrics.metric import Metric
 from graphcore.metrics.reduction import MeanMetricWrapper
 from graphcore.naming import to_snake_case
@@ -18,6 +18,19 @@ from graphcore.naming import to_snake_case
 Extents = Sequence[int | None]
 ACCURACIES = ("accuracy", "acc")
 CROSSENTROPIES = ("crossentropy", "ce")
+
+
+def check_names(identifiers: Any, lookup: Callable[[Any], Any]) -> None:
+    """Look every name in a structure up, so that a mistyped one is reported at once, not at the first batch.
+
+    Names that depend on shapes are known, whatever they will turn out to be.
+
+    Raises:
+        ValueError: an unknown name (close matches are listed).
+    """
+    for identifier in tree.flatten(identifiers):
+        if isinstance(identifier, str) and identifier.lower() not in ACCURACIES + CROSSENTROPIES:
+            lookup(identifier)
 
 
 def kind_of_labels(y_true_shape: Extents, y_pred_shape: Extents) -> str:

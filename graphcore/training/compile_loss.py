@@ -8,8 +8,9 @@ from typing import Any
 
 from graphcore import tree
 from graphcore.losses import Loss
+from graphcore.losses import get as lookup_loss
 from graphcore.metrics import Mean
-from graphcore.metrics.resolution import resolve_loss
+from graphcore.metrics.resolution import check_names, resolve_loss
 from graphcore.training.outputs import Outputs, align_targets, align_weights
 
 
@@ -52,6 +53,13 @@ class CompileLoss:
                 "`loss_weights` must be a float for one output, or a list or dict with one for each output. "
                 f"Received: loss_weights={loss_weights!r} of type {type(loss_weights).__name__}"
             )
+        for weight in tree.flatten(loss_weights):
+            if weight is not None and (isinstance(weight, str) or not isinstance(weight, (float, int))):
+                raise ValueError(
+                    f"`loss_weights` must hold numbers. Received: loss_weights={loss_weights!r}. It is the third "
+                    "argument of compile(); name the others, e.g. metrics=['accuracy']."
+                )
+        check_names(loss, lookup_loss)
         self._user_loss = loss
         self._user_weights = loss_weights
         self._output_names = output_names
@@ -127,7 +135,7 @@ class CompileLoss:
         for entry in self.output_losses:
             i = entry.index
             _require_target(targets[i], outputs, i)
-            value = entry.loss(targets[i], outputs.tensors[i], sample_weight=weights[i])
+            value = _value_of(entry, targets[i], outputs, weights[i])
             _check_scalar(value, entry.loss)
             if entry.tracker is not None:
                 entry.tracker.update_state(value, sample_weight=batch_size)
@@ -163,6 +171,20 @@ def _require_target(target: Any, outputs: Outputs, index: int) -> None:
             f"Output {_label(outputs, index)} of the model has a loss, but no targets. Received: None in `y`. "
             "Pass its targets, or None as its loss."
         )
+
+
+def _value_of(entry: OutputLoss, target: Any, outputs: Outputs, weight: Any) -> Any:
+    output = outputs.tensors[entry.index]
+    try:
+        return entry.loss(target, output, sample_weight=weight)
+    except ValueError as error:
+        given = "" if weight is None else f" and `sample_weight` of shape {weight.shape}"
+        label = _label(outputs, entry.index)
+        raise ValueError(
+            f"The loss '{entry.loss.name}' cannot compare output {label} of shape {output.shape} with its targets "
+            f"`y` of shape {target.shape}{given}: {error} Fix: give `y` the shape that the loss expects for this "
+            "output, or change the last layer's size."
+        ) from error
 
 
 def _check_scalar(value: Any, loss: Loss) -> None:

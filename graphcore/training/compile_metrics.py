@@ -8,7 +8,8 @@ from typing import Any
 
 from graphcore import tree
 from graphcore.metrics import Metric
-from graphcore.metrics.resolution import resolve_metric
+from graphcore.metrics import get as lookup_metric
+from graphcore.metrics.resolution import check_names, resolve_metric
 from graphcore.training.outputs import Outputs, align_targets, align_weights
 from graphcore.variable import Variable
 
@@ -54,6 +55,7 @@ class CompileMetrics:
                     f"Received: {argument}={value!r} of type {type(value).__name__}. "
                     f"Write {argument}=[{value!r}]."
                 )
+            check_names(value, lookup_metric)
         self._user_metrics = metrics
         self._user_weighted = weighted_metrics
         self._output_names = output_names
