@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from compiler.ir import Graph, Node, Value
@@ -20,19 +20,22 @@ from compiler.text import to_text
 from compiler.types import symbols_of_type
 from compiler.version import source_version
 from runtime.cache import default_cache
+from runtime.dimensions import Dim
 from runtime.program import Buffer, Instruction, Kernel, Program, ProgramError
 
 if TYPE_CHECKING:
     from runtime.executor import Executable
 
+EVERY_SIZE: Mapping[str, Dim] = {}
 PROGRAM_ENTRY = "program"
 
 
 class Compiled:
     """A compiled graph. What the passes did is recomputed when it is asked for after a warm start."""
 
-    def __init__(self, traced: Graph, target: Target, program: Program) -> None:
+    def __init__(self, traced: Graph, target: Target, program: Program, bindings: dict[str, Dim]) -> None:
         self.traced = traced
+        self.bindings = bindings
         self.target = target
         self.program = program
 
@@ -45,7 +48,7 @@ class Compiled:
 
     @functools.cached_property
     def _optimized(self) -> tuple[Graph, PassContext]:
-        context = PassContext(self.target)
+        context = PassContext(self.target, bindings=self.bindings)
         return run_pipeline(self.traced, context), context
 
     @property
@@ -71,9 +74,16 @@ class Compiled:
 
 
 def compile_graph(
-    graph: Graph, *, target: Target | None = None, before: Hook = nothing, after: Hook = nothing
+    graph: Graph,
+    *,
+    target: Target | None = None,
+    bindings: Mapping[str, Dim] | None = None,
+    before: Hook = nothing,
+    after: Hook = nothing,
 ) -> Compiled:
     """Compile a graph for the CPU this process runs on.
+
+    One program serves every size of the graph's symbols; `bindings` fixes some of them instead.
 
     A graph compiled before on this machine is loaded from the cache, which neither runs the passes nor imports
     Numba; hooks see the passes only when they run.
@@ -82,26 +92,28 @@ def compile_graph(
         KernelCompileError: naming the kernel, if an op has no lowering for the target.
     """
     target = target or host_target()
-    key = program_key(graph, target)
+    sizes = dict(bindings or {})
+    key = program_key(graph, target, sizes)
     cache = default_cache()
     stored = cache.get(key)
     if stored is not None:
         try:
-            return Compiled(graph, target, Program.from_bytes(stored[1]))
+            return Compiled(graph, target, Program.from_bytes(stored[1]), sizes)
         except ProgramError:
             pass  # a damaged entry is a miss
-    context = PassContext(target)
+    context = PassContext(target, bindings=sizes)
     optimized = run_pipeline(graph, context, before=before, after=after)
     program = assemble(optimized, context)
     cache.put(key, PROGRAM_ENTRY, program.to_bytes())
-    compiled = Compiled(graph, target, program)
+    compiled = Compiled(graph, target, program, sizes)
     compiled.__dict__["_optimized"] = (optimized, context)
     return compiled
 
 
-def program_key(graph: Graph, target: Target) -> str:
-    """Content address of a program: the graph, the target, and this compiler."""
-    parts = (source_version("compiler", "runtime"), str(target), target.features, to_text(graph, sources=False))
+def program_key(graph: Graph, target: Target, bindings: Mapping[str, Dim] = EVERY_SIZE) -> str:
+    """Content address of a program: the graph, its fixed sizes, the target, and this compiler."""
+    fixed = ",".join(f"{name}={dim}" for name, dim in sorted(bindings.items()))
+    parts = (source_version("compiler", "runtime"), str(target), target.features, fixed, to_text(graph, sources=False))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

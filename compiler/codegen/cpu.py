@@ -48,7 +48,9 @@ INDEX_INFIX = {"add": "+", "subtract": "-", "multiply": "*", "floor_divide": "//
 COMPARISONS = {
     "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!=",
 }  # fmt: skip
-LOGICAL = {"logical_and": "and", "logical_or": "or"}
+BOOLEAN_WORDS = {
+    "logical_and": "and", "minimum": "and", "multiply": "and", "logical_or": "or", "maximum": "or", "add": "or",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(slots=True)
@@ -156,8 +158,7 @@ class CpuPrinter:
 
     def _joined(self, dtype: str, function: str, left: str, right: str) -> str:
         if dtype == "bool":
-            word = {"logical_and": "and", "minimum": "and", "multiply": "and"}.get(function, "or")
-            return f"({left} {word} {right})"
+            return f"({left} {BOOLEAN_WORDS[function]} {right})"
         table = INDEX_INFIX if dtype == INDEX else INFIX if is_float(dtype) else {}
         if function in table:
             return f"({left} {table[function]} {right})"

@@ -171,12 +171,11 @@ def _reduction(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | Non
     if not op.axes:
         return x
     rank = x.type.rank
-    columns_stay = rank - 1 not in op.axes
-    if columns_stay and 0 in op.axes and len(op.axes) > 1:
+    if op.axes[0] == 0 and len(op.axes) > 1:
         first = op.over(op.axes[1:])
         return b.emit(op.over((0,)), b.emit(first, x))
     suffix = tuple(range(rank - len(op.axes), rank))
-    if not columns_stay and op.axes != suffix:
+    if rank - 1 in op.axes and op.axes != suffix:
         trailing = [axis for axis in op.axes if all(later in op.axes for later in range(axis, rank))]
         leading = tuple(axis for axis in op.axes if axis not in trailing)
         inner = b.emit(op.over(tuple(trailing)), x)

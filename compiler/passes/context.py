@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from compiler.target import Target, host_target
+from runtime.dimensions import Dim
 
 if TYPE_CHECKING:
     from compiler.passes.plan_memory import MemoryPlan
@@ -25,11 +26,12 @@ class Remark:
 
 @dataclasses.dataclass(slots=True)
 class PassContext:
-    """The target, the remarks collected so far, and the memory plan once there is one."""
+    """The target, the remarks collected so far, the memory plan once there is one, and sizes to specialise for."""
 
     target: Target = dataclasses.field(default_factory=host_target)
     remarks: list[Remark] = dataclasses.field(default_factory=list)
     memory: MemoryPlan | None = None
+    bindings: dict[str, Dim] = dataclasses.field(default_factory=dict)  # symbols to compile for one size
 
     def remark(self, pass_name: str, subject: str, text: str) -> None:
         """Record a remark."""

@@ -12,6 +12,7 @@ that stays in memory a remark says why. After this pass a graph holds only `fuse
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable
 
@@ -192,12 +193,10 @@ def _grow_maps(partition: Partition) -> None:
             if producer in partition.group:
                 partition.merge(partition.group[producer], partition.group[node])
     # Siblings that read the same value and have the same shape share one pass over memory.
-    for node in partition.graph.nodes:
-        for value in node.outputs:
-            readers = [r for r in partition.users[value] if r in partition.group]
-            for left, right in itertools.pairwise(readers):
-                if left.op.fusion is Fusion.ELEMENTWISE and right.op.fusion is Fusion.ELEMENTWISE:
-                    partition.merge(partition.group[left], partition.group[right])
+    for users in partition.users.values():
+        readers = [r for r in users if r in partition.group and r.op.fusion is Fusion.ELEMENTWISE]
+        for left, right in itertools.pairwise(readers):
+            partition.merge(partition.group[left], partition.group[right])
 
 
 def _absorb(partition: Partition, group: Group, *, forward: bool, kinds: tuple[Fusion, ...]) -> None:
@@ -373,8 +372,11 @@ def _emit_group(partition: Partition, b: Builder, new: dict[Value, Value], membe
     for i, value in enumerate(outputs):
         body.output(f"y{i}", inner[value])
     whole = eliminate_dead_code(body.build(), PassContext())
+    read_values = {value for node in whole.nodes for value in node.inputs} | set(whole.results)
+    kept = [i for i, entry in enumerate(whole.inputs) if entry.value in read_values]
+    whole = dataclasses.replace(whole, inputs=tuple(whole.inputs[i] for i in kept))
     with b.scope(layer=_layers(members), source=members[0].source):
-        results = b.emit_all(Fused(whole), *operands)
+        results = b.emit_all(Fused(whole), *(operands[i] for i in kept))
     new.update(zip(outputs, results, strict=True))
 
 

@@ -1,20 +1,24 @@
 """Type every node anew from the types of the graph's inputs.
 
-    add(%0: f32[4,3], %1: f32[4,3])            ->      ... f32[n,3] after `n` was substituted, or bound
+    relu(%0: f32[n,3]): f32[n,3]        ->      relu(%0: f32[32,3]): f32[32,3]     with `n` bound to 32
 
-A node is typed at birth, so this matters where the inputs changed: symbols bound to numbers
-(`compiler.ops.binding.bind_graph`), an imported graph. Where nothing changed, the same graph comes back.
+A node is typed at birth, so this matters where the inputs change: a graph compiled for one size has its symbols
+bound here (`PassContext.bindings`), and every type and every attribute follows. Where nothing changes, the same
+graph comes back.
 """
 
 from __future__ import annotations
 
 from compiler.ir import Graph, Value
+from compiler.ops.binding import bind_graph
 from compiler.passes.context import PassContext
 from compiler.rewrite import rebuild
 
 
 def infer_shapes(graph: Graph, context: PassContext) -> Graph:
-    """Re-run every type rule; raises what the rule raises if the graph is inconsistent."""
+    """Bind the context's symbols and re-run every type rule; raises what a rule raises if shapes do not fit."""
+    if context.bindings:
+        return bind_graph(graph, context.bindings)
     if all(node.op.infer(*(v.type for v in node.inputs)) == _types(node.outputs) for node in graph.nodes):
         return graph
     return rebuild(graph, {}, lambda op: op)

@@ -141,7 +141,9 @@ def graphs(draw: st.DrawFn, most_nodes: int = 14, gradients: bool = False) -> Gr
             values.append(made)
     if gradients and draw(st.booleans()):
         wanted = [entry.value for entry in b.inputs + b.variables]
-        values.extend(emit_gradient(b, f.reduce_sum(b, _pick(draw, values)), wanted))
+        with b.scope(layer="loss"):
+            loss = f.reduce_sum(b, _pick(draw, values))
+        values.extend(emit_gradient(b, loss, wanted))
     for i in range(draw(st.integers(1, 3))):
         b.output(f"y{i}", _pick(draw, values))
     for entry in b.variables:

@@ -193,3 +193,17 @@ def test_a_graph_without_inputs():
     graph = parse('graph g {\n%y: f32[3] = iota() {shape=(3,), axis=0, dtype="float32"}\nreturn "y"=%y\n}')
     (y,) = compile_graph(graph).executable.run([], [])
     np.testing.assert_array_equal(y, [0, 1, 2])
+
+
+def test_a_graph_can_be_compiled_for_one_size(arrays_for):
+    graph = parse(STEP)
+    general, fixed = compile_graph(graph), compile_graph(graph, bindings={"batch": 8})
+    assert general.program.symbols == ("batch",)
+    assert fixed.program.symbols == ()
+    assert program_key(graph, host_target()) != program_key(graph, host_target(), {"batch": 8})
+    arrays = arrays_for(graph, batch=8)
+    count = len(graph.inputs)
+    states = [[array.copy() for array in arrays[count:]] for _ in range(2)]
+    results = [c.executable.run(arrays[:count], state) for c, state in zip((general, fixed), states, strict=True)]
+    for left, right in zip([*results[0], *states[0]], [*results[1], *states[1]], strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-6)
