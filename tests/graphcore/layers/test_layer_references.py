@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from reference_arrays import load
 
+from compiler.driver import compile_graph
 from compiler.interpret import interpret
 from compiler.passes.context import PassContext
 from compiler.passes.differentiate import differentiate, emit_gradient
@@ -68,8 +69,8 @@ def test_output(name):
         check_weights(layer, second["weights_after"])
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_gradients(name):
+def traced(name):
+    """The output and all gradients of sum(output * cotangent) as a graph, with what it runs on and should give."""
     case = REFERENCES.cases[name]
     layer, inputs = prepared(case)
     trace = Trace(name)
@@ -81,10 +82,26 @@ def test_gradients(name):
         wanted = [x for x, key in zip(tensors, case["input_gradients"], strict=True) if key is not None]
         wanted += [trace.initial(weight) for weight in layer.trainable_weights]
         gradients = emit_gradient(trace.builder, trace.unwrap(loss), [trace.unwrap(x) for x in wanted])
-        outputs = {f"gradient{i}": trace.wrap(value) for i, value in enumerate(gradients)}
+        outputs = {"output": output} | {f"gradient{i}": trace.wrap(value) for i, value in enumerate(gradients)}
     graph, variables = trace.finish(outputs)
+    keys = [case["output"], *(key for key in case["input_gradients"] if key is not None), *case["weight_gradients"]]
     feeds = [*inputs, REFERENCES[case["cotangent"]]]
-    found, _ = interpret(differentiate(graph, PassContext()), feeds, [variable.array for variable in variables])
-    keys = [key for key in case["input_gradients"] if key is not None] + case["weight_gradients"]
-    for value, key in zip(found, keys, strict=True):
-        np.testing.assert_allclose(value, REFERENCES[key], **TOLERANCE)
+    return graph, feeds, [variable.array for variable in variables], [REFERENCES[key] for key in keys]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients(name):
+    graph, feeds, state, expected = traced(name)
+    found, _ = interpret(differentiate(graph, PassContext()), feeds, state)
+    for value, reference in zip(found[1:], expected[1:], strict=True):
+        np.testing.assert_allclose(value, reference, **TOLERANCE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_compiled(name):
+    graph, feeds, state, expected = traced(name)
+    found = compile_graph(graph).executable.run(feeds, state)
+    for value, reference in zip(found, expected, strict=True):
+        scale = max(1.0, float(np.abs(reference).max(initial=0)))
+        np.testing.assert_allclose(value, reference, rtol=2e-5, atol=4e-6 * scale)
