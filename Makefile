@@ -5,13 +5,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint
+.PHONY: help demo test lint bench
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   install into $(VENV) if needed, then run: graphcore demo"
 	@echo "make test   install into $(VENV) if needed, then run every test, the CUDA simulator's in a process of their own"
 	@echo "make lint   ruff and mypy"
+	@echo "make bench  times: import, first training step cold and warm, step time"
 
 demo: $(VENV)/.installed
 	@echo "==> $(BIN)/graphcore demo"
@@ -29,6 +30,10 @@ lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
 	@echo "==> mypy --strict"
 	@$(BIN)/mypy --strict
+
+bench: $(VENV)/.installed
+	@echo "==> benchmarks/start_up.py (each figure from processes of its own)"
+	@$(BIN)/python benchmarks/start_up.py
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found; name one: make PYTHON=/path/to/python3.12"; exit 1; }
