@@ -330,6 +330,9 @@ class Model(Trainer, Layer):
 
 
 _COMPILE = inspect.signature(Trainer.compile)
+# What `help` and editors show: the arguments, not "whatever Trainer.compile takes".
+vars(Model)["compile"].__signature__ = _COMPILE
+vars(Model)["compile"].__doc__ = Trainer.compile.__doc__
 
 
 def _functional_init(cls: type[Model]) -> Any:
