@@ -49,6 +49,13 @@ class Session:
     latest: dict[str, StepProgram] = dataclasses.field(default_factory=dict)
     _by_shape: dict[Any, StepProgram] = dataclasses.field(default_factory=dict)
     _report: tuple[Any, StepProgram] | None = None
+    _metrics: tuple[int, list[Any]] | None = None
+
+    def metrics_of(self, model: Any) -> list[Any]:
+        """`model.metrics`, searched for again only after something was traced: the search costs more than a step."""
+        if self._metrics is None or self._metrics[0] != len(self.programs):
+            self._metrics = (len(self.programs), list(model.metrics))
+        return self._metrics[1]
 
     def program(self, model: Trainer, kind: str, batch: Batch) -> StepProgram:
         """The program for batches like this one; traced if there is none yet.
@@ -70,7 +77,7 @@ class Session:
 
     def metric_logs(self, model: Trainer) -> Logs:
         """`model.get_metrics_result()` as Python floats."""
-        key = tuple(id(variable) for metric in model.metrics for variable in metric.variables)
+        key = tuple(id(variable) for metric in self.metrics_of(model) for variable in metric.variables)
         if self._report is None or self._report[0] != key:
             # A handful of scalar operations: interpreting them takes less than compiling would ever save.
             program = trace_step(
@@ -92,7 +99,7 @@ class Session:
         if results is None:
             return self.metric_logs(model)
         logs = pythonify(results)
-        state = {id(variable) for metric in model.metrics for variable in metric.variables}
+        state = {id(variable) for metric in self.metrics_of(model) for variable in metric.variables}
         if not state <= self.latest[kind].updated:
             return logs
         metrics = self.metric_logs(model)

@@ -55,7 +55,7 @@ class Steps(_Base):
 
     def reset_metrics(self) -> None:
         """Forget the batches that the metrics have seen."""
-        for metric in self.metrics:
+        for metric in self.training_session.metrics_of(self):
             metric.reset_state()
 
     def train_step(self, data: Any) -> dict[str, Any]:

@@ -315,7 +315,7 @@ class Trainer(Steps):
         """Values in the order of `metrics`, the loss first; the value alone if there is only one."""
         compile_metrics = self.training_session.compile_metrics
         names: list[str] = []
-        for metric in self.metrics:
+        for metric in self.training_session.metrics_of(self):
             if metric is compile_metrics:
                 names += [part.name for part in compile_metrics.metrics]
             else:
