@@ -61,6 +61,9 @@ MODELS = {
     "cnn": (cnn, lambda: optimizers.SGD(learning_rate=0.02, momentum=0.9, nesterov=True)),
     "residual": (residual, lambda: optimizers.Adam(learning_rate=0.005, epsilon=1e-3)),
 }
+# Measured 5e-6, 3e-7 and 7e-7 with AVX2. Rounding switches single ReLUs of the residual net, so that Keras's own
+# float32 run ends 7e-5 from its float64 twin; another vector width may land as far from it.
+AFTER_TRAINING = {"mlp": 1e-5, "cnn": 1e-5, "residual": 2e-4}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -82,7 +85,7 @@ def test_training_follows_keras(name: str, jit: bool) -> None:
     np.testing.assert_allclose(losses, references["losses_float64"], rtol=1e-4)
     np.testing.assert_allclose(accuracies, references["accuracies"], atol=1e-6)
     after = model.predict(flat, verbose=0)
-    np.testing.assert_allclose(after, references["predictions_after"], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(after, references["predictions_after"], rtol=0, atol=AFTER_TRAINING[name])
     evaluation = model.evaluate(flat, y.reshape(-1), batch_size=BATCH, verbose=0)
     np.testing.assert_allclose(evaluation, references["evaluation"], rtol=1e-3)
 
