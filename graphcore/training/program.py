@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.driver import Compiled, compile_graph
 from compiler.interpret import interpret
 from compiler.ir import Graph
 from compiler.passes.context import PassContext
@@ -22,6 +21,7 @@ from graphcore.training.input_types import InputType
 from graphcore.variable import Variable
 
 if TYPE_CHECKING:
+    from compiler.driver import Compiled
     from runtime.profile import Profile
 
 
@@ -54,6 +54,8 @@ class StepProgram:
     def compiled(self) -> Compiled:
         """The compiled step: optimized graph, program, memory plan, executable."""
         if self._compiled is None:
+            from compiler.driver import compile_graph  # here, since describing a model needs no compiler
+
             self._compiled = compile_graph(self.graph)
         return self._compiled
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from reference_arrays import FOLDER
 
-import graphcore.training.program
+import compiler.driver
 from graphcore import layers, models, optimizers
 
 STEPS, BATCH = 20, 16
@@ -92,13 +92,13 @@ def test_training_follows_keras(name: str, jit: bool) -> None:
 
 def test_one_compilation_serves_every_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[str] = []
-    original = graphcore.training.program.compile_graph
+    original = compiler.driver.compile_graph
 
     def counting(graph: Any, **options: Any) -> Any:
         compiled.append(graph.name)
         return original(graph, **options)
 
-    monkeypatch.setattr(graphcore.training.program, "compile_graph", counting)
+    monkeypatch.setattr(compiler.driver, "compile_graph", counting)
     references = np.load(FOLDER / "training_cnn.npz")
     x, y = references["x"].reshape(-1, 12, 12, 3)[:50], references["y"].reshape(-1)[:50]
     model = cnn()
