@@ -9,7 +9,7 @@ import numpy as np
 from compiler.ir import Array, Graph, Node, Value
 from compiler.ops.binding import bind
 from compiler.types import TensorType, concrete_shape
-from runtime.dimensions import Dim, SymbolicInt, evaluate, symbols_of
+from runtime.dimensions import SymbolicInt, symbols_of
 
 
 class BindingError(ValueError):
@@ -71,8 +71,3 @@ def interpret(
     known = {entry.value: array for entry, array in zip(graph.parameters, arrays, strict=True)}
     evaluate_nodes(graph.nodes, known, bindings)
     return tuple(known[v] for _, v in graph.outputs), {name: known[v] for name, v in graph.updates}
-
-
-def evaluate_shape(shape: Sequence[Dim], bindings: dict[str, int]) -> tuple[int, ...]:
-    """Extents as integers."""
-    return tuple(evaluate(extent, bindings) for extent in shape)

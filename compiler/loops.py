@@ -85,10 +85,6 @@ class Expr:
         """Elementwise `==` (the operator itself compares expressions)."""
         return binary("equal", self, other)
 
-    def differs(self, other: Expr | float) -> Expr:
-        """Elementwise `!=`."""
-        return binary("not_equal", self, other)
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Literal(Expr):

@@ -269,8 +269,3 @@ def add_operators(cls: type) -> None:
 
 
 add_operators(KerasTensor)
-
-
-def is_symbolic(value: object) -> bool:
-    """Whether this is a tensor of Functional construction (not of a program being traced)."""
-    return isinstance(value, KerasTensor) and value.value is None

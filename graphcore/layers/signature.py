@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from graphcore import tree
-from graphcore.tensor import KerasTensor, Shape
+from graphcore.tensor import KerasTensor
 from graphcore.variable import Variable
 
 _KINDS = inspect.Parameter
@@ -121,8 +121,3 @@ def build_arguments(build: Callable[..., Any], shapes: dict[str, Any]) -> dict[s
             "parameters of `build` after the tensor arguments of `call`, with '_shape' appended."
         )
     return {p.name: named[p.name] for p in parameters if p.name in named}
-
-
-def first_shape(shapes: dict[str, Any]) -> Shape | Any:
-    """The shape (or structure of shapes) of the first tensor argument."""
-    return next(iter(shapes.values()), None)
