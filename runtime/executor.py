@@ -18,6 +18,7 @@ from runtime.arena import Arena, address_of, aligned_copy
 from runtime.binding import ArraySpec, Binding, Shape, bind_symbols, check_shape
 from runtime.dimensions import SymbolicInt
 from runtime.loader import load
+from runtime.moves import Moves
 from runtime.native import native_loop
 from runtime.native_code import Frame
 from runtime.profile import Profile
@@ -113,6 +114,44 @@ class Executable:
             del arrays  # until here they keep the memory that the program reads
             return results
 
+    def run_steps(
+        self,
+        steps: int,
+        inputs: Sequence[Array],
+        variables: Sequence[Array],
+        split: Sequence[bool],
+        *,
+        out: Sequence[Array] | None = None,
+        split_out: Sequence[bool] = (),
+    ) -> tuple[Array, ...]:
+        """Run the program `steps` times in one native call, as so many calls of `run` would, to the same bits.
+
+        An input that `split` marks holds the rows of all steps one after another along axis 0, and each step
+        gets its part of them, in place; the others are given to every step. So with `out` and `split_out`: a
+        marked array collects the outputs of all steps along axis 0, one that is not marked, and every output
+        without `out`, holds what the last step made.
+
+        Raises `ValueError` if the rows of a marked array cannot be shared out evenly, and what `run` raises; the
+        steps before one that fails have then taken effect.
+        """
+        with self._lock:
+            if variables is not self._variables:
+                self._take_variables(variables)
+            arrays, addresses, shapes = self._take_inputs(inputs)
+            moves = Moves(steps)
+            shapes = moves.split(self.program, self.program.inputs, arrays, split)
+            binding = self._binding_for(shapes)
+            for buffer, address in zip(self.program.inputs, addresses, strict=True):
+                binding.addresses[buffer] = address
+            if out is None:
+                results = binding.fresh_outputs()
+            else:
+                parts = moves.split(self.program, self.program.outputs, out, split_out)
+                results = self._given_outputs(binding, out, parts)
+            self._run_steps(binding, moves)
+            del arrays
+            return results
+
     def _binding_for(self, input_shapes: tuple[Shape, ...]) -> Binding:
         key = (input_shapes, self._variable_shapes) if self._variables_are_symbolic else input_shapes
         binding = self._bindings.get(key)
@@ -136,10 +175,18 @@ class Executable:
         values = bind_symbols(program, list(zip(indices, shapes, strict=True)))
         return Binding(program, values, self._code)
 
-    def _run(self, binding: Binding, profile: Profile | None) -> None:
+    def _run_steps(self, binding: Binding, moves: Moves) -> None:
+        done = 0
+        while done < moves.steps:
+            # While it is being measured which is quicker, the pool or this thread alone, one by one.
+            count = 1 if binding.thread_choice.is_sampling else moves.steps - done
+            self._run(binding, None, moves, count)
+            done += count
+
+    def _run(self, binding: Binding, profile: Profile | None, moves: Moves | None = None, steps: int = 1) -> None:
         choice = binding.thread_choice
         has_choice = binding.is_parallel and get_num_threads() > 1
-        wants_pool = has_choice and choice.begin()
+        wants_pool = has_choice and choice.begin(steps)
         pool = borrow_pool() if wants_pool else None
         try:
             if pool is not binding.pool or self._memory_version != binding.memory_version:
@@ -147,13 +194,15 @@ class Executable:
             if profile is not None or binding.frame[_TIMINGS]:
                 binding.frame[_TIMINGS] = 0 if profile is None else profile.attach(self.program)
             start = perf_counter_ns() if has_choice and choice.is_sampling else 0
-            if pool is None:
+            if moves is not None:
+                failed = self._loop.run_steps(binding.frame_address, steps, moves.address, moves.count)
+            elif pool is None:
                 failed = self._loop.run(binding.frame_address, 0)
             else:
                 failed = self._loop.run_pooled(binding.frame_address)
             # Where the pool was wanted but in use, the time says nothing.
             if start and wants_pool == (pool is not None):
-                choice.record(perf_counter_ns() - start)
+                choice.record((perf_counter_ns() - start) // steps)
         finally:
             if pool is not None:
                 return_pool()
@@ -179,8 +228,11 @@ class Executable:
         binding.pool = pool
         binding.memory_version = self._memory_version
 
-    def _given_outputs(self, binding: Binding, out: Sequence[Array]) -> tuple[Array, ...]:
-        results = _checked_outputs(self.program, binding.outputs, out)
+    def _given_outputs(
+        self, binding: Binding, out: Sequence[Array], shapes: Sequence[Shape] | None = None
+    ) -> tuple[Array, ...]:
+        """`shapes` are those of what one run fills of each array: by default all of it."""
+        results = _checked_outputs(self.program, binding.outputs, out, shapes)
         for array, spec in zip(results, binding.outputs, strict=True):
             binding.addresses[spec.buffer] = address_of(array)
         return results
@@ -249,13 +301,16 @@ class Executable:
         return owners
 
 
-def _checked_outputs(program: Program, specs: Sequence[ArraySpec], out: Sequence[Array]) -> tuple[Array, ...]:
+def _checked_outputs(
+    program: Program, specs: Sequence[ArraySpec], out: Sequence[Array], shapes: Sequence[Shape] | None
+) -> tuple[Array, ...]:
     if len(out) != len(specs):
         raise ValueError(_count_message(program, "output", program.outputs, len(out)))
-    for array, spec in zip(out, specs, strict=True):
+    for position, (array, spec) in enumerate(zip(out, specs, strict=True)):
         _check_in_place(program, spec.buffer, array)
-        if array.shape != spec.shape:
-            raise ValueError(f"output {spec.name!r}: expected shape {spec.shape}, got {array.shape}")
+        shape = array.shape if shapes is None else shapes[position]
+        if shape != spec.shape:
+            raise ValueError(f"output {spec.name!r}: expected shape {spec.shape}, got {shape}")
     return tuple(out)
 
 

@@ -8,6 +8,8 @@ so the text itself depends on nothing but the processor.
   takes its own part of an instruction's work items, and a barrier follows where the next instruction may
   need what others made.
 - `run_pooled(frame)` hands the frame to the parked workers, and is thread 0 itself.
+- `run_steps(frame, steps, advances, count)` runs the frame so many times, and after each time moves `count`
+  addresses on: `advances` holds pairs of a buffer's number and the bytes from its one step to the next.
 - `work(pool, thread)` is a worker: it waits for a frame, runs it, and waits again until it gets a null frame.
 - `stop(pool)` hands them that null frame.
 - `ticks()` reads the processor's time stamp.
@@ -20,9 +22,11 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from runtime.native_steps import STEPS
+
 __all__ = ["ENTRY_POINTS", "Frame", "Pool", "Record", "native_code"]
 
-ENTRY_POINTS = ("run", "run_pooled", "work", "stop", "ticks")
+ENTRY_POINTS = ("run", "run_pooled", "run_steps", "work", "stop", "ticks")
 
 
 class Frame(IntEnum):
@@ -379,7 +383,7 @@ def native_code(architecture: str) -> str:
         pause = "call void @llvm.x86.sse2.pause()"
     elif is_arm:
         pause = 'call void asm sideeffect "yield", "~{memory}"()'
-    text = _WAITING + _LOOP
+    text = _WAITING + _LOOP + STEPS
     return "\n".join(declarations) + text.format(
         frame=_Numbers(Frame), record=_Numbers(Record), pool=_Numbers(Pool), ticks=ticks, pause=pause
     )

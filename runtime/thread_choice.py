@@ -38,10 +38,10 @@ class ThreadChoice:
         self._position = 0
         self._best = {True: 0, False: 0}
 
-    def begin(self) -> bool:
-        """Whether the next run is to use the pool."""
+    def begin(self, runs: int = 1) -> bool:
+        """Whether the next run, or so many of them in one call, is to use the pool."""
         if not self.is_sampling:
-            self.runs_left -= 1
+            self.runs_left -= runs
             if self.runs_left > 0:
                 return self.use_pool
             self.restart()
