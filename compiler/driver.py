@@ -210,6 +210,7 @@ def _emit_instruction(a: Assembly, node: Node) -> None:
             work=printed.work,
             scratch=printed.scratch,
             label=label,
+            reads=len(node.inputs),
         )
     )
 

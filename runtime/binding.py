@@ -15,6 +15,7 @@ from runtime.arena import ALIGNMENT, address_of, align_up_bytes, aligned_empty
 from runtime.dimensions import Dim, evaluate
 from runtime.loader import LoadedCode
 from runtime.native_code import Frame, Record
+from runtime.phases import Place, grain_counts, phase_ends
 from runtime.program import DTYPES, Buffer, Instruction, Program, ProgramError
 from runtime.thread_choice import ThreadChoice
 from runtime.threads import ThreadPool
@@ -170,6 +171,8 @@ class Binding:
             default=0,
         )
         self.stream = self._encode()
+        self._shared_for = 1
+        self._phases: NDArray[np.int64] = np.zeros(0, np.int64)
         self._table: NDArray[np.int64] = np.zeros(max(len(program.buffers), 1), np.int64)
         # Writing through a memory view takes half as long as through the array.
         self.addresses = memoryview(self._table.data)
@@ -238,29 +241,58 @@ class Binding:
 
     def _encode(self) -> NDArray[np.int64]:
         instructions = self.program.instructions
-        work = [
+        self._work = [
             self._size(instruction.work, f"work of instruction {index} ({instruction.label!r})")
             for index, instruction in enumerate(instructions)
         ]
         # Whether any instruction has work for more than one thread.
-        self.is_parallel = any(items > 1 for items in work)
+        self.is_parallel = any(items > 1 for items in self._work)
         stream: list[int] = []
+        self._record_starts: list[int] = []
         for index, instruction in enumerate(instructions):
-            # Two neighbours that only thread 0 works on need no meeting between them.
-            is_last = index + 1 == len(instructions)
-            barrier = is_last or work[index] > 1 or work[index + 1] > 1
-            stream += self._record(index, instruction, work[index], barrier)
+            self._record_starts.append(len(stream))
+            stream += self._record(index, instruction, self._work[index])
         return np.array(stream or [0], np.int64)
 
-    def _record(self, index: int, instruction: Instruction, work: int, barrier: bool) -> list[int]:
+    def _record(self, index: int, instruction: Instruction, work: int) -> list[int]:
         place = f"an extent of instruction {index} ({instruction.label!r})"
         head = [0] * Record.HEAD
         head[Record.FUNCTION] = self._code[instruction.kernel].address
         head[Record.OPERANDS] = len(instruction.operands)
         head[Record.EXTENTS] = len(instruction.extents)
         head[Record.WORK] = work
-        head[Record.BARRIER] = int(barrier)
         return [*head, *instruction.operands, *(self._number(dim, place) for dim in instruction.extents)]
+
+    def share_work(self, threads: int) -> None:
+        """Cut the work into grains for this many threads."""
+        self.frame[Frame.THREADS] = threads
+        if threads == self._shared_for or threads == 1:
+            return
+        self._shared_for = threads
+        places = self._places()
+        grains = grain_counts(self.program.instructions, self._work, places, threads)
+        for start, count in zip(self._record_starts, grains, strict=True):
+            self.stream[start + Record.GRAINS] = count
+        ends = phase_ends(self.program.instructions, self._work, places)
+        table: list[int] = []
+        first = 0
+        for end in ends:
+            total = sum(grains[first:end])
+            record = address_of(self.stream) + self._record_starts[first] * self.stream.itemsize
+            table += [record, first, end, total, int(total > 1)]
+            first = end
+        self._phases = np.array([*table, 0, 0, 0, 0, 1], np.int64)
+        self.frame[Frame.PHASES] = address_of(self._phases)
+        self.frame[Frame.PHASE_COUNT] = len(ends)
+
+    def _places(self) -> list[Place]:
+        """Where each buffer lies: in the arena, or in memory of its own."""
+        places = []
+        for index, buffer in enumerate(self.program.buffers):
+            start = self._number(buffer.offset, "an offset") if buffer.space == "arena" else 0
+            size = DTYPES[buffer.dtype].itemsize * math.prod(self._shape(buffer))
+            places.append(Place(-1 if buffer.space == "arena" else index, start, start + size))
+        return places
 
     def _arena_layout(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         indices, offsets = [], []
@@ -284,6 +316,7 @@ class Binding:
     def _fill_frame(self) -> None:
         self._frame[:] = 0
         self._frame[Frame.STREAM] = address_of(self.stream)
+        self._frame[Frame.START] = 0
         self._frame[Frame.COUNT] = len(self.program.instructions)
         self._frame[Frame.ADDRESSES] = address_of(self._table)
         self._frame[Frame.SCRATCH_STRIDE] = self.scratch_stride

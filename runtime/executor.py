@@ -197,7 +197,7 @@ class Executable:
             if moves is not None:
                 failed = self._loop.run_steps(binding.frame_address, steps, moves.address, moves.count)
             elif pool is None:
-                failed = self._loop.run(binding.frame_address, 0)
+                failed = self._loop.run(binding.frame_address)
             else:
                 failed = self._loop.run_pooled(binding.frame_address)
             # Where the pool was wanted but in use, the time says nothing.
@@ -217,7 +217,7 @@ class Executable:
         arena_before, scratch_before = self._arena.address, self._scratch.address
         binding.place_arena(self._arena.reserve(binding.arena_bytes))
         binding.frame[Frame.SCRATCH] = self._scratch.reserve(binding.scratch_stride * threads)
-        binding.frame[Frame.THREADS] = threads
+        binding.share_work(threads)
         binding.frame[Frame.POOL] = 0 if pool is None else pool.address
         if (self._arena.address, self._scratch.address) != (arena_before, scratch_before):
             # The other bindings must look for their memory again.

@@ -19,7 +19,7 @@ from runtime.native_code import ENTRY_POINTS, native_code
 __all__ = ["NativeLoop", "nanoseconds_per_tick", "native_loop"]
 
 # Every foreign call through these prototypes releases the interpreter lock.
-_RUN = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+_TWO_NUMBERS = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 _RUN_STEPS = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 _ONE_ADDRESS = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)
 _TICKS = ctypes.CFUNCTYPE(ctypes.c_int64)
@@ -28,16 +28,16 @@ _TICKS = ctypes.CFUNCTYPE(ctypes.c_int64)
 class NativeLoop:
     """The entry points of `runtime.native_code`; addresses of frames and pools are plain integers.
 
-    `run(frame, thread)`, `run_pooled(frame)` and `run_steps(frame, steps, advances, count)` return the index of
-    the instruction that failed, or -1.
+    `run(frame)`, `run_pooled(frame)` and `run_steps(frame, steps, advances, count)` return the index of the
+    instruction that failed, or -1.
     """
 
     def __init__(self, code: dict[str, LoadedCode]) -> None:
         self._code = code
-        self.run: Callable[[int, int], int] = _RUN(code["run"].address)
+        self.run: Callable[[int], int] = _ONE_ADDRESS(code["run"].address)
         self.run_pooled: Callable[[int], int] = _ONE_ADDRESS(code["run_pooled"].address)
         self.run_steps: Callable[[int, int, int, int], int] = _RUN_STEPS(code["run_steps"].address)
-        self.work: Callable[[int, int], int] = _RUN(code["work"].address)
+        self.work: Callable[[int, int], int] = _TWO_NUMBERS(code["work"].address)
         self.stop: Callable[[int], int] = _ONE_ADDRESS(code["stop"].address)
         self.ticks: Callable[[], int] = _TICKS(code["ticks"].address)
 

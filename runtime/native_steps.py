@@ -11,8 +11,8 @@ __all__ = ["STEPS"]
 STEPS = """
 define i64 @run_steps(ptr %frame, i64 %steps, ptr %advances, i64 %count) {{
 entry:
-  %table_address = call i64 @frame_slot(ptr %frame, i64 {frame.ADDRESSES})
-  %pool_address = call i64 @frame_slot(ptr %frame, i64 {frame.POOL})
+  %table_address = call i64 @slot(ptr %frame, i64 {frame.ADDRESSES})
+  %pool_address = call i64 @slot(ptr %frame, i64 {frame.POOL})
   %table = inttoptr i64 %table_address to ptr
   %pooled = icmp ne i64 %pool_address, 0
   br label %step
@@ -23,10 +23,10 @@ together:
   %failed_together = call i64 @run_pooled(ptr %frame)
   br label %finished
 alone:
-  %failed_alone = call i64 @run(ptr %frame, i64 0)
+  %failed_alone = call i64 @run(ptr %frame)
   br label %finished
 finished:
-  ; A run ends with a meeting of all its threads, so none of them reads the addresses that change now.
+  ; A run ends when no worker is active in it any more, so none of them reads the addresses that change now.
   %failed = phi i64 [ %failed_together, %together ], [ %failed_alone, %alone ]
   %succeeded = icmp slt i64 %failed, 0
   br i1 %succeeded, label %move, label %done

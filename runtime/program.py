@@ -24,7 +24,7 @@ __all__ = ["DTYPES", "Buffer", "Instruction", "Kernel", "Program", "ProgramError
 Space: TypeAlias = Literal["input", "variable", "constant", "output", "arena"]
 
 # The digit is the version of the format: another one is refused, not guessed at.
-_MAGIC = b"GCPROG1\n"
+_MAGIC = b"GCPROG2\n"
 _CHECKSUM_BYTES = 32
 
 _SPACES: tuple[str, ...] = get_args(Space)
@@ -91,7 +91,7 @@ class Instruction:
 
     `operands` are buffer indices, inputs then outputs; `extents` are the integers the kernel reads;
     `scratch` is the number of bytes of private memory each thread needs; `label` is what errors and
-    profiles call it.
+    profiles call it. The kernel only reads the first `reads` operands; all others it may write.
     """
 
     kernel: int
@@ -100,6 +100,7 @@ class Instruction:
     work: Dim = 1
     scratch: Dim = 0
     label: str = ""
+    reads: int = 0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -275,6 +276,8 @@ def _check_instruction(program: Program, index: int, instruction: Instruction) -
         _check_extent(program, f"{place}, extent {position}", extent)
     _check_dim(program, f"{place}, work", instruction.work)
     _check_dim(program, f"{place}, scratch", instruction.scratch)
+    if type(instruction.reads) is not int or not 0 <= instruction.reads <= len(instruction.operands):
+        raise ProgramError(f"{place} reads {instruction.reads!r} of its {len(instruction.operands)} operands")
 
 
 def _check_extent(program: Program, place: str, extent: object) -> None:
@@ -299,7 +302,7 @@ def _header_of(program: Program) -> dict[str, Any]:
         "outputs": program.outputs,
         "buffers": [[b.name, b.dtype, [str(dim) for dim in b.shape], b.space, str(b.offset)] for b in program.buffers],
         "instructions": [
-            [i.kernel, i.operands, [str(e) for e in i.extents], str(i.work), str(i.scratch), i.label]
+            [i.kernel, i.operands, [str(e) for e in i.extents], str(i.work), str(i.scratch), i.label, i.reads]
             for i in program.instructions
         ],
         "kernels": [[k.name, k.key, k.symbol, len(k.object_code), k.source] for k in program.kernels],
@@ -350,10 +353,10 @@ def _program_of(header: dict[str, Any], payload: memoryview) -> Program:
 
 
 def _instruction_of(
-    kernel: int, operands: list[int], extents: list[str], work: str, scratch: str, label: str
+    kernel: int, operands: list[int], extents: list[str], work: str, scratch: str, label: str, reads: int
 ) -> Instruction:
     sizes = tuple(map(parse_dim, extents))
-    return Instruction(kernel, tuple(operands), sizes, parse_dim(work), parse_dim(scratch), _text(label))
+    return Instruction(kernel, tuple(operands), sizes, parse_dim(work), parse_dim(scratch), _text(label), reads)
 
 
 def _payload_of(header: dict[str, Any], payload: memoryview) -> tuple[list[bytes], tuple[NDArray[np.generic], ...]]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from runtime.arena import address_of, aligned_empty
 from runtime.native import native_loop
-from runtime.native_code import Pool
+from runtime.native_code import LINE, Pool
 from runtime.operating_system import PRIMITIVE_BYTES, fill_waiting_slots, usable_cores
 
 __all__ = ["ThreadPool", "borrow_pool", "get_num_threads", "return_pool", "set_num_threads"]
@@ -40,7 +40,7 @@ class ThreadPool:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._slots: Any = aligned_empty((Pool.SIZE,), np.int64)
+        self._slots: Any = aligned_empty((Pool.CLAIMS + LINE * threads,), np.int64)
         self._slots[:] = 0
         self._primitives: Any = aligned_empty((2, PRIMITIVE_BYTES), np.uint8)
         self._primitives[...] = 0

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime import Buffer, Executable, Instruction, Program, get_num_threads, set_num_threads, threads
+from runtime import Buffer, Executable, Instruction, Program, get_num_threads, phases, set_num_threads, threads
 from runtime.operating_system import _control_group_cores, usable_cores
 
 ChainMaker = Callable[..., Program]
@@ -36,23 +36,31 @@ def recorder(native: ModuleType) -> Program:
     )  # fmt: skip
 
 
+@pytest.fixture
+def fine_grains(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even the smallest instruction is cut for all threads."""
+    monkeypatch.setattr(phases, "_GRAIN_BYTES", 1)
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
-def test_threads_take_contiguous_parts_that_cover_the_work(native: ModuleType, count: int) -> None:
+def test_threads_take_parts_that_cover_the_work(native: ModuleType, count: int, fine_grains: None) -> None:
     set_num_threads(count)
-    w = np.zeros(1000, np.int64)
-    Executable(recorder(native)).run([], (w,))
-    parts, begin = 0, 0
-    while begin < 1000:
-        assert w[begin] > begin
-        begin, parts = w[begin], parts + 1
-    assert begin == 1000
-    assert parts == count
-    assert np.count_nonzero(w) == count
+    for _ in range(20):
+        w = np.zeros(1000, np.int64)
+        Executable(recorder(native)).run([], (w,))
+        parts, begin = 0, 0
+        while begin < 1000:
+            assert w[begin] > begin
+            begin, parts = w[begin], parts + 1
+        assert begin == 1000
+        assert np.count_nonzero(w) == parts
+        # 16 grains for each thread, by halves: 8, 4, 2, 1, 1; two that want the same grains may cut them finer.
+        assert parts == 1 if count == 1 else 5 * count <= parts <= phases.MOST_GRAINS * count
 
 
 @given(work=st.integers(0, 12), count=st.integers(1, 5))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_every_item_is_worked_on_once(native: ModuleType, work: int, count: int) -> None:
+def test_every_item_is_worked_on_once(native: ModuleType, work: int, count: int, fine_grains: None) -> None:
     program = Program(
         "count", (), (Buffer("w", "int64", (12,), "variable"),), (), (0,), (),
         (Instruction(0, (0,), (), work, 0, "add"),), (native.kernel(native.INCREMENT, "increment"),),
@@ -81,7 +89,7 @@ def test_results_are_the_same_bits_on_any_number_of_threads(chain: ChainMaker) -
     ids=["parts then one", "one then parts", "second part late", "first part late"],
 )
 def test_an_instruction_sees_all_that_the_one_before_it_wrote(
-    native: ModuleType, first_work: int, late: int, second_work: int
+    native: ModuleType, fine_grains: None, first_work: int, late: int, second_work: int
 ) -> None:
     """One item of the first instruction comes milliseconds late; every item of the second reads its
     result."""

@@ -1,0 +1,91 @@
+"""How threads share the work of a program: phases of instructions that do not depend on each other, and the
+grains that an instruction's work items are cut into.
+
+Within a phase no thread waits for another, so the items of a small instruction (a bias update, a column sum of
+few columns) fill the gaps that the next one leaves. Both depend on sizes alone, and neither changes a bit of any
+result: an item is computed in the same way whoever takes it, and whenever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from runtime.program import Instruction
+
+__all__ = ["MOST_GRAINS", "Place", "grain_counts", "phase_ends"]
+
+# Of one instruction, for each thread. Taken by halves, 16 grains are 5 calls of the kernel, and the last to finish
+# keeps the others waiting for a sixteenth of its part. A claim word has room for 63.
+MOST_GRAINS = 16
+
+# A grain should be worth the 0.1 to 0.2 microseconds that it costs when two threads are after it: so many bytes of
+# operands take about one microsecond to pass through.
+_GRAIN_BYTES = 8 * 1024
+
+
+class Place(NamedTuple):
+    """The bytes `start` to `end` of a memory; different memories do not overlap."""
+
+    memory: int
+    start: int
+    end: int
+
+
+def grain_counts(
+    instructions: Sequence[Instruction], work: Sequence[int], places: Sequence[Place], threads: int
+) -> list[int]:
+    """Into how many grains each instruction is cut; 0 where there is nothing to do."""
+    counts = []
+    for instruction, items in zip(instructions, work, strict=True):
+        size = sum(places[operand].end - places[operand].start for operand in set(instruction.operands))
+        counts.append(min(items, MOST_GRAINS * threads, max(1, size // _GRAIN_BYTES)))
+    return counts
+
+
+def phase_ends(instructions: Sequence[Instruction], work: Sequence[int], places: Sequence[Place]) -> list[int]:
+    """The index after the last instruction of each phase.
+
+    A phase ends before an instruction that writes what one of the phase reads or writes, or reads what one of it
+    writes. Every phase has work; there is none if no instruction has.
+    """
+    ends: list[int] = []
+    phase, has_work = _Touched(), False
+    for index, (instruction, items) in enumerate(zip(instructions, work, strict=True)):
+        if items == 0:
+            continue
+        read = [places[operand] for operand in instruction.operands[: instruction.reads]]
+        written = [places[operand] for operand in instruction.operands[instruction.reads :]]
+        if phase.is_in_the_way_of(read, written):
+            ends.append(index)
+            phase = _Touched()
+        phase.add(read, written)
+        has_work = True
+    if has_work:
+        ends.append(len(instructions))
+    return ends
+
+
+class _Touched:
+    """The places that the instructions of a phase read and write."""
+
+    def __init__(self) -> None:
+        self.read: list[Place] = []
+        self.written: list[Place] = []
+
+    def add(self, read: list[Place], written: list[Place]) -> None:
+        self.read += read
+        self.written += written
+
+    def is_in_the_way_of(self, read: list[Place], written: list[Place]) -> bool:
+        return (
+            _any_overlap(self.written, read) or _any_overlap(self.written, written) or _any_overlap(self.read, written)
+        )
+
+
+def _any_overlap(first: list[Place], second: list[Place]) -> bool:
+    return any(
+        one.memory == other.memory and one.start < other.end and other.start < one.end
+        for one in first
+        for other in second
+    )
