@@ -2,8 +2,7 @@
 
 A kernel's text is valid Numba source and stays the single truth, but Numba spends a millisecond on each of its
 operations: typing, two intermediate forms, rewriting. What the printers write is a small language, translated here
-in one walk. The result goes into the body of one Numba intrinsic, so that the signature, the module, the passes and
-the object code remain Numba's (`compiler.codegen.objects`).
+in one walk, into a function with Numba's calling convention (`compiler.codegen.objects`).
 
 The language, with Numba's meaning:
 
@@ -18,8 +17,7 @@ Nothing is converted in passing. A name is visible from its assignment to the en
 keeps its type; only names that are visible before a loop carry values from turn to turn. The index of a loop cannot
 be assigned.
 
-Floating-point instructions carry no flags here: Numba adds its function's fast-math flags to every one that has
-none, as it does to its own.
+Floating-point instructions carry no flags here: Numba's fast-math pass adds the kernel's to every one that has none.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ from numba import types as numba_types
 
 from compiler.codegen.scalar_math_integer import INTEGER_FUNCTIONS
 
-__all__ = ["KernelCompileError", "KernelTranslator", "Typed", "kernel_definition"]
+__all__ = ["KernelCompileError", "KernelTranslator", "Typed", "kernel_definition", "names_in"]
 
 types: Any = numba_types
 INT64 = ir.IntType(64)
@@ -89,8 +87,13 @@ def kernel_definition(source: str) -> ast.FunctionDef:
     raise KernelCompileError(f"A kernel's source is one function definition. Received:\n{source}")
 
 
+def names_in(definition: ast.FunctionDef) -> list[str]:
+    """The names that a kernel's source uses, each once."""
+    return list(dict.fromkeys(node.id for node in ast.walk(definition) if isinstance(node, ast.Name)))
+
+
 class KernelTranslator:
-    """Emits one kernel's statements where a Numba intrinsic's code stands."""
+    """Emits one kernel's statements into a function of its own."""
 
     def __init__(self, context: Any, builder: Any, scope: Mapping[str, Any], pure: Collection[str]) -> None:
         """Emit through `builder` with Numba's target `context`.

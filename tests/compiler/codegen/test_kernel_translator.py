@@ -17,7 +17,14 @@ from numba import njit
 
 from compiler import functions as F
 from compiler.codegen.kernels import CpuKernel, cpu_kernel
-from compiler.codegen.objects import OPTIONS, SIGNATURE, KernelCompileError, compile_kernel, kernel_scope
+from compiler.codegen.objects import (
+    OPTIONS,
+    SIGNATURE,
+    CompiledKernel,
+    KernelCompileError,
+    compile_kernel,
+    kernel_scope,
+)
 from compiler.functions.core import make
 from compiler.ir import Builder, Value
 from compiler.ops.fused import Fused
@@ -26,34 +33,42 @@ from compiler.pipeline import run_pipeline
 from compiler.target import host_target
 from compiler.types import TensorType
 from runtime.dimensions import evaluate
+from runtime.loader import load
 
 Array = np.ndarray[Any, Any]
 NATIVE = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 3)
 HEADER = "def kernel(pointers, extents, scratch, begin, end):\n"
 
 
-def native(dispatcher: Any) -> Callable[..., None]:
-    """The kernel as a function of pointers, extents, scratch, begin and end."""
-    (result,) = dispatcher.overloads.values()
-    function = NATIVE(result.library.get_pointer_to_function(result.fndesc.llvm_func_name))
+def callable_at(address: int, owner: Any) -> Callable[..., None]:
+    """The kernel at an address as a function of pointers, extents, scratch, begin and end."""
+    function = NATIVE(address)
     returned = np.zeros(2, dtype="int64")
 
     def call(pointers: Array, extents: Array, scratch: int, begin: int, end: int) -> None:
-        # Numba's function also writes what it returns (nothing) and, were there one, its exception.
+        # The convention has places for what a function returns and for its exception; a kernel has neither.
         places = (returned.ctypes.data, returned.ctypes.data + 8, pointers.ctypes.data, extents.ctypes.data)
-        assert dispatcher is not None  # its memory holds the code
+        assert owner is not None  # its memory holds the code
         assert function(*places, scratch, begin, end) == 0
 
     return call
 
 
-def plain(source: str, namespace: Any) -> Any:
+def native(compiled: CompiledKernel) -> Callable[..., None]:
+    """A compiled kernel, loaded as the runtime loads it."""
+    code = load(compiled.symbol, compiled.object_code)
+    return callable_at(code.address, code)
+
+
+def plain(source: str, namespace: Any) -> Callable[..., None]:
     """The same text through Numba's front end."""
     (definition,) = ast.parse(source).body
     assert isinstance(definition, ast.FunctionDef)
     scope = kernel_scope(definition, namespace)
     exec(source, scope)
-    return njit(SIGNATURE, **OPTIONS)(scope["kernel"])
+    dispatcher = njit(SIGNATURE, **OPTIONS)(scope["kernel"])
+    (result,) = dispatcher.overloads.values()
+    return callable_at(result.library.get_pointer_to_function(result.fndesc.llvm_func_name), dispatcher)
 
 
 def addresses(arrays: list[Array]) -> Array:
@@ -148,10 +163,8 @@ def test_same_bits_as_numba_from_the_same_text(build: Callable[[Builder], Value]
         expected = [array.copy() for array in arrays]
         sizes = [evaluate(extent, {}) for extent in kernel.extents]
         scratch, work = evaluate(kernel.scratch, {}), evaluate(kernel.work, {})
-        compiled = compile_kernel(kernel.source, kernel.namespace).dispatcher
-        front_end = plain(kernel.source, kernel.namespace)
-        run(native(compiled), arrays, sizes, scratch, work)
-        run(native(front_end), expected, sizes, scratch, work)
+        run(native(compile_kernel(kernel.source, kernel.namespace)), arrays, sizes, scratch, work)
+        run(plain(kernel.source, kernel.namespace), expected, sizes, scratch, work)
         before = np.random.default_rng(3)
         assert any(a.tobytes() != draw(kind, before).tobytes() for a, kind in zip(arrays, kinds, strict=True))
         for array, other in zip(arrays, expected, strict=True):
@@ -168,8 +181,7 @@ def test_loops_become_vector_instructions(build: Callable[[Builder], Value], ins
     wide = "ymm" if host_target().lanes("float32") >= 8 else "xmm"
     texts = []
     for kernel, _ in printed(build):
-        (assembly,) = compile_kernel(kernel.source, kernel.namespace).dispatcher.inspect_asm().values()
-        texts.append(assembly)
+        texts.append(compile_kernel(kernel.source, kernel.namespace).assembly)
     assert any(re.search(rf"\b({instruction})\s[^\n]*%?{wide}", text) for text in texts)
 
 
@@ -213,7 +225,7 @@ class Elements(list[Any]):
 
 @pytest.fixture(scope="module")
 def program() -> Callable[..., None]:
-    return native(compile_kernel(PROGRAM, {}).dispatcher)
+    return native(compile_kernel(PROGRAM, {}))
 
 
 @settings(max_examples=60, deadline=None)
@@ -241,7 +253,7 @@ def test_statements_and_integers_as_python_has_them(
 def run_source(body: str, arrays: list[Array], begin: int = 0, end: int = 0) -> None:
     source = HEADER + "".join(f"    {line}\n" for line in body.strip().splitlines())
     pointers = addresses(arrays)
-    native(compile_kernel(source, {}).dispatcher)(pointers, pointers, 0, begin, end)
+    native(compile_kernel(source, {}))(pointers, pointers, 0, begin, end)
 
 
 def test_division_by_zero_gives_zero() -> None:
@@ -294,8 +306,7 @@ def test_equal_expressions_are_emitted_once() -> None:
     line = "p0[{}] = (v0 // 7) * (v0 // 7) + index_remainder(v0, 9)"
     lines = "".join(f"    {line.format(index)}\n" for index in range(20))
     compiled = compile_kernel(HEADER + "    p0 = private_int64(pointers[0])\n    v0 = begin + end\n" + lines, {})
-    (text,) = compiled.dispatcher.inspect_llvm().values()
-    assert len(re.findall(r"\burem\b", text)) <= 1
+    assert len(re.findall(r"\burem\b", compiled.llvm)) <= 1
 
 
 def test_a_value_of_one_block_is_not_used_in_the_next() -> None:
