@@ -12,7 +12,7 @@ import dataclasses
 import functools
 import hashlib
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ from compiler.codegen.contraction_packing import (
     panel_slack,
 )
 from compiler.codegen.contraction_types import ContractionSource, Epilogue
-from compiler.codegen.microkernel import Tile, emit_microkernel
+from compiler.codegen.microkernel import Tile, emit_flat_microkernel, emit_microkernel
 
 __all__ = ["PREFETCH_STREAMS", "REPORT_BYTES", "Driver", "kernel_source", "tile_constants"]
 
@@ -90,47 +90,43 @@ def tile_constants(tile: Tile) -> dict[str, int]:
     }
 
 
-# The native functions that drivers call, with their numbers of arguments.
-PARTS = {
-    "micro": 10,
-    "pack_columns": 6,
-    "pack_rows": 6,
-    "transpose_rows": 6,
-    "copy_rows": 6,
-    "fill_zero": 2,
-    "has_nonfinite": 2,
-    "prefetch_input": 4,
-    "prefetch_output": 4,
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """A native function that drivers call: its number of arguments, and what adds it to a module."""
+
+    arguments: int
+    emit: Callable[[Any, Tile], None]
+
+
+PARTS: Mapping[str, Part] = {
+    "micro": Part(10, lambda module, tile: emit_microkernel(module, tile, "micro")),
+    "micro_flat": Part(10, lambda module, tile: emit_flat_microkernel(module, tile, "micro_flat")),
+    "pack_columns": Part(6, lambda m, t: emit_pack_panels(m, t.dtype, t.lanes, t.columns, "pack_columns")),
+    "pack_rows": Part(6, lambda m, t: emit_pack_panels(m, t.dtype, t.lanes, t.rows, "pack_rows")),
+    "transpose_rows": Part(6, lambda m, t: emit_transpose_rows(m, t.dtype, t.lanes)),
+    "copy_rows": Part(6, lambda m, t: emit_copy_rows(m, t.dtype, t.lanes)),
+    "fill_zero": Part(2, lambda m, t: emit_fill_zero(m, t.dtype, t.lanes)),
+    "has_nonfinite": Part(2, lambda m, t: emit_has_nonfinite(m, t.dtype, t.lanes)),
+    "prefetch_input": Part(4, lambda m, t: emit_prefetch(m, t.dtype, t.lanes, "prefetch_input", write=False)),
+    "prefetch_output": Part(4, lambda m, t: emit_prefetch(m, t.dtype, t.lanes, "prefetch_output", write=True)),
 }
 
 
-def _emit_parts(module: Any, tile: Tile) -> None:
-    dtype, lanes = tile.dtype, tile.lanes
-    emit_microkernel(module, tile, "micro")
-    emit_pack_panels(module, dtype, lanes, tile.columns, "pack_columns")
-    emit_pack_panels(module, dtype, lanes, tile.rows, "pack_rows")
-    emit_transpose_rows(module, dtype, lanes)
-    emit_copy_rows(module, dtype, lanes)
-    emit_fill_zero(module, dtype, lanes)
-    emit_has_nonfinite(module, dtype, lanes)
-    emit_prefetch(module, dtype, lanes, "prefetch_input", write=False)
-    emit_prefetch(module, dtype, lanes, "prefetch_output", write=True)
-
-
 @functools.cache
-def _parts_assembly(tile: Tile) -> str:
-    return compile_to_assembly(lambda module: _emit_parts(module, tile), "parts")
+def _part_assembly(tile: Tile, name: str) -> str:
+    return compile_to_assembly(lambda module: PARTS[name].emit(module, tile), name)
 
 
 @functools.cache
 def _driver_assembly(tile: Tile, driver: Driver) -> str:
     """A driver with everything it calls."""
     constants = tile_constants(tile) | dict(driver.constants)
+    used = [name for name in PARTS if f"{name}(" in driver.source]
 
     def emit(module: Any) -> None:
-        translate(module, driver.source, constants, PARTS)
+        translate(module, driver.source, constants, {name: PARTS[name].arguments for name in used})
 
-    return _parts_assembly(tile) + compile_to_assembly(emit, "driver")
+    return "".join(_part_assembly(tile, name) for name in used) + compile_to_assembly(emit, "driver")
 
 
 @functools.cache
