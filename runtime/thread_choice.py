@@ -47,6 +47,14 @@ class ThreadChoice:
             self.restart()
         return _ROUND[self._position]
 
+    def stays_alone(self) -> bool:
+        """`begin()` for one run that can only be made on the calling thread: False, and nothing counted, if the
+        pool is or may be wanted."""
+        if self.is_sampling or self.use_pool or self.runs_left <= 1:
+            return False
+        self.runs_left -= 1
+        return True
+
     def record(self, nanoseconds: int) -> None:
         """The time of a run that followed the last `begin()`."""
         pooled = _ROUND[self._position]

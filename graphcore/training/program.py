@@ -48,6 +48,7 @@ class StepProgram:
         self.updated = frozenset(id(variable) for entry, variable in pairs if entry.name in names)
         self._arrays = tuple(variable.array for variable in variables)
         self._compiled: Compiled | None = None
+        self._run: Callable[..., tuple[Array, ...]] | None = None
         self._oracle: Graph | None = None
 
     @property
@@ -59,15 +60,22 @@ class StepProgram:
             self._compiled = compile_graph(self.graph)
         return self._compiled
 
+    @property
+    def returns_one_array(self) -> bool:
+        """Whether calling the step returns its first output as it is."""
+        return isinstance(self._results, OutputNumber)
+
     def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         """Run the step once: variables get their new values; returns the outputs.
 
         Args:
             inputs: arrays in the order of the graph's inputs.
         """
-        if self.jit:
-            return self.compiled.executable.run(inputs, self._arrays)
-        return self._interpret(inputs)
+        if self._run is None:
+            if not self.jit:
+                return self._interpret(inputs)
+            self._run = self.compiled.executable.run
+        return self._run(inputs, self._arrays)
 
     def __call__(self, batch: Batch) -> Any:
         """Run the step on a batch; returns what the traced function returned, with arrays for tensors."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from graphcore import tree
 from graphcore.callbacks.callback import Logs
 from graphcore.callbacks.callback_list import pythonify
 from graphcore.metrics import Mean
+from graphcore.settings import floatx
 from graphcore.tensor import KerasTensor
 from graphcore.training.compile_loss import CompileLoss
 from graphcore.training.compile_metrics import CompileMetrics
 from graphcore.training.data.arrays import Array, Batch, pack_x_y_sample_weight
-from graphcore.training.input_types import input_types, shape_signature
+from graphcore.training.input_types import declared_inputs, input_types, shape_signature
 from graphcore.training.program import StepProgram, trace_step
 from graphcore.variable import Variable
 
@@ -22,6 +25,15 @@ if TYPE_CHECKING:
     from graphcore.training.trainer import Trainer
 
 MANY_PROGRAMS = 8  # of one kind, from which on changing shapes are worth a warning
+MANY_PREDICTIONS = 64  # shapes that are remembered
+
+
+class _Prediction(NamedTuple):
+    """A program with one input and one output, what type of array it was used with, and `floatx()` then."""
+
+    program: StepProgram
+    dtype: np.dtype[Any]
+    floatx: str
 
 
 @dataclasses.dataclass
@@ -48,6 +60,7 @@ class Session:
     programs: dict[Any, StepProgram] = dataclasses.field(default_factory=dict)
     latest: dict[str, StepProgram] = dataclasses.field(default_factory=dict)
     _by_shape: dict[Any, StepProgram] = dataclasses.field(default_factory=dict)
+    _predictions: dict[tuple[int, ...], _Prediction] = dataclasses.field(default_factory=dict)
     _report: tuple[Any, StepProgram] | None = None
     _metrics: tuple[int, list[Any]] | None = None
 
@@ -74,6 +87,30 @@ class Session:
     def run(self, model: Trainer, kind: str, batch: Batch) -> Any:
         """Run one step; returns what it returned: logs of an overridden step, or predictions."""
         return self.program(model, kind, batch)(batch)
+
+    def repeated_prediction(self, x: Any) -> Array | None:
+        """The predictions for an array like one that `expect_prediction` was told of; None for anything else."""
+        if type(x) is not np.ndarray:
+            return None
+        known = self._predictions.get(x.shape)
+        if known is None or x.dtype is not known.dtype or floatx() != known.floatx:
+            return None
+        self.latest["predict"] = known.program
+        return known.program.run((x,))[0]
+
+    def expect_prediction(self, model: Trainer, x: Array) -> None:
+        """Let arrays of this shape and type go straight to the program that was used last to predict.
+
+        Such an array has passed every check that looks at shapes and types: of the 50 microseconds that a small
+        model takes for one sample, 35 went into making them again. Floats given for an integer input are looked at
+        each time.
+        """
+        declared = [tensor for tensor in declared_inputs(model, x) or [] if tensor is not None]
+        if x.dtype.kind == "f" and any(np.dtype(tensor.dtype).kind in "iu" for tensor in declared):
+            return
+        if len(self._predictions) >= MANY_PREDICTIONS:
+            self._predictions.clear()
+        self._predictions[x.shape] = _Prediction(self.latest["predict"], x.dtype, floatx())
 
     def metric_logs(self, model: Trainer) -> Logs:
         """`model.get_metrics_result()` as Python floats."""

@@ -262,9 +262,16 @@ class Trainer(Steps):
 
     def predict_on_batch(self, x: Any) -> Any:
         """Predictions of one batch."""
+        session = self.training_session
+        repeated = session.repeated_prediction(x)
+        if repeated is not None:
+            return repeated
         batch = standardize_batch((x,), None, "predict_on_batch")
         check_batch(self, batch)
-        return self.training_session.run(self, "predict", batch)
+        outputs = session.run(self, "predict", batch)
+        if batch.x is x and session.latest["predict"].returns_one_array:
+            session.expect_prediction(self, x)
+        return outputs
 
     def lowered(self, kind: str = "train") -> StepProgram:
         """The program last used to "train", "test" or "predict".

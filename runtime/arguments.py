@@ -1,0 +1,64 @@
+"""Checks of the arrays that a call gives to a program."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.arena import aligned_copy
+from runtime.binding import ArraySpec, Shape
+from runtime.program import DTYPES, Program
+
+__all__ = ["check_in_place", "checked_array", "checked_outputs", "count_message", "usable_input"]
+
+Array = NDArray[np.generic]
+
+
+def checked_outputs(
+    program: Program, specs: Sequence[ArraySpec], out: Sequence[Array], shapes: Sequence[Shape] | None
+) -> tuple[Array, ...]:
+    if len(out) != len(specs):
+        raise ValueError(count_message(program, "output", program.outputs, len(out)))
+    for position, (array, spec) in enumerate(zip(out, specs, strict=True)):
+        check_in_place(program, spec.buffer, array)
+        shape = array.shape if shapes is None else shapes[position]
+        if shape != spec.shape:
+            raise ValueError(f"output {spec.name!r}: expected shape {spec.shape}, got {shape}")
+    return tuple(out)
+
+
+def count_message(program: Program, what: str, indices: Sequence[int], count: int) -> str:
+    names = ", ".join(repr(program.buffers[index].name) for index in indices) or "none"
+    return f"program {program.name!r} takes {len(indices)} {what}s ({names}), got {count}"
+
+
+def usable_input(program: Program, index: int, array: object) -> Array:
+    checked = checked_array(program, index, array)
+    return checked if checked.flags.c_contiguous else aligned_copy(checked)
+
+
+def checked_array(program: Program, index: int, array: object) -> Array:
+    buffer = program.buffers[index]
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{buffer.space} {buffer.name!r}: expected a NumPy array, got {type(array).__name__}")
+    if array.dtype != DTYPES[buffer.dtype]:
+        raise TypeError(
+            f"{buffer.space} {buffer.name!r}: expected dtype {buffer.dtype}, got {array.dtype}; "
+            f"convert it with array.astype({buffer.dtype!r})"
+        )
+    return array
+
+
+def check_in_place(program: Program, index: int, array: object) -> None:
+    """An array that the program writes must be exactly what it expects: a copy would lose the result."""
+    checked = checked_array(program, index, array)
+    buffer = program.buffers[index]
+    if not checked.flags.c_contiguous:
+        raise ValueError(
+            f"{buffer.space} {buffer.name!r} is written in place, so it must be contiguous; "
+            "pass np.ascontiguousarray(array) and keep that array"
+        )
+    if not checked.flags.writeable:
+        raise ValueError(f"{buffer.space} {buffer.name!r} is written in place, but the array is read-only")
