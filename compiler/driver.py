@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -24,6 +25,7 @@ from runtime.dimensions import Dim
 from runtime.program import Buffer, Instruction, Kernel, Program, ProgramError
 
 if TYPE_CHECKING:
+    from compiler.codegen.objects import CompiledKernel, KernelQueue
     from runtime.executor import Executable
 
 EVERY_SIZE: Mapping[str, Dim] = {}
@@ -130,6 +132,9 @@ class Assembly:
     kernels: list[Kernel] = dataclasses.field(default_factory=list)
     kernel_of: dict[str, int] = dataclasses.field(default_factory=dict)
     instructions: list[Instruction] = dataclasses.field(default_factory=list)
+    queue: KernelQueue | None = None
+    compiling: dict[int, Callable[[], CompiledKernel]] = dataclasses.field(default_factory=dict)
+    leave: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
     def place(self, value: Value, buffer: Buffer) -> int:
         """Add a buffer for a value."""
@@ -159,9 +164,11 @@ def assemble(graph: Graph, context: PassContext, emit: Callable[[Assembly, Node]
         entry = next(e for e in graph.variables if e.name == name)
         a.buffer_of[root_of(value)] = a.buffer_of[entry.value]
     _place_computed(a)
-    for node in graph.nodes:
-        if is_kernel(node):
-            (emit or _emit_instruction)(a, node)
+    with a.leave:
+        for node in graph.nodes:
+            if is_kernel(node):
+                (emit or _emit_instruction)(a, node)
+        _finish_kernels(a)
     symbols = sorted(
         frozenset().union(frozenset(), *(symbols_of_type(e.value.type) for e in graph.parameters))
     )
@@ -242,18 +249,26 @@ def label_of(node: Node) -> str:
 UNTELLING = frozenset({"broadcast", "full", "cast", "stop_gradient"})
 
 
-def _kernel_index(a: Assembly, label: str, source: str, namespace: object, identity: str) -> int:
-    from compiler.codegen.objects import compile_kernel, kernel_key
+def _kernel_index(a: Assembly, label: str, source: str, namespace: Mapping[str, object], identity: str) -> int:
+    """The number of a kernel. One that is not in the cache is begun; `_finish_kernels` fills in its object code."""
+    from compiler.codegen.objects import KernelQueue, kernel_key
 
     key = kernel_key(identity + "\n" + source, a.target)
     if key in a.kernel_of:
         return a.kernel_of[key]
-    cache = default_cache()
-    stored = cache.get(key)
-    if stored is None:
-        compiled = compile_kernel(source, namespace)  # type: ignore[arg-type]
-        stored = (compiled.symbol, compiled.object_code)
-        cache.put(key, *stored)
-    a.kernels.append(Kernel(label, key, stored[0], stored[1], source))
-    a.kernel_of[key] = len(a.kernels) - 1
-    return a.kernel_of[key]
+    index = a.kernel_of[key] = len(a.kernels)
+    symbol, object_code = default_cache().get(key) or ("", b"")
+    a.kernels.append(Kernel(label, key, symbol, object_code, source))
+    if not symbol:
+        if a.queue is None:
+            a.queue = a.leave.enter_context(KernelQueue())
+        a.compiling[index] = a.queue.start(source, namespace)
+    return index
+
+
+def _finish_kernels(a: Assembly) -> None:
+    for index, result in a.compiling.items():
+        compiled = result()
+        kernel = a.kernels[index]
+        a.kernels[index] = dataclasses.replace(kernel, symbol=compiled.symbol, object_code=compiled.object_code)
+        default_cache().put(kernel.key, compiled.symbol, compiled.object_code)

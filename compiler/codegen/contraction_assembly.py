@@ -21,7 +21,14 @@ from numba.extending import intrinsic
 
 from compiler.codegen.contraction_ir import INT64, native_type
 
-__all__ = ["compile_to_assembly", "make_native_intrinsic", "make_pointer", "make_private_pointer", "pointer_to"]
+__all__ = [
+    "NativeParts",
+    "compile_to_assembly",
+    "make_native_intrinsic",
+    "make_pointer",
+    "make_private_pointer",
+    "pointer_to",
+]
 
 # Labels that the compiler makes up; each text needs its own where several meet in one object.
 _LOCAL_LABEL = re.compile(r"(?<![\w.])(\.?L)(BB|CPI|JTI|func_begin|func_end|tmp)(?=\d)")
@@ -72,7 +79,7 @@ def make_native_intrinsic(name: str, parameters: Sequence[str], assembly: Callab
             function = builder.module.globals.get(name)
             if function is None:
                 llvm.initialize_native_asmparser()
-                context.active_code_library.add_llvm_module(llvm.parse_assembly(_module_text(assembly())))
+                _bring_along(context.active_code_library, _module_text(assembly()))
                 function = ir.Function(builder.module, native_type(count), name)
             return builder.call(function, values)
 
@@ -83,6 +90,21 @@ def make_native_intrinsic(name: str, parameters: Sequence[str], assembly: Callab
     names = ", ".join(parameters)
     exec(f"def {name}(typing_context, {names}):\n    return typer(typing_context, {names})\n", namespace)
     return intrinsic(namespace[name])
+
+
+class NativeParts:
+    """Stands for Numba's library while a kernel is translated: collects the texts that its intrinsics bring along."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+
+def _bring_along(library: Any, text: str) -> None:
+    """Add a module's text to what is being compiled: a translated kernel, or a function that Numba compiles."""
+    if isinstance(library, NativeParts):
+        library.texts.append(text)
+    else:
+        library.add_llvm_module(llvm.parse_assembly(text))
 
 
 @functools.lru_cache(maxsize=64)

@@ -15,22 +15,23 @@ from __future__ import annotations
 import ast
 import dataclasses
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
 
 import llvmlite
 import numba
 import numpy as np
-from llvmlite import binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import fastmathpass
 from numba.core.cpu_options import FastMathOptions
 from numba.core.registry import cpu_target
 
-from compiler.codegen.contraction_assembly import make_private_pointer
+from compiler.codegen.contraction_assembly import NativeParts, make_private_pointer
 from compiler.codegen.index_math import index_namespace
 from compiler.codegen.kernel_translator import KernelCompileError, KernelTranslator, Typed, kernel_definition, names_in
+from compiler.codegen.llvm_jobs import JobQueue, ModuleJob
 from compiler.codegen.scalar_math import scalar_namespace
 from compiler.target import Target
 from compiler.version import source_version
@@ -40,6 +41,7 @@ __all__ = [
     "SIGNATURE",
     "CompiledKernel",
     "KernelCompileError",
+    "KernelQueue",
     "compile_kernel",
     "kernel_key",
     "kernel_scope",
@@ -70,17 +72,17 @@ class CompiledKernel:
 
     symbol: str
     object_code: bytes
-    module: Any  # the optimised LLVM module
+    job: ModuleJob
 
     @property
     def llvm(self) -> str:
         """The kernel as LLVM optimised it, as text."""
-        return str(self.module)
+        return str(self.job.module)
 
     @property
     def assembly(self) -> str:
         """The kernel's instructions, as text for an assembler."""
-        text: str = cpu_target.target_context.codegen()._tm.emit_assembly(self.module)
+        text: str = self.job.machine.emit_assembly(self.job.module)
         return text
 
 
@@ -97,30 +99,41 @@ def compile_kernel(source: str, namespace: Mapping[str, object]) -> CompiledKern
     Raises:
         KernelCompileError: with the source, for anything outside the language of kernels.
     """
-    definition = kernel_definition(source)
-    if [argument.arg for argument in definition.args.args] != list(PARAMETERS):
-        raise KernelCompileError(f"A kernel's parameters are {', '.join(PARAMETERS)}. Received:\n{source}")
-    symbol = f"kernel_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
-    try:
-        module = _optimised(*_emitted(symbol, definition, namespace))
-    except Exception as error:
-        raise KernelCompileError(f"This kernel cannot be compiled: {error}\n{source}") from error
-    return CompiledKernel(symbol, cpu_target.target_context.codegen()._tm.emit_object(module), module)
+    with KernelQueue() as queue:
+        return queue.start(source, namespace)()
 
 
-class _NativeParts:
-    """Stands for Numba's library while a kernel is emitted: collects the modules that its intrinsics bring along."""
+class KernelQueue:
+    """Kernels compiled beside one another; use it in a `with` block."""
 
     def __init__(self) -> None:
-        self.modules: list[Any] = []
+        self._jobs = JobQueue()
 
-    def add_llvm_module(self, module: Any) -> None:
-        """Called by intrinsics, see `compiler.codegen.contraction_assembly`."""
-        self.modules.append(module)
+    def __enter__(self) -> Self:
+        self._jobs.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._jobs.__exit__(kind, error, trace)
+
+    def start(self, source: str, namespace: Mapping[str, object]) -> Callable[[], CompiledKernel]:
+        """Translate a kernel now and begin to compile it; see `compile_kernel`. The call's result waits for it."""
+        definition = kernel_definition(source)
+        if [argument.arg for argument in definition.args.args] != list(PARAMETERS):
+            raise KernelCompileError(f"A kernel's parameters are {', '.join(PARAMETERS)}. Received:\n{source}")
+        symbol = f"kernel_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+        try:
+            job = ModuleJob(_translated(symbol, definition, namespace))
+        except Exception as error:
+            raise KernelCompileError(f"This kernel cannot be compiled: {error}\n{source}") from error
+        self._jobs.start(job)
+        return lambda: CompiledKernel(symbol, self._jobs.object_code(job), job)
 
 
-def _emitted(symbol: str, definition: ast.FunctionDef, namespace: Mapping[str, object]) -> tuple[Any, list[Any]]:
-    """A module with the kernel as function `symbol`, and the native modules that it needs."""
+def _translated(symbol: str, definition: ast.FunctionDef, namespace: Mapping[str, object]) -> str:
+    """The text of an LLVM module with the kernel as function `symbol`, and the native parts that it needs."""
     context = cpu_target.target_context
     module = context.codegen()._create_empty_module(symbol)
     kind = context.call_conv.get_function_type(SIGNATURE.return_type, SIGNATURE.args)
@@ -132,25 +145,12 @@ def _emitted(symbol: str, definition: ast.FunctionDef, namespace: Mapping[str, o
     parameters = {name: Typed(*pair) for name, *pair in zip(PARAMETERS, values, SIGNATURE.args, strict=True)}
     functions = _functions(definition)
     scope = _scope(definition, namespace, functions)
-    parts = _NativeParts()
+    parts = NativeParts()
     with context.push_code_library(parts):
         KernelTranslator(context, builder, scope, functions).translate(definition, parameters)
     builder.ret(ir.Constant(kind.return_type, 0))
     fastmathpass.rewrite_module(module, FastMathOptions(FAST_MATH))  # type: ignore[no-untyped-call]
-    return module, parts.modules
-
-
-def _optimised(module: Any, parts: list[Any]) -> Any:
-    """The module after LLVM's passes, joined with its native parts."""
-    machine = cpu_target.target_context.codegen()._tm
-    parsed = llvm.parse_assembly(str(module))
-    parsed.verify()
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(parsed, builder)
-    for part in parts:
-        parsed.link_in(part)
-    return parsed
+    return "\n".join([str(module), *parts.texts])
 
 
 def kernel_scope(definition: ast.FunctionDef, namespace: Mapping[str, object]) -> dict[str, Any]:

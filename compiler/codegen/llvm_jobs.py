@@ -1,0 +1,110 @@
+"""LLVM modules compiled to object code, several at the same time.
+
+LLVM takes three quarters of the time that a kernel needs, and no Python. Each module has an LLVM context, a target
+machine and passes of its own, so that LLVM shares nothing between two of them; worker threads run the passes and the
+code generator while the caller translates the next kernel. Object code depends on the module's text alone, neither
+on the number of workers nor on the order.
+
+llvmlite takes one lock around each call. The two long calls go past it, which is right for modules that share no
+context; where a version of llvmlite hides the plain function they take the lock, and modules wait for each other.
+
+What it must reach: kernels of a program in half the time with two processors.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+
+from llvmlite import binding as llvm
+from llvmlite.binding import ffi
+
+from runtime.loader import target_machine
+
+__all__ = ["JobQueue", "ModuleJob"]
+
+# More workers than this wait for the one thread that translates kernels.
+_MOST_WORKERS = 4
+
+
+class ModuleJob:
+    """One LLVM module on its way to object code.
+
+    Raises `RuntimeError` for text that LLVM cannot parse or verify.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._context = llvm.create_context()
+        self.machine = target_machine()
+        self.module = llvm.parse_assembly(text, self._context)
+        self.module.verify()
+        options = llvm.create_pipeline_tuning_options(speed_level=3)
+        self._builder = llvm.create_pass_builder(self.machine, options)
+        self._passes = self._builder.getModulePassManager()
+
+    def run(self) -> Any:
+        """LLVM's standard passes and code generation, in any thread, once; returns the memory with the object."""
+        _unlocked(ffi.lib.LLVMPY_RunNewModulePassManager)(self._passes, self.module, self._builder)
+        reason = ctypes.c_char_p()
+        emit = _unlocked(ffi.lib.LLVMPY_TargetMachineEmitToMemory)
+        memory = emit(self.machine, self.module, 1, ctypes.byref(reason))
+        if not memory:
+            raise RuntimeError(f"LLVM cannot emit this module: {(reason.value or b'').decode()}")
+        return memory
+
+
+def _unlocked(function: Any) -> Any:
+    """A function of llvmlite's library without the lock around it."""
+    return getattr(function, "_cfn", function)
+
+
+def _bytes_of(memory: Any) -> bytes:
+    try:
+        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(memory), ffi.lib.LLVMPY_GetBufferSize(memory))
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(memory)
+
+
+class JobQueue:
+    """Worker threads for jobs; use it in a `with` block, which ends with all workers gone.
+
+    A job's result is asked for by the thread that made the queue.
+    """
+
+    def __init__(self) -> None:
+        self._workers: ThreadPoolExecutor | None = None
+        self._futures: dict[ModuleJob, Future[Any]] = {}
+
+    def __enter__(self) -> Self:
+        self._workers = ThreadPoolExecutor(_worker_count(), thread_name_prefix="graphcore-compile")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._workers is not None
+        self._workers.shutdown(wait=True, cancel_futures=True)
+        for future in self._futures.values():
+            if not future.cancelled() and future.exception() is None:
+                _bytes_of(future.result())
+        self._futures.clear()
+
+    def start(self, job: ModuleJob) -> None:
+        """Begin a job as soon as a worker is free."""
+        if self._workers is None:
+            raise RuntimeError("a queue of jobs is used in a `with` block")
+        self._futures[job] = self._workers.submit(job.run)
+
+    def object_code(self, job: ModuleJob) -> bytes:
+        """The object code of a job that was started, once; waits for it."""
+        memory = self._futures[job].result()
+        del self._futures[job]
+        return _bytes_of(memory)
+
+
+def _worker_count() -> int:
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(available, _MOST_WORKERS))
