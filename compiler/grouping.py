@@ -5,7 +5,9 @@ express, so `fuse` never proposes what cannot be lowered. The kinds:
 
 - *map*: every output has the iteration shape; elementwise, broadcasts of outside values, index maps.
 - *row*: reductions over the same trailing axes; everything per row or per element of the row.
-- *column*: reductions over the same other axes; elements before them, per-result values after them.
+- *column*: reductions over the same other axes; elements before them, per-result values after them. A reduction may
+  need another's result, repeated along the rows: then there is one more pass. So may elements that are stored,
+  where a kept axis lies before the reduced ones, so that each of its entries is work of its own.
 - *contraction*: one matrix product or convolution with an elementwise tail.
 """
 
@@ -129,16 +131,16 @@ def _classify_reduction(
     late = _depends_on(members, {node.outputs[0] for node in reductions})
     for node in members:
         if node.op.fusion is Fusion.REDUCTION:
-            if plan.kind == "column" and node.inputs[0] in late:
-                return Refusal("a reduction over leading axes cannot use another one's result in the same pass")
             if not _is_input_of_row(node.inputs[0], inside, plan):
                 return Refusal("the reduced value repeats part of the kernel")
             continue
-        if refusal := _refuse_beside_reduction(node, plan, inside, late):
+        if refusal := _refuse_beside_reduction(node, plan, inside):
             return refusal
     for value in outputs:
         if value.type.shape not in (plan.shape, plan.kept):
             return Refusal(f"an output of shape {value.type} fits neither the elements nor the results")
+        if plan.kind == "column" and 0 in axes and value.type.shape == plan.shape and value in late:
+            return Refusal("elements that need a column's result are work for all rows, its sum for few columns")
     return plan
 
 
@@ -157,7 +159,7 @@ def _depends_on(members: Collection[Node], roots: set[Value]) -> set[Value]:
     return found
 
 
-def _refuse_beside_reduction(node: Node, plan: Plan, inside: set[Value], late: set[Value]) -> Refusal | None:
+def _refuse_beside_reduction(node: Node, plan: Plan, inside: set[Value]) -> Refusal | None:
     shape = node.outputs[0].type.shape
     if node.op.fusion is Fusion.INDEXED:
         if inside.intersection(read_through_clones(node)):
@@ -168,8 +170,6 @@ def _refuse_beside_reduction(node: Node, plan: Plan, inside: set[Value], late: s
     if shape not in (plan.shape, plan.kept):
         return Refusal(f"'{node.op.name}' of shape {node.outputs[0].type} fits neither the elements nor the results")
     is_element = shape == plan.shape
-    if plan.kind == "column" and is_element and node.outputs[0] in late:
-        return Refusal(f"'{node.op.name}' needs a result of the reduction that is not finished during the pass")
     for value in node.inputs:
         if not is_element and value in inside and value.type.shape == plan.shape:
             return Refusal(f"'{node.op.name}' mixes elements and results of a reduction")
@@ -186,9 +186,10 @@ def _is_input_of_row(value: Value, inside: set[Value], plan: Plan) -> bool:
     repeated = [source for source in read_through_clones(node) if source in inside]
     if not repeated:
         return True
-    if plan.kind != "row" or not isinstance(node.op, Broadcast) or repeated[0] is not node.inputs[0]:
+    if not isinstance(node.op, Broadcast) or repeated[0] is not node.inputs[0]:
         return False
-    return repeated[0].type.shape == plan.kept and node.op.axes == tuple(range(len(plan.kept)))
+    kept_axes = tuple(axis for axis in range(len(plan.shape)) if axis not in plan.axes)
+    return repeated[0].type.shape == plan.kept and node.op.shape == plan.shape and node.op.axes == kept_axes
 
 
 def read_through_clones(node: Node) -> list[Value]:

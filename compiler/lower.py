@@ -1,7 +1,7 @@
 """One fused group -> one kernel: the loop nest of each kind of group.
 
-`compiler.lowering` has the machinery; here are the schedules. Column reductions, whose results all stay open
-during one pass over memory, accumulate in private scratch rows.
+`compiler.lowering` has the machinery, `compiler.lower_column` the passes of column reductions; here are the other
+schedules.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from compiler.collapse import collapse
 from compiler.grouping import Plan, Refusal, classify, is_cloned
-from compiler.ir import Fusion, Graph, Node
+from compiler.ir import Fusion, Graph
 from compiler.loops import (
     BEGIN,
     END,
@@ -21,21 +21,16 @@ from compiler.loops import (
     Local,
     Loop,
     LoopKernel,
-    ScratchLoad,
-    ScratchStore,
     binary,
-    cast,
     literal,
-    reduction_start,
 )
-from compiler.lowering import KernelLowering, accumulator_dtype, prune, unflatten
-from compiler.ops.reduce import Reduction
+from compiler.lower_column import ColumnPass
+from compiler.lowering import KernelLowering, prune, unflatten
 from compiler.types import product
 from runtime.dimensions import Dim, ceil_div
 
 FLAT_BLOCK = 1024  # elements in one work item of a flat kernel; a multiple of every unrolled vector loop
 COLUMN_BLOCK = 64  # columns in one work item of a column reduction
-ROW_BLOCK = 64  # rows summed before they are added to the total: keeps float32 sums accurate
 
 
 def plan_of(body: Graph) -> Plan:
@@ -121,7 +116,7 @@ def _lower_row(k: KernelLowering, plan: Plan) -> LoopKernel:
 
 
 def _lower_column(k: KernelLowering, plan: Plan) -> LoopKernel:
-    """One pass over memory; the trailing kept axis stays open in scratch rows.
+    """The trailing kept axis stays open in scratch rows.
 
     Axes before the last reduced one that are kept are work items; if there are none, blocks of columns are.
     """
@@ -143,108 +138,10 @@ def _lower_column(k: KernelLowering, plan: Plan) -> LoopKernel:
     else:
         start, stop = _block_range(k, columns, COLUMN_BLOCK)
         work = ceil_div(columns, COLUMN_BLOCK)
-    _ColumnPass(k, plan, index, tail, start, stop).run()
+    ColumnPass(k, plan, index, tail, start, stop).run()
     for loop in reversed(loops):
         k.close_loop(loop)
     return k.loop_kernel(work)
-
-
-class _ColumnPass:
-    """The accumulation over the reduced axes and what follows it."""
-
-    def __init__(
-        self,
-        k: KernelLowering,
-        plan: Plan,
-        index: dict[int, Expr],
-        tail: tuple[int, ...],
-        start: Expr,
-        stop: Expr,
-    ) -> None:
-        self.k, self.plan, self.index, self.tail = k, plan, index, tail
-        self.start, self.stop = start, stop
-        self.reductions = [n for n in k.body.nodes if n.op.fusion is Fusion.REDUCTION]
-        self.rows: dict[Node, tuple[int, int]] = {}
-        columns = product(tuple(plan.shape[axis] for axis in tail))
-        for node in self.reductions:
-            dtype = self._dtype(node)
-            self.rows[node] = (len(k.scratch_rows), len(k.scratch_rows) + 1)
-            k.scratch_rows += [(dtype, columns), (dtype, columns)]
-
-    def run(self) -> None:
-        """Emit the whole pass."""
-        self._fill(which=0)
-        reduced = sorted(self.plan.axes)
-        loops = []
-        for axis in reduced[:-1]:
-            i, loop = self.k.open_loop("r", literal(0, INDEX), self.k.extent(self.plan.shape[axis]))
-            self.index[axis] = i
-            loops.append(loop)
-        size = self.k.extent(self.plan.shape[reduced[-1]])
-        first, blocks = self.k.open_loop("block", literal(0, INDEX), size, ROW_BLOCK)
-        self._fill(which=1)
-        last = self.k.let(binary("minimum", first + ROW_BLOCK, size))
-        i, rows = self.k.open_loop("r", first, last)
-        self.index[reduced[-1]] = i
-        self._accumulate()
-        self.k.close_loop(rows)
-        self._add_block()
-        self.k.close_loop(blocks)
-        for loop in reversed(loops):
-            self.k.close_loop(loop)
-        self._finish()
-
-    def _columns(self) -> tuple[Local, Loop]:
-        return self.k.open_loop("c", self.start, self.stop)
-
-    def _fill(self, which: int) -> None:
-        c, loop = self._columns()
-        for node, rows in self.rows.items():
-            value = reduction_start(self._combine(node), self._dtype(node))
-            self.k.scopes[-1].statements.append(ScratchStore(rows[which], c, value))
-        self.k.close_loop(loop)
-
-    def _combine(self, node: Node) -> str:
-        if not isinstance(node.op, Reduction):
-            raise TypeError(f"'{node.op.name}' is no reduction.")
-        return node.op.combine
-
-    def _dtype(self, node: Node) -> str:
-        return accumulator_dtype(self._combine(node), node.outputs[0].type.dtype)
-
-    def _at(self, column: Expr, axes: Sequence[int]) -> tuple[Expr, ...]:
-        """The index along `axes` in a column. `collapse` leaves one trailing axis wherever it applies."""
-        extents = tuple(self.plan.shape[axis] for axis in self.tail)
-        index = self.index | dict(zip(self.tail, unflatten(self.k, extents, column), strict=True))
-        return tuple(index[axis] for axis in axes)
-
-    def _accumulate(self) -> None:
-        c, loop = self._columns()
-        index = self._at(c, range(len(self.plan.shape)))
-        scalars = {node: self.k.element(node.inputs[0], index) for node in self.rows}
-        outputs = enumerate(value for _, value in self.k.body.outputs)
-        self.k.store([entry for entry in outputs if entry[1].type.shape == self.plan.shape], index)
-        for node, rows in self.rows.items():
-            scalar = cast(scalars[node], self._dtype(node))
-            self.k.scopes[-1].statements.append(ScratchStore(rows[1], c, scalar, self._combine(node)))
-        self.k.close_loop(loop)
-
-    def _add_block(self) -> None:
-        c, loop = self._columns()
-        for node, rows in self.rows.items():
-            part = ScratchLoad(self._dtype(node), rows[1], c)
-            self.k.scopes[-1].statements.append(ScratchStore(rows[0], c, part, self._combine(node)))
-        self.k.close_loop(loop)
-
-    def _finish(self) -> None:
-        c, loop = self._columns()
-        index = self._at(c, [axis for axis in range(len(self.plan.shape)) if axis not in self.plan.axes])
-        for node, rows in self.rows.items():
-            total = cast(ScratchLoad(self._dtype(node), rows[0], c), node.outputs[0].type.dtype)
-            self.k.given[node.outputs[0]] = _constant_reader(self.k.let(total))
-        outputs = enumerate(value for _, value in self.k.body.outputs)
-        self.k.store([entry for entry in outputs if entry[1].type.shape == self.plan.kept], index)
-        self.k.close_loop(loop)
 
 
 def _constant_reader(value: Expr) -> Callable[[Sequence[Expr]], Expr]:

@@ -125,13 +125,13 @@ class KernelLowering(Lowering):
     def element(self, value: Value, index: Sequence[Expr]) -> Expr:
         """The scalar of `value` at `index`, computed at most once per scope."""
         index = tuple(self.let(part) for part in index)
+        if value in self.given:
+            return self.given[value](index)
         depth = max((local_depth(part) for part in index), default=0)
         known = self.scopes[depth].known
         if (value, index) in known:
             return known[value, index]
-        if value in self.given:
-            result = self.given[value](index)
-        elif value in self.operand_index:
+        if value in self.operand_index:
             flat = self.flat(value.type.shape, index)
             result = self.let(Load(value.type.dtype, self.operand_index[value], flat))
         else:

@@ -20,6 +20,7 @@ from compiler.passes.fold_constants import fold_constants
 from compiler.passes.fuse import fuse
 from compiler.passes.infer_shapes import infer_shapes
 from compiler.passes.plan_memory import plan_memory
+from compiler.passes.recompute import recompute
 from compiler.passes.schedule import schedule
 from compiler.text import to_text
 from compiler.verify import verify
@@ -35,6 +36,7 @@ PIPELINE: tuple[Pass, ...] = (
     canonicalize,
     eliminate_common_subexpressions,
     eliminate_dead_code,
+    recompute,
     fuse,
     schedule,
     plan_memory,

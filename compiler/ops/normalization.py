@@ -1,12 +1,13 @@
 """Batch and layer normalisation.
 
-Statistics are computed in float32 at least, by two passes, and are those Keras uses: the biased variance, epsilon
-inside the root. The gradients are the textbook ones, which need a single pass of sums over the input and its
+Statistics are computed in float32 at least, from distances to a mean, and are those Keras uses: the biased variance,
+epsilon inside the root. The gradients are the textbook ones, which need a single pass of sums over the input and its
 cotangent (Ioffe and Szegedy, Batch Normalization, 2015; Ba et al., Layer Normalization, 2016).
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from compiler.ir import Array, Builder, Op, Value
 from compiler.ops.checks import require_axes, require_dtype, require_inputs
 from compiler.ops.families import Composite, Cotangents, Derived, received
 from compiler.ops.registry import op
+from compiler.ops.statistics import moments
 from compiler.types import TensorType
 
 
@@ -35,7 +37,7 @@ class BatchNormalization(Composite):
         x, gamma, beta = inputs
         wide = f.widen(b, x)
         axes = _all_but(self.axis, x.type.rank)
-        mean, variance = f.mean(b, wide, axes), f.variance(b, wide, axes)
+        mean, variance = moments(b, wide, axes)
         y = _normalized(b, wide, (mean, variance, gamma, beta), self.axis, self.epsilon)
         statistics = (f.cast(b, value, gamma.type.dtype) for value in (mean, variance))
         return (f.cast(b, y, x.type.dtype), *statistics)
@@ -53,7 +55,8 @@ class BatchNormalization(Composite):
     ) -> Cotangents:
         """Through y: gamma / s (g - sum(g) / n - z sum(g z) / n), where s is the deviation and z = (x - mean) / s.
 
-        A cotangent of the mean adds 1 / n of itself, one of the variance 2 (x - mean) / n.
+        Written as a g + b (x - mean) + c with vectors a, b and c, so that one pass over g and x gives both sums, and
+        one more the slope. A cotangent of the mean adds 1 / n of itself to c, one of the variance 2 / n to b.
         """
         x, gamma, beta = inputs
         wide, axes = f.widen(b, x), _all_but(self.axis, x.type.rank)
@@ -64,27 +67,32 @@ class BatchNormalization(Composite):
             return f.spread(b, value, x.type.shape, axes)
 
         centered = f.subtract(b, wide, spread(mean))
-        parts: list[Value] = []
-        of_gamma = of_beta = None
+        along: list[Value] = []
+        constant: list[Value] = []
+        of_x = of_gamma = of_beta = None
         if cotangents[0] is not None:
             g = f.widen(b, cotangents[0])
             inverse = f.rsqrt(b, f.add(b, variance, self.epsilon))
-            z = f.multiply(b, centered, spread(inverse))
             of_beta = f.reduce_sum(b, g, axes)
-            of_gamma = f.reduce_sum(b, f.multiply(b, g, z), axes)
-            along = f.multiply(b, z, spread(f.divide(b, of_gamma, count)))
-            inner = f.subtract(b, f.subtract(b, g, spread(f.divide(b, of_beta, count))), along)
-            parts.append(f.multiply(b, inner, spread(f.multiply(b, gamma, inverse))))
+            of_gamma = f.multiply(b, f.reduce_sum(b, f.multiply(b, g, centered), axes), inverse)
+            factor = f.multiply(b, gamma, inverse)
+            of_x = f.multiply(b, g, spread(factor))
+            share = f.negative(b, f.divide(b, factor, count))
+            along.append(f.multiply(b, f.multiply(b, share, inverse), of_gamma))
+            constant.append(f.multiply(b, share, of_beta))
         if cotangents[1] is not None:
-            parts.append(spread(f.divide(b, f.cast(b, cotangents[1], wide.type.dtype), count)))
+            constant.append(f.divide(b, f.cast(b, cotangents[1], wide.type.dtype), count))
         if cotangents[2] is not None:
-            factor = f.divide(b, f.multiply(b, f.cast(b, cotangents[2], wide.type.dtype), 2.0), count)
-            parts.append(f.multiply(b, centered, spread(factor)))
-        of_x = parts[0]
-        for part in parts[1:]:
-            of_x = f.add(b, of_x, part)
+            of_variance = f.multiply(b, f.cast(b, cotangents[2], wide.type.dtype), 2.0)
+            along.append(f.divide(b, of_variance, count))
+        if along:
+            term = f.multiply(b, centered, spread(functools.reduce(functools.partial(f.add, b), along)))
+            of_x = term if of_x is None else f.add(b, of_x, term)
+        if constant:
+            term = spread(functools.reduce(functools.partial(f.add, b), constant))
+            of_x = term if of_x is None else f.add(b, of_x, term)
         return (
-            f.cast(b, of_x, x.type.dtype),
+            None if of_x is None else f.cast(b, of_x, x.type.dtype),
             None if of_gamma is None else f.cast(b, of_gamma, inputs[1].type.dtype),
             None if of_beta is None else f.cast(b, of_beta, beta.type.dtype),
         )

@@ -62,19 +62,15 @@ class Mean(FloatComposite):
 
 @op
 class Variance(FloatComposite):
-    """The mean squared distance from the mean, by two passes; not corrected for the sample (ddof 0)."""
+    """The mean squared distance from the mean; not corrected for the sample (ddof 0)."""
 
     axes: tuple[int, ...]
 
     def decompose(self, b: Builder, *inputs: Value) -> tuple[Value, ...]:
-        """The mean, then the mean of the squares."""
+        """See `moments`."""
         x = self.check(inputs, self.axes)
-        centered = self._centered(b, x)
-        return (f.cast(b, f.mean(b, f.square(b, centered), self.axes), x.type.dtype),)
-
-    def _centered(self, b: Builder, x: Value) -> Value:
-        wide = f.widen(b, x)
-        return f.subtract(b, wide, f.spread(b, f.mean(b, wide, self.axes), x.type.shape, self.axes))
+        _, variance = moments(b, f.widen(b, x), self.axes)
+        return (f.cast(b, variance, x.type.dtype),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """NumPy's var."""
@@ -86,7 +82,7 @@ class Variance(FloatComposite):
         """2 g (x - mean) / n: the part through the mean cancels."""
         x, g = inputs[0], f.widen(b, received(cotangents))
         factor = f.divide(b, f.multiply(b, g, 2.0), f.count(b, x, self.axes))
-        slope = f.multiply(b, self._centered(b, x), f.spread(b, factor, x.type.shape, self.axes))
+        slope = f.multiply(b, _centered(b, f.widen(b, x), self.axes), f.spread(b, factor, x.type.shape, self.axes))
         return (f.cast(b, slope, x.type.dtype),)
 
     @classmethod
@@ -205,6 +201,32 @@ class LogSoftmax(FloatComposite):
         return _axis_samples(cls)
 
 
+def moments(b: Builder, x: Value, axes: tuple[int, ...]) -> tuple[Value, Value]:
+    """Mean and biased variance over axes, in x's dtype, never as a difference of squares.
+
+    Over images (the batch and more axes, channels last) each image is read once: its own mean and the squared
+    distances from that, then merged,
+
+        n var = sum over i of (squared distances in image i  +  h w (mean of image i - mean) ** 2),
+
+    the pairwise rule of Chan, Golub and LeVeque (Algorithms for computing the sample variance, 1983); its terms are
+    never negative, so that nothing cancels. Otherwise by two passes.
+    """
+    mean = f.mean(b, x, axes)
+    inner = tuple(axis for axis in axes if axis > 0)
+    if 0 not in axes or not inner or x.type.rank - 1 in axes:
+        return mean, f.mean(b, f.square(b, _centered(b, x, axes)), axes)
+    own = f.mean(b, x, inner)
+    within = f.reduce_sum(b, f.square(b, f.subtract(b, x, f.spread(b, own, x.type.shape, inner))), inner)
+    between = f.square(b, f.subtract(b, own, f.spread(b, mean, own.type.shape, (0,))))
+    total = f.add(b, f.reduce_sum(b, within, 0), f.multiply(b, f.reduce_sum(b, between, 0), f.count(b, x, inner)))
+    return mean, f.divide(b, total, f.count(b, x, axes))
+
+
+def _centered(b: Builder, x: Value, axes: tuple[int, ...]) -> Value:
+    return f.subtract(b, x, f.spread(b, f.mean(b, x, axes), x.type.shape, axes))
+
+
 def _axes_samples(cls: Any) -> Iterator[tuple[Op, tuple[Array, ...]]]:
     rng = np.random.default_rng(50)
     yield cls((0,)), (rng.normal(size=7),)
@@ -212,6 +234,8 @@ def _axes_samples(cls: Any) -> Iterator[tuple[Op, tuple[Array, ...]]]:
     yield cls((0, 1)), (rng.normal(size=(3, 4, 2)),)
     yield cls((0, 1, 2)), (rng.normal(size=(2, 3, 4)),)
     yield cls((0,)), (rng.normal(size=(17, 3)),)
+    yield cls((0, 1, 2)), (rng.normal(size=(3, 5, 7, 2)),)
+    yield cls((0, 2)), (rng.normal(size=(3, 2, 7, 2)),)
 
 
 def _axis_samples(cls: Any) -> Iterator[tuple[Op, tuple[Array, ...]]]:

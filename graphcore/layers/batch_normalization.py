@@ -9,6 +9,7 @@ from graphcore import config, ops
 from graphcore.layers.input_spec import InputSpec
 from graphcore.layers.layer import Layer
 from graphcore.layers.weight_arguments import add_named_weight, keep_weight_arguments, weight_config
+from graphcore.ops.normalization import normalize_by_batch
 
 
 class BatchNormalization(Layer):
@@ -99,32 +100,32 @@ class BatchNormalization(Layer):
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         """Compute the output."""
         x = ops.cast(inputs, "float32") if inputs.dtype == "float16" else inputs
-        if training and self.trainable:
-            mean, variance = self._batch_statistics(x, mask)
-            self._follow(self.moving_mean, mean)
-            self._follow(self.moving_variance, variance)
-        else:
+        options: dict[str, Any] = {
+            "axis": self.axis,
+            "offset": None if self.beta is None else ops.cast(self.beta, x.dtype),
+            "scale": None if self.gamma is None else ops.cast(self.gamma, x.dtype),
+            "epsilon": self.epsilon,
+        }
+        if not (training and self.trainable):
             mean, variance = ops.cast(self.moving_mean, x.dtype), ops.cast(self.moving_variance, x.dtype)
-        outputs = ops.batch_normalization(
-            x,
-            mean,
-            variance,
-            axis=self.axis,
-            offset=None if self.beta is None else ops.cast(self.beta, x.dtype),
-            scale=None if self.gamma is None else ops.cast(self.gamma, x.dtype),
-            epsilon=self.epsilon,
-        )
+            outputs = ops.batch_normalization(x, mean, variance, **options)
+        elif mask is None:
+            outputs, mean, variance = normalize_by_batch(x, **options)
+            self._follow(mean, variance)
+        else:
+            mean, variance = self._masked_statistics(x, mask)
+            self._follow(mean, variance)
+            outputs = ops.batch_normalization(x, mean, variance, **options)
         return ops.cast(outputs, self.compute_dtype)
 
-    def _follow(self, moving: Any, batch: Any) -> None:
-        moving.assign(moving * self.momentum + ops.cast(batch, moving.dtype) * (1.0 - self.momentum))
+    def _follow(self, mean: Any, variance: Any) -> None:
+        """Move the moving statistics toward those of a batch."""
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + ops.cast(batch, moving.dtype) * (1.0 - self.momentum))
 
-    def _batch_statistics(self, x: Any, mask: Any) -> tuple[Any, Any]:
+    def _masked_statistics(self, x: Any, mask: Any) -> tuple[Any, Any]:
         rank = len(x.shape)
         axes = [axis for axis in range(rank) if axis != self.axis % rank]
-        if mask is None:
-            mean, variance = ops.moments(x, axes=axes)
-            return mean, variance
         if len(mask.shape) != rank - 1:
             raise ValueError(
                 f"BatchNormalization: a mask must have one axis less than the inputs. Received: mask of shape "

@@ -56,6 +56,21 @@ def batch_normalization(
 
 
 @operation
+def normalize_by_batch(
+    b: Builder, x: Tensor, axis: int, offset: Tensor = None, scale: Tensor = None, epsilon: float = 1e-3
+) -> tuple[Value, Value, Value]:
+    """`batch_normalization` by the mean and the biased variance of x itself, over all axes but one; and those two.
+
+    One op, whose gradient knows that the statistics are of x.
+    """
+    x = to_float(b, x)
+    vector = (x.type.shape[axis],)
+    scale = f.full(b, vector, 1.0, x.type.dtype) if scale is None else scale
+    offset = f.full(b, vector, 0.0, x.type.dtype) if offset is None else offset
+    return f.batch_normalization(b, x, scale, offset, axis, epsilon)
+
+
+@operation
 def layer_normalization(
     b: Builder,
     x: Tensor,

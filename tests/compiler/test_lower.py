@@ -144,6 +144,42 @@ AWKWARD = {
           return "d"=%d
         }
         """,
+    "a column reduction that needs another's result": """
+        graph g {
+          input %x "x": f32[n,m]
+          %s: f32[m] = reduce_max(%x) {axes=(0,)}
+          %ss: f32[n,m] = broadcast(%s) {shape=(n,m), axes=(1,)}
+          %d: f32[n,m] = subtract(%x, %ss)
+          %e: f32[n,m] = exp(%d)
+          %t: f32[m] = reduce_sum(%e) {axes=(0,)}
+          %u: f32[m] = add(%s, %t)
+          return "s"=%s
+          return "u"=%u
+        }
+        """,
+    "images brought to mean 0: three stages and the elements": """
+        graph g {
+          input %x "x": f32[n,5,m,3]
+          %s: f32[n,3] = reduce_sum(%x) {axes=(1,2)}
+          %ss: f32[n,5,m,3] = broadcast(%s) {shape=(n,5,m,3), axes=(0,3)}
+          %d: f32[n,5,m,3] = subtract(%x, %ss)
+          %p: f32[n,3] = reduce_max(%d) {axes=(1,2)}
+          %pp: f32[n,5,m,3] = broadcast(%p) {shape=(n,5,m,3), axes=(0,3)}
+          %e: f32[n,5,m,3] = subtract(%d, %pp)
+          %y: f32[n,5,m,3] = tanh(%e)
+          %t: f32[n,3] = reduce_sum(%y) {axes=(1,2)}
+          return "p"=%p
+          return "y"=%y
+          return "t"=%t
+        }
+        """,
+    "softmax along the axis before the last, of extent 1 too": """
+        graph g {
+          input %x "x": f32[n,m,1]
+          %y: f32[n,m,1] = softmax(%x) {axis=1}
+          return "y"=%y
+        }
+        """,
     "column reduction of what cannot be merged to one axis": """
         graph g {
           input %x "x": f32[n,m,3]
@@ -285,6 +321,20 @@ def test_a_long_float32_sum_stays_accurate():
     x = np.full((300_000, 3), 0.1, "float32")
     (y,) = compile_graph(graph).executable.run([x], [])
     np.testing.assert_allclose(y, x.sum(0, dtype="float64"), rtol=1e-4)  # one after another gives 3e-3
+
+
+@pytest.mark.parametrize("mean", [0.0, 100.0, -3000.0])
+@pytest.mark.parametrize("case", ["images", "rows"])
+def test_the_variance_of_what_lies_far_from_zero(case, mean):
+    shape, axes, type_ = {
+        "images": ((37, 9, 31, 5), (0, 1, 2), "f32[n,9,31,5]"), "rows": ((9001, 5), (0,), "f32[n,5]"),
+    }[case]  # fmt: skip
+    graph = parse(f'graph g {{\ninput %x "x": {type_}\n%y: f32[5] = variance(%x) {{axes={axes}}}\nreturn "y"=%y\n}}')
+    x = np.random.default_rng(3).normal(mean, np.linspace(0.5, 2.0, 5), shape).astype("float32")
+    (y,) = compile_graph(graph).executable.run([x], [])
+    exact = x.var(axes, dtype="float64")
+    plain = ((x - x.mean(axes, dtype="float32")) ** 2).mean(axes, dtype="float32")
+    assert np.max(np.abs(y - exact)) <= 2 * np.max(np.abs(plain - exact)) + np.finfo("float32").eps * exact.max()
 
 
 def test_a_long_float16_sum_does_not_stall():

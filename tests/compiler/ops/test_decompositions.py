@@ -58,4 +58,4 @@ def test_composites_of_composites_are_among_them() -> None:
     OPS["batch_normalization"](axis=1).decompose(  # type: ignore[attr-defined]
         b, *(b.input(str(i), TensorType(shape)) for i, shape in enumerate([(4, 3), (3,), (3,)]))
     )
-    assert {"mean", "variance"} <= {node.op.name for node in b.nodes}
+    assert "mean" in {node.op.name for node in b.nodes}

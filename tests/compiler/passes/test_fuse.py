@@ -181,7 +181,7 @@ REFUSALS = {
     "reduce_sum -> multiply": (
         "%a: f32[8] = reduce_sum(%x) {axes=(0,)}\n%b: f32[8,8] = broadcast(%a) {shape=(8,8), axes=(1,)}\n"
         "%y: f32[8,8] = multiply(%x, %b)",
-        "not finished",
+        "few columns",
     ),
     "reduce_sum -> reduce_sum": (
         "%a: f32[8] = reduce_sum(%x) {axes=(0,)}\n%y: f32[] = reduce_sum(%a) {axes=(0,)}",

@@ -1,0 +1,154 @@
+"""The groups of a graph while they grow: what `fuse` merges, and what a merge would store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from compiler.grouping import Plan, Refusal, classify, is_cloned, is_fusible, read_through_clones
+from compiler.ir import Fusion, Graph, Node, Value
+from compiler.ops.comparison import Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual
+from compiler.ops.sources import Full
+from compiler.passes.recompute import CHEAP
+
+COMPARISONS = (Equal, NotEqual, Less, LessEqual, Greater, GreaterEqual)
+MOST_NODES = 96  # a kernel beyond this size compiles slowly and gains nothing
+MOST_OPERANDS = 24
+
+
+class Group:
+    """Nodes that become one kernel."""
+
+    __slots__ = ("members",)
+
+    def __init__(self, members: list[Node]) -> None:
+        self.members = members
+
+
+class Partition:
+    """The groups of a graph while they grow."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.position = {node: i for i, node in enumerate(graph.nodes)}
+        self.users = graph.users()
+        self.results = set(graph.results)
+        self.known_readers: dict[Value, list[Node]] = {}
+        self.group: dict[Node, Group] = {}
+        self.recomputed: set[Value] = set()  # read anew from memory by each kernel that needs them
+        for node in graph.nodes:
+            if is_fusible(node) and not is_cloned(node):
+                self.group[node] = Group([node])
+
+    def readers(self, value: Value) -> list[Node]:
+        """Nodes that read a value, looking through broadcasts."""
+        if value in self.known_readers:
+            return self.known_readers[value]
+        found = self.known_readers[value] = []
+        pending = list(self.users[value])
+        for node in pending:  # grows while it is walked
+            if is_cloned(node):
+                pending.extend(self.users[node.outputs[0]])
+            else:
+                found.append(node)
+        return found
+
+    def producers(self, node: Node) -> list[Node]:
+        """Nodes whose values a node reads, looking through broadcasts."""
+        found = [value.node for value in read_through_clones(node) if value.node is not None]
+        return [source for source in found if not is_cloned(source)]
+
+    def outputs(self, members: Iterable[Node]) -> list[Value]:
+        """Values of `members` that something else needs in memory."""
+        inside = set(members)
+        return [
+            value
+            for node in members
+            for value in node.outputs
+            if value not in self.recomputed and not self._stays_inside(value, inside)
+        ]
+
+    def recompute_masks(self) -> None:
+        """Do not store a comparison of a value that is in memory anyway, e.g. the mask of a relu."""
+        stored = {entry.value for entry in self.graph.parameters}
+        for group in set(self.group.values()):
+            stored.update(self.outputs(group.members))
+        for node in self.graph.nodes:
+            value = node.outputs[0] if node.outputs else None
+            if value is None or value in self.results or type(node.op) not in COMPARISONS or value not in stored:
+                continue
+            sources = [v for v in node.inputs if v.node is None or not isinstance(v.op, Full)]
+            if len(sources) == 1 and sources[0] in stored and sources[0] not in self.recomputed:
+                readers = self.users[value]
+                if all(r in self.group and r.op.fusion is Fusion.ELEMENTWISE for r in readers):
+                    self.recomputed.add(value)
+
+    def _stays_inside(self, value: Value, inside: set[Node]) -> bool:
+        pending = [value]
+        for inner in pending:  # grows while it is walked
+            if inner in self.results:
+                return False
+            for user in self.users[inner]:
+                if is_cloned(user) or user.outputs[0] in self.recomputed:
+                    pending.append(user.outputs[0])
+                elif user not in inside:
+                    return False
+        return True
+
+    def judge(self, one: Group, other: Group) -> Plan | Refusal:
+        """What merging two groups would give."""
+        members = sorted(one.members + other.members, key=self.position.__getitem__)
+        if len(members) > MOST_NODES:
+            return Refusal(f"the kernel would have more than {MOST_NODES} nodes")
+        plan = classify(members, self.outputs(members))
+        if isinstance(plan, Refusal):
+            return plan
+        if self._operand_count(members) > MOST_OPERANDS:
+            return Refusal(f"the kernel would have more than {MOST_OPERANDS} operands")
+        if self._has_outer_path(members):
+            return Refusal("something between the two needs to run in between")
+        return plan
+
+    def stores_twice(self, group: Group, node: Node) -> bool:
+        """Whether a group that takes a reader would store both what it reads and what it makes of that.
+
+        Where that is cheap, the reader's own readers compute it from the one that is stored.
+        """
+        read = {v for v in node.inputs if v.node is None or not is_cloned(v.node)}
+        if node.op.name not in CHEAP or len(read) != 1 or read.isdisjoint(v for m in group.members for v in m.outputs):
+            return False
+        stored = self.outputs({*group.members, *self.group[node].members})
+        return node.outputs[0] in stored and not read.isdisjoint(stored)
+
+    def _operand_count(self, members: list[Node]) -> int:
+        inside = {value for node in members for value in node.outputs}
+        read = {value for node in members for value in node.inputs if value not in inside}
+        return len(read) + len(self.outputs(members))
+
+    def _has_outer_path(self, members: list[Node]) -> bool:
+        """Whether a path leaves the members and comes back: then merging them would make a cycle."""
+        inside = set(members)
+        leaving = {reader for node in members for value in node.outputs for reader in self.readers(value)}
+        stack = list(leaving - inside)
+        seen: set[Node] = set()
+        while stack:
+            node = stack.pop()
+            if node in seen:
+                continue
+            together = self.group[node].members if node in self.group else [node]
+            seen.update(together)
+            for peer in together:
+                for value in peer.outputs:
+                    readers = self.readers(value)
+                    if not inside.isdisjoint(readers):
+                        return True
+                    stack.extend(readers)
+        return False
+
+    def merge(self, one: Group, other: Group) -> bool:
+        """Merge two groups if that is one kernel."""
+        if one is other or isinstance(self.judge(one, other), Refusal):
+            return False
+        one.members = sorted(one.members + other.members, key=self.position.__getitem__)
+        for node in other.members:
+            self.group[node] = one
+        return True
