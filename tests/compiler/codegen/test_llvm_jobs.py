@@ -57,12 +57,17 @@ def test_together_as_one_after_another() -> None:
         assert function(10) == sum(index * index + number for index in range(10))
 
 
-def test_workers_end_with_the_block() -> None:
-    with pytest.raises(ZeroDivisionError), JobQueue() as queue:
+def begin_and_fail() -> None:
+    with JobQueue() as queue:
         for number in range(6):
             queue.start(ModuleJob(text(number)))
         assert workers()
         raise ZeroDivisionError
+
+
+def test_workers_end_with_the_block() -> None:
+    with pytest.raises(ZeroDivisionError):
+        begin_and_fail()
     assert not workers()
 
 
