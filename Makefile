@@ -4,15 +4,23 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
+# Options of the benchmarks, e.g. make bench-peers ARGS="--models mlp --measures train"
+ARGS ?=
+# Options of pip for the peers; benchmarks/peers/requirements.txt names one that saves a long download.
+PEERS_PIP ?=
 
-.PHONY: help demo test lint bench
+.PHONY: help demo test lint bench bench-kernels bench-peers
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   install into $(VENV) if needed, then run: graphcore demo"
 	@echo "make test   install into $(VENV) if needed, then run every test, the CUDA simulator's in a process of their own"
 	@echo "make lint   ruff and mypy"
-	@echo "make bench  times: import, first training step cold and warm, step time"
+	@echo "make bench  graphcore against the machine's roof: steps, inference, first step, memory, kernels"
+	@echo "make bench-kernels  every kind of matrix product and convolution on one thread"
+	@echo "make bench-peers    graphcore beside Keras, PyTorch and ONNX Runtime, installed into $(PEERS)"
+	@echo "            options of both: ARGS=\"--models mlp --measures train --rounds 3 --seconds 0.3\""
 
 demo: $(VENV)/.installed
 	@echo "==> $(BIN)/graphcore demo"
@@ -32,8 +40,15 @@ lint: $(VENV)/.installed-dev
 	@$(BIN)/mypy --strict
 
 bench: $(VENV)/.installed
-	@echo "==> benchmarks/start_up.py (each figure from processes of its own)"
-	@$(BIN)/python benchmarks/start_up.py
+	@echo "==> graphcore against the machine's roof (quiet machine, please)"
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-kernels: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks.contractions $(ARGS)
+
+bench-peers: $(VENV)/.installed $(PEERS)/.installed
+	@echo "==> graphcore and its peers in turn (quiet machine, please)"
+	@$(BIN)/python -m benchmarks.peers --python $(PEERS)/bin/python $(ARGS)
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found; name one: make PYTHON=/path/to/python3.12"; exit 1; }
@@ -50,3 +65,10 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	@echo "==> installing graphcore and the tools for its tests into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	@touch $@ $(VENV)/.installed
+
+$(PEERS)/.installed: benchmarks/peers/requirements.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) was not found; name one: make PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "==> installing the peers into $(PEERS)"
+	@test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet $(PEERS_PIP) --requirement benchmarks/peers/requirements.txt
+	@touch $@

@@ -1,24 +1,26 @@
 """Speed of every kind of contraction on one thread, beside the micro-kernel's own peak on this machine.
 
-usage: python benchmarks/contractions.py [--seconds-each 0.4] [--dtype float32] [name ...]
+usage: python -m benchmarks.contractions [--seconds-each 0.4] [--dtype float32] [name ...]
 
-Each row: median and best time over many runs, GFLOP/s at the median and at the best, and each as a share of what the
-micro-kernel reaches, at its median and its best, with all operands in the first-level cache. Times are the thread's
+Each row: median and best time over many runs, GFLOP/s at the median and at the best, and each as a share of what a
+micro-kernel reaches (`benchmarks.roof_kernels`), at its median and its best, with all operands in the first-level
+cache; in float64 the roof is taken as half of float32's. Kernels are compiled as programs' are. Times are the thread's
 own processor time: on a machine shared with others, wall-clock time measures the others.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numba import njit, types
-from numba.extending import intrinsic
 
+from benchmarks.roof_kernels import DEPTH, compile_roof_kernels
+from benchmarks.workloads import Array
 from compiler.codegen.contraction import (
     ContractionSpec,
     ConvolutionGeometry,
@@ -30,14 +32,22 @@ from compiler.codegen.contraction import (
     contraction_work,
     plain_epilogue,
 )
-from compiler.codegen.microkernel import choose_tile, make_microkernel
+from compiler.codegen.contraction_types import Kind
+from compiler.codegen.microkernel import choose_tile
+from compiler.codegen.objects import compile_kernel
 from compiler.target import host_target
+from runtime.dimensions import Dim, evaluate
+from runtime.loader import load
 
-KERNEL_SIGNATURE = types.void(
-    types.CPointer(types.int64), types.CPointer(types.int64), types.int64, types.int64, types.int64
-)
+CONVOLUTIONS: dict[Kind, str] = {
+    "convolution": "forward",
+    "convolution_input_gradient": "input gradient",
+    "convolution_kernel_gradient": "kernel gradient",
+}
 SAMPLE_SECONDS = 0.002
-CALL_SIGNATURE = "void(int64, int64, int64, int64, int64)"
+PEAK_TURNS = 1000
+# As the runtime calls a kernel: room for a result and an exception, then the kernel's own five arguments.
+KERNEL_TYPE = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 3)
 
 
 @dataclass(frozen=True)
@@ -51,40 +61,29 @@ class Case:
         """Floating-point operations as the field counts them: products with padding included."""
         if isinstance(self.geometry, MatmulGeometry):
             g = self.geometry
-            return 2 * g.batch * g.rows * g.depth * g.columns
-        taps = int(np.prod(self.geometry.kernel_shape[:3]))
-        return 2 * taps * int(np.prod(self.geometry.output_shape))
+            return math.prod(fixed(2, g.batch, g.rows, g.depth, g.columns))
+        return 2 * math.prod(fixed(*self.geometry.kernel_shape[:3], *self.geometry.output_shape))
 
 
-@intrinsic
-def table(typing_context: Any, address: Any) -> Any:
-    pointer = types.CPointer(types.int64)
-
-    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return builder.inttoptr(values[0], context.get_value_type(pointer))
-
-    return pointer(types.int64), generate
+def fixed(*extents: Dim) -> tuple[int, ...]:
+    """Extents that are all numbers."""
+    return tuple(evaluate(extent, {}) for extent in extents)
 
 
-def compile_kernel(spec: ContractionSpec) -> tuple[Callable[..., None], float]:
+def compiled(spec: ContractionSpec) -> tuple[Callable[..., None], float]:
     """A function of five addresses and counts, and the seconds its compilation took."""
-    source = contraction_source(spec, host_target(), plain_epilogue(spec.dtype))
-    namespace = dict(source.namespace)
-    exec(source.source, namespace)
     begin = time.thread_time()
-    kernel = njit(
-        KERNEL_SIGNATURE,
-        nogil=True,
-        error_model="numpy",
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
-        fastmath={"nsz", "contract", "reassoc", "arcp"},
-    )(namespace["kernel"])
+    source = contraction_source(spec, host_target(), plain_epilogue(spec.dtype))
+    kernel = compile_kernel(source.source, source.namespace)
+    code = load(kernel.symbol, kernel.object_code)
     seconds = time.thread_time() - begin
+    native = KERNEL_TYPE(code.address)
+    unused = (ctypes.c_int64 * 2)()
+    result, exception = ctypes.addressof(unused), ctypes.addressof(unused) + 8
 
-    @njit(CALL_SIGNATURE, nogil=True)
-    def call(pointers, extents, scratch, begin, end):
-        kernel(table(pointers), table(extents), scratch, begin, end)
+    def call(*arguments: int) -> None:
+        status = native(result, exception, *arguments)
+        assert status == 0, code
 
     return call, seconds
 
@@ -105,14 +104,11 @@ def cases(dtype: str) -> list[Case]:
         geometry = ConvolutionGeometry(
             (images, size, size, channels), (3, 3, channels, filters), padding=((1, 1), (1, 1))
         )
-        for kind in ("convolution", "convolution_input_gradient", "convolution_kernel_gradient"):
-            label = {"convolution": "forward"}.get(kind, kind.removeprefix("convolution_").replace("_", " "))
-            result.append(
-                Case(f"conv {size}x{size} {channels}->{filters} {label}", ContractionSpec(kind, dtype), geometry)
-            )
+        for kind, label in CONVOLUTIONS.items():
+            name = f"conv {size}x{size} {channels}->{filters} {label}"
+            result.append(Case(name, ContractionSpec(kind, dtype), geometry))
     strided = ConvolutionGeometry((64, 32, 32, 16), (3, 3, 16, 32), (2, 2), ((0, 1), (0, 1)))
-    for kind in ("convolution", "convolution_input_gradient", "convolution_kernel_gradient"):
-        label = {"convolution": "forward"}.get(kind, kind.removeprefix("convolution_").replace("_", " "))
+    for kind, label in CONVOLUTIONS.items():
         result.append(Case(f"conv 32x32 16->32 /2 {label}", ContractionSpec(kind, dtype), strided))
     for rows, depth, columns in ((128, 784, 128), (128, 128, 64), (128, 64, 10), (32, 128, 512), (1, 784, 128)):
         matmul(f"dense {rows}x{depth}x{columns}", rows, depth, columns)
@@ -124,9 +120,10 @@ def cases(dtype: str) -> list[Case]:
 def shapes(case: Case) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     if isinstance(case.geometry, MatmulGeometry):
         g = case.geometry
-        return (g.rows, g.depth), (g.depth, g.columns), (g.rows, g.columns)
-    g = case.geometry
-    x, kernel, y = g.input_shape, g.kernel_shape, g.output_shape
+        return fixed(g.rows, g.depth), fixed(g.depth, g.columns), fixed(g.rows, g.columns)
+    convolution = case.geometry
+    x, kernel = fixed(*convolution.input_shape), fixed(*convolution.kernel_shape)
+    y = fixed(*convolution.output_shape)
     return {
         "convolution": (x, kernel, y),
         "convolution_input_gradient": (y, kernel, x),
@@ -134,7 +131,7 @@ def shapes(case: Case) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...
     }[case.spec.kind]
 
 
-def aligned(size: int, dtype: str) -> np.ndarray:
+def aligned(size: int, dtype: str) -> Array:
     """Memory of `size` elements at a multiple of 64 bytes."""
     item = np.dtype(dtype).itemsize
     raw = np.empty(size * item + 64, np.uint8)
@@ -144,14 +141,14 @@ def aligned(size: int, dtype: str) -> np.ndarray:
 
 def prepare(case: Case, call: Callable[..., None]) -> Callable[[], None]:
     random = np.random.default_rng(0)
-    arrays = []
+    arrays: list[Array] = []
     for shape in shapes(case):
         array = aligned(int(np.prod(shape)), case.spec.dtype)
         array[:] = random.standard_normal(array.size)
         arrays.append(array)
     target = host_target()
     extents = contraction_extents(case.spec, case.geometry)
-    scratch = aligned(contraction_scratch(case.spec, extents, target), "uint8")
+    scratch = aligned(evaluate(contraction_scratch(case.spec, extents, target), {}), "uint8")
     work = contraction_work(case.spec, extents, target)
     pointers = np.array([array.ctypes.data for array in arrays], np.int64)
     extents_array = np.array(extents, np.int64)
@@ -170,7 +167,7 @@ def measure(run: Callable[[], None], seconds: float) -> tuple[float, float]:
     begin = time.perf_counter()
     run()
     turns = max(1, int(SAMPLE_SECONDS / (time.perf_counter() - begin)))
-    times = []
+    times: list[float] = []
     stop = time.perf_counter() + seconds
     while time.perf_counter() < stop or len(times) < 5:
         begin = time.thread_time()
@@ -180,29 +177,14 @@ def measure(run: Callable[[], None], seconds: float) -> tuple[float, float]:
     return float(np.median(times)), min(times)
 
 
-def microkernel_peak(dtype: str, seconds: float) -> tuple[float, float]:
-    """Median and best GFLOP/s of the micro-kernel over a panel and rows that stay in the first-level cache."""
-    tile = choose_tile(dtype, host_target())
-    micro = make_microkernel(tile)
-    depth, turns = 256, 500
-    item = np.dtype(dtype).itemsize
-    a = aligned(tile.rows * (depth + 16), dtype)
-    panel, result = aligned(depth * tile.columns, dtype), aligned(tile.rows * tile.columns, dtype)
-    for array in (a, panel, result):
-        array[:] = 0.5
-    rows = np.arange(tile.rows, dtype=np.int64) * (depth + 16) * item
-    offsets = np.arange(depth, dtype=np.int64) * item
-    count, step = tile.rows, tile.columns * item
-
-    @njit("void(int64, int64, int64, int64, int64)", nogil=True)
-    def repeat(base, row_table, offset_table, panel_address, result_address):
-        for _ in range(turns):
-            micro(count, base, row_table, offset_table, depth, panel_address, step, result_address, step, 0)
-
-    arguments = (a, rows, offsets, panel, result)
-    addresses = [array.ctypes.data for array in arguments]
-    median, best = measure(lambda: repeat(*addresses), seconds)
-    operations = 2 * tile.rows * tile.columns * depth * turns / 1e9
+def peak_rates(dtype: str, seconds: float) -> tuple[float, float]:
+    """Median and best GFLOP/s of a micro-kernel whose operands stay in the first-level cache."""
+    kernels = compile_roof_kernels(host_target())
+    sizes = (kernels.rows * DEPTH, kernels.columns * DEPTH, kernels.rows * kernels.columns)
+    arrays = [np.full(size, 0.5, np.float32) for size in sizes]
+    addresses = [array.ctypes.data for array in arrays]
+    median, best = measure(lambda: kernels.peak(PEAK_TURNS, *addresses), seconds)
+    operations = PEAK_TURNS * kernels.flops_of_a_turn * 4 / np.dtype(dtype).itemsize / 1e9
     return operations / median, operations / best
 
 
@@ -212,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("names", nargs="*", help="measure only cases whose name holds one of these")
     options = parser.parse_args(arguments)
-    typical_peak, peak = microkernel_peak(options.dtype, 4 * options.seconds_each)
+    typical_peak, peak = peak_rates(options.dtype, 4 * options.seconds_each)
     target = host_target()
     print(f"{target}, {options.dtype}, tile {choose_tile(options.dtype, target)}")
     print(f"micro-kernel peak {peak:.1f} GFLOP/s, median {typical_peak:.1f}")
@@ -223,7 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.names and not any(name in case.name for name in options.names):
             continue
         if case.spec not in kernels:
-            kernels[case.spec], seconds = compile_kernel(case.spec)
+            kernels[case.spec], seconds = compiled(case.spec)
             compile_seconds.append(seconds)
         median, best = measure(prepare(case, kernels[case.spec]), options.seconds_each)
         rates = [case.operations / value / 1e9 for value in (median, best)]

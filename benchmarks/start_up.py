@@ -1,96 +1,89 @@
-"""How long a user waits: import, the first training step cold and warm, and each step after that.
+"""How long a user waits: processes from their start to the end of the first training step, and their memory.
 
-    python benchmarks/start_up.py [--rounds N]
+    python -m benchmarks.start_up [--models mlp cnn] [--rounds 3]
 
-Every figure comes from processes of their own. *Cold* starts with an empty kernel cache, *warm* with the one the
-cold run filled; both include the import and building the model. Step times are medians over the rounds' steps.
-Prints a Markdown table; times of a busy machine say little, so look at the spread (smallest and largest).
+Every figure comes from processes of their own, the start of the interpreter and all imports included. *Cold* begins
+with an empty folder for compiled code, *warm* with the one that the cold process filled (for engines that keep one).
+The memory is the most that the process had resident, after some further training steps.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
-MODELS = ("mlp", "digits", "residual")
-STEPS = 30
-BATCH = 64
+from benchmarks.machine import usable_cores
+from benchmarks.processes import WorkerError, WorkerProcess
+from benchmarks.report import to_markdown
+from benchmarks.results import Cell, Row
+from benchmarks.turns import Contestant
+from benchmarks.workloads import WORKLOADS, Task
 
-CHILD = """
-import time
-start = time.perf_counter()
-import json, sys
-import numpy as np
-import graphcore as keras
-imported = time.perf_counter()
-sys.path.insert(0, {folder!r})
-from start_up_models import build
-model, x, y = build({model!r}, {batch})
-model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-model.train_on_batch(x, y)
-first = time.perf_counter()
-steps = []
-for _ in range({steps}):
-    before = time.perf_counter()
-    model.train_on_batch(x, y)
-    steps.append(time.perf_counter() - before)
-print(json.dumps(dict(imported=imported - start, first=first - start, steps=steps, numba="numba" in sys.modules)))
-"""
+MEASURES = ("first step, cold", "first step, warm", "peak memory, cold", "peak memory, warm")
+TRAINING_SECONDS = 0.5
 
 
-def run(model: str, cache: Path) -> dict[str, object]:
-    """One process: its import time, time to the first step, and step times, in seconds."""
-    source = CHILD.format(folder=str(Path(__file__).parent), model=model, batch=BATCH, steps=STEPS)
-    environment = os.environ | {"GRAPHCORE_CACHE": str(cache)}
-    output = subprocess.run([sys.executable, "-c", source], env=environment, capture_output=True, text=True, check=True)
-    result: dict[str, object] = json.loads(output.stdout.splitlines()[-1])
-    return result
+def measure_start(model: str, contestants: Mapping[str, Contestant], folder: Path, rounds: int) -> list[Row]:
+    """Rows of `MEASURES` for a model at its stated batch; the contestants take turns."""
+    task = Task("train", model, WORKLOADS[model].batch)
+    samples: dict[str, dict[str, list[float]]] = {measure: {name: [] for name in contestants} for measure in MEASURES}
+    errors: dict[str, str] = {}
+    for _ in range(rounds):
+        for name, contestant in contestants.items():
+            if name in errors:
+                continue
+            try:
+                figures = _cold_and_warm(contestant, task, folder / f"{name}.log")
+            except WorkerError as error:
+                errors[name] = str(error)
+                continue
+            for measure, figure in zip(MEASURES, figures, strict=True):
+                samples[measure][name].append(figure)
 
+    def cell(measure: str, name: str) -> Cell:
+        return Cell(error=errors[name]) if name in errors else Cell.of(samples[measure][name])
 
-def spread(values: list[float], unit: float, digits: int) -> str:
-    """Median with smallest and largest."""
-    scaled = [value / unit for value in values]
-    middle = f"{statistics.median(scaled):.{digits}f}"
-    return f"{middle} ({min(scaled):.{digits}f}–{max(scaled):.{digits}f})"
-
-
-def import_times(module: str, rounds: int) -> list[float]:
-    """Seconds that `import module` takes inside a new process."""
-    source = f"import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
-    command = [sys.executable, "-c", source]
     return [
-        float(subprocess.run(command, capture_output=True, text=True, check=True).stdout) for _ in range(rounds)
+        Row(
+            measure,
+            model,
+            task.batch,
+            "B" if "memory" in measure else "s",
+            {name: cell(measure, name) for name in contestants},
+        )
+        for measure in MEASURES
     ]
 
 
+def _cold_and_warm(contestant: Contestant, task: Task, log: Path) -> tuple[float, float, float, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        cache = Path(folder) / "cache"
+        (cold, cold_memory), (warm, warm_memory) = (_one_process(contestant, task, cache, log) for _ in range(2))
+    return cold, warm, cold_memory, warm_memory
+
+
+def _one_process(contestant: Contestant, task: Task, cache: Path, log: Path) -> tuple[float, float]:
+    """Seconds to the end of the first step, and peak bytes after some more."""
+    with WorkerProcess(contestant.engine, contestant.threads, cache, log, contestant.python) as worker:
+        worker.ask("first_step", task)
+        seconds = time.perf_counter() - worker.started
+        worker.ask("run", seconds=TRAINING_SECONDS)
+        return seconds, float(worker.ask("memory")["peak_bytes"])
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--rounds", type=int, default=3, help="processes for each figure (default: %(default)s)")
-    rounds = parser.parse_args().rounds
-    print("| import | seconds |\n|---|---|")
-    for module in ("numpy", "graphcore"):
-        print(f"| {module} | {spread(import_times(module, 2 * rounds), 1, 2)} |")
-    print(f"\nBatch {BATCH}; median (smallest to largest).\n")
-    print("| model | first step cold, s | first step warm, s | step, ms | Numba imported when warm |")
-    print("|---|---|---|---|---|")
-    for model in MODELS:
-        cold, warm, steps, numba = [], [], [], False
-        for _ in range(rounds):
-            with tempfile.TemporaryDirectory() as folder:
-                cache = Path(folder) / "cache"
-                cold.append(float(run(model, cache)["first"]))  # type: ignore[arg-type]
-                second = run(model, cache)
-                warm.append(float(second["first"]))  # type: ignore[arg-type]
-                steps.extend(second["steps"])  # type: ignore[arg-type]
-                numba = bool(second["numba"])
-        row = (spread(cold, 1, 2), spread(warm, 1, 2), spread(steps, 1e-3, 2), "yes" if numba else "no")
-        print(f"| {model} | {' | '.join(row)} |")
+    options = parser.parse_args()
+    contestants = {"graphcore": Contestant("graphcore", usable_cores())}
+    with tempfile.TemporaryDirectory() as folder:
+        rows = [row for model in options.models
+                for row in measure_start(model, contestants, Path(folder), options.rounds)]  # fmt: skip
+    print(to_markdown(rows))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from compiler.types import TensorType
+from runtime.dimensions import Dim
 
 if TYPE_CHECKING:
     from compiler.loops import Element, Expr, Lowering
@@ -77,6 +78,12 @@ class Op(abc.ABC):
     @abc.abstractmethod
     def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
         """Attribute and input combinations that the tests run through every rule."""
+
+    def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
+        """Multiply-adds of a contraction by its definition, products with padding included; 0 for any other op."""
+        if self.fusion is Fusion.CONTRACTION:
+            raise NotImplementedError(f"op '{self.name}' is a contraction: it must count its multiply-adds.")
+        return 0
 
     @property
     def fields(self) -> dict[str, Any]:

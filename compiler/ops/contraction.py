@@ -19,6 +19,7 @@ from compiler.ops.checks import (
 from compiler.ops.families import Cotangents, received
 from compiler.ops.registry import op
 from compiler.types import TensorType
+from runtime.dimensions import Dim
 
 
 @op
@@ -88,6 +89,10 @@ class Matmul(Op):
         if self.transpose_b:
             return b.emit(Matmul(True, transposed), g, a)
         return b.emit(Matmul(not transposed, False), a, g)
+
+    def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
+        """The inner extent, for each element of the result."""
+        return outputs[0].size * inputs[0].shape[-2 if self.transpose_a else -1]
 
     def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """The inner product of a row and a column."""

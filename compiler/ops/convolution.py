@@ -7,6 +7,7 @@ and its gradients are the other two, so that they can be differentiated any numb
 
 from __future__ import annotations
 
+import abc
 import itertools
 from collections.abc import Iterator, Sequence
 
@@ -39,7 +40,7 @@ from compiler.ops.spatial import (
     window_positions,
     windows,
 )
-from compiler.types import TensorType
+from compiler.types import TensorType, product
 from runtime.dimensions import Dim
 
 
@@ -67,6 +68,18 @@ class SlidingKernel(Op):
         if self.groups != 1 and count % self.groups != 0:
             raise ValueError(f"{self.name}: {what} must be a multiple of groups={self.groups}. Received: {count}")
         return count // self.groups
+
+    def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
+        """A kernel's taps and channels for each element of the convolution's result: the same for all three."""
+        result, kernel = self.result_and_kernel(*inputs, *outputs)
+        return result.size * product(kernel.shape[:-1])
+
+    @staticmethod
+    @abc.abstractmethod
+    def result_and_kernel(
+        first: TensorType, second: TensorType, output: TensorType
+    ) -> tuple[TensorType, TensorType]:
+        """Which of the op's two inputs and its output are shaped as a convolution's result and as its kernel."""
 
     def outputs_of(self, spatial: Sequence[Dim], kernel: Sequence[Dim]) -> tuple[Dim, ...]:
         """Spatial extents of the convolution's result."""
@@ -99,6 +112,13 @@ class Convolution(SlidingKernel):
         )
         spatial = self.outputs_of(x.shape[1:-1], kernel.shape[:-2])
         return (x.with_shape(x.shape[0], *spatial, kernel.shape[-1]),)
+
+    @staticmethod
+    def result_and_kernel(
+        first: TensorType, second: TensorType, output: TensorType
+    ) -> tuple[TensorType, TensorType]:
+        """(result, kernel)."""
+        return output, second
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Sliding windows, contracted with the kernel group by group."""
@@ -172,6 +192,13 @@ class ConvolutionInputGradient(SlidingKernel):
             what = f"extent of the cotangent and of the convolution's result on spatial axis {axis}"
             require_equal_extents(self.name, what, extent, wanted)
         return (g.with_shape(g.shape[0], *self.input_spatial, kernel.shape[-2] * self.groups),)
+
+    @staticmethod
+    def result_and_kernel(
+        first: TensorType, second: TensorType, output: TensorType
+    ) -> tuple[TensorType, TensorType]:
+        """(result, kernel)."""
+        return first, second
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Each kernel element scatters its share into the padded input."""
@@ -251,6 +278,13 @@ class ConvolutionKernelGradient(SlidingKernel):
             what = f"extent of the cotangent and of the convolution's result on spatial axis {axis}"
             require_equal_extents(self.name, what, extent, wanted)
         return (x.with_shape(*self.kernel_spatial, channels, g.shape[-1]),)
+
+    @staticmethod
+    def result_and_kernel(
+        first: TensorType, second: TensorType, output: TensorType
+    ) -> tuple[TensorType, TensorType]:
+        """(result, kernel)."""
+        return second, output
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """For each kernel element the product of what it met with the cotangent."""

@@ -1,0 +1,1 @@
+"""Measurements: graphcore against the machine's roof (`python -m benchmarks`) and its peers (`-m benchmarks.peers`)."""

@@ -1,0 +1,62 @@
+"""Keras on TensorFlow: the `tf.function` step of Keras's guide "Writing a training loop from scratch in TensorFlow".
+
+That loop is the leanest that Keras documents: `fit` adds to it. With the variant "xla" XLA compiles the step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from benchmarks.engines.engine import Engine, Step
+from benchmarks.keras_models import build
+from benchmarks.workloads import Task
+
+
+class KerasTensorflowEngine(Engine):
+    """TensorFlow on so many threads inside an operation, one operation at a time or more."""
+
+    modules = ("keras", "tensorflow")
+
+    def __init__(self, threads: int, xla: bool) -> None:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        self.xla = xla
+
+    def prepare(self, task: Task) -> Step:
+        """A training step or a forward pass, both as `tf.function`."""
+        if task.kind == "kernel":
+            raise ValueError("XLA's kernels are measured through JAX.")
+        keras.utils.clear_session(free_memory=False)
+        model = build(keras, task.name)
+        x = tf.constant(task.workload.inputs(task.batch))
+        if task.kind == "train":
+            return self._training(model, x, task)
+        forward = tf.function(lambda x: model(x, training=False), jit_compile=self.xla)
+        return lambda: forward(x).numpy()
+
+    def _training(self, model: Any, x: Any, task: Task) -> Step:
+        y = tf.constant(task.workload.targets(task.batch))
+        optimizer = keras.optimizers.Adam()
+        optimizer.build(model.trainable_variables)
+        loss_of = keras.losses.get(task.workload.loss)
+        accuracy = None if task.workload.reconstructs else keras.metrics.CategoricalAccuracy()
+
+        @tf.function(jit_compile=self.xla)
+        def one_step(x: Any, y: Any) -> Any:
+            with tf.GradientTape() as tape:
+                predictions = model(x, training=True)
+                loss = tf.reduce_mean(loss_of(y, predictions))
+            optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
+            if accuracy is not None:
+                accuracy.update_state(y, predictions)
+            return loss
+
+        return lambda: one_step(x, y).numpy()
+
+
+def make(threads: int, variant: str) -> KerasTensorflowEngine:
+    """The engine; `variant` is "xla" or empty."""
+    return KerasTensorflowEngine(threads, variant == "xla")

@@ -1,0 +1,113 @@
+"""The models in PyTorch. They give logits in training, where the loss takes them, and probabilities otherwise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from benchmarks.workloads import CLASSES
+
+
+def build(name: str) -> nn.Module:
+    """A new model of the workload `name`; images are (batch, channels, height, width)."""
+    return _MODELS[name]()
+
+
+class _Classifier(nn.Module):
+    """Something that gives logits, and their softmax in inference."""
+
+    def __init__(self, *logits: nn.Module) -> None:
+        super().__init__()
+        self.logits = nn.Sequential(*logits)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = self.logits(x)
+        return logits if self.training else F.softmax(logits, -1)
+
+
+class _Residual(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the shape changes."""
+
+    def __init__(self, channels: int, filters: int, strides: int) -> None:
+        super().__init__()
+        self.first = _convolution(channels, filters, 3, strides)
+        self.second = _convolution(filters, filters, 3)
+        self.normalise_first, self.normalise_second = nn.BatchNorm2d(filters), nn.BatchNorm2d(filters)
+        self.shortcut: nn.Module = nn.Identity()
+        if strides != 1:
+            self.shortcut = nn.Sequential(_convolution(channels, filters, 1, strides), nn.BatchNorm2d(filters))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = F.relu(self.normalise_first(self.first(x)))
+        return F.relu(self.normalise_second(self.second(y)) + self.shortcut(x))
+
+
+class _Average(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean((2, 3))
+
+
+def _convolution(channels: int, filters: int, size: int, strides: int = 1, groups: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(channels, filters, size, strides, size // 2, groups=groups, bias=False)
+
+
+def _normalised(convolution: nn.Conv2d) -> list[nn.Module]:
+    return [convolution, nn.BatchNorm2d(convolution.out_channels), nn.ReLU()]
+
+
+def _mlp() -> nn.Module:
+    return _Classifier(
+        nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, CLASSES)
+    )  # fmt: skip
+
+
+def _cnn() -> nn.Module:
+    layers: list[nn.Module] = []
+    channels = 3
+    for filters in (32, 64):
+        layers += [nn.Conv2d(channels, filters, 3, padding=1), nn.ReLU(), nn.Conv2d(filters, filters, 3), nn.ReLU()]
+        layers += [nn.MaxPool2d(2), nn.Dropout(0.25)]
+        channels = filters
+    dense = [nn.Linear(64 * 6 * 6, 512), nn.ReLU(), nn.Dropout(0.5), nn.Linear(512, CLASSES)]
+    return _Classifier(*layers, nn.Flatten(), *dense)
+
+
+def _resnet20() -> nn.Module:
+    layers = _normalised(_convolution(3, 16, 3))
+    channels = 16
+    for filters in (16, 32, 64):
+        for _ in range(3):
+            layers.append(_Residual(channels, filters, 1 if channels == filters else 2))
+            channels = filters
+    return _Classifier(*layers, _Average(), nn.Linear(64, CLASSES))
+
+
+def _autoencoder() -> nn.Module:
+    layers: list[nn.Module] = []
+    for channels, filters in ((3, 32), (32, 64), (64, 128)):
+        layers += [nn.Conv2d(channels, filters, 3, 2, 1), nn.ReLU()]
+    for channels, filters in ((128, 64), (64, 32)):
+        layers += [nn.ConvTranspose2d(channels, filters, 3, 2, 1, output_padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, nn.ConvTranspose2d(32, 3, 3, 2, 1, output_padding=1), nn.Sigmoid())
+
+
+def _mobilenet() -> nn.Module:
+    layers = _normalised(_convolution(3, 32, 3))
+    channels = 32
+    for filters, strides in ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1)):
+        layers += _normalised(_convolution(channels, channels, 3, strides, groups=channels))
+        layers += _normalised(_convolution(channels, filters, 1))
+        channels = filters
+    return _Classifier(*layers, _Average(), nn.Linear(channels, CLASSES))
+
+
+_MODELS: dict[str, Any] = {
+    "mlp": _mlp,
+    "cnn": _cnn,
+    "resnet20": _resnet20,
+    "autoencoder": _autoencoder,
+    "mobilenet": _mobilenet,
+}

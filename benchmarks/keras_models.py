@@ -1,0 +1,80 @@
+"""The models, written once for graphcore and for Keras: `keras` is either module."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.workloads import CLASSES, WORKLOADS
+
+
+def build(keras: Any, name: str) -> Any:
+    """A new Functional model of the workload `name`."""
+    inputs = keras.Input(WORKLOADS[name].input_shape)
+    return keras.Model(inputs, _BODIES[name](keras.layers, inputs), name=name)
+
+
+def _mlp(layers: Any, x: Any) -> Any:
+    x = layers.Dense(128, activation="relu")(x)
+    x = layers.Dense(64, activation="relu")(x)
+    return layers.Dense(CLASSES, activation="softmax")(x)
+
+
+def _cnn(layers: Any, x: Any) -> Any:
+    """Keras's CIFAR-10 example."""
+    for filters in (32, 64):
+        x = layers.Conv2D(filters, 3, padding="same", activation="relu")(x)
+        x = layers.Conv2D(filters, 3, activation="relu")(x)
+        x = layers.MaxPooling2D()(x)
+        x = layers.Dropout(0.25)(x)
+    x = layers.Dense(512, activation="relu")(layers.Flatten()(x))
+    return layers.Dense(CLASSES, activation="softmax")(layers.Dropout(0.5)(x))
+
+
+def _resnet20(layers: Any, x: Any) -> Any:
+    """ResNet-20 for 32 x 32 images (He et al. 2015, section 4.2), projections in the shortcuts."""
+    x = _normalised(layers, layers.Conv2D(16, 3, padding="same", use_bias=False)(x))
+    for filters in (16, 32, 64):
+        for block in range(3):
+            strides = 2 if filters > 16 and block == 0 else 1
+            y = layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(x)
+            y = layers.Conv2D(filters, 3, padding="same", use_bias=False)(_normalised(layers, y))
+            y = layers.BatchNormalization()(y)
+            if strides == 2:
+                x = layers.BatchNormalization()(layers.Conv2D(filters, 1, strides=2, use_bias=False)(x))
+            x = layers.ReLU()(layers.Add()([x, y]))
+    return _classify(layers, x)
+
+
+def _autoencoder(layers: Any, x: Any) -> Any:
+    for filters in (32, 64, 128):
+        x = layers.Conv2D(filters, 3, strides=2, padding="same", activation="relu")(x)
+    for filters in (64, 32):
+        x = layers.Conv2DTranspose(filters, 3, strides=2, padding="same", activation="relu")(x)
+    return layers.Conv2DTranspose(3, 3, strides=2, padding="same", activation="sigmoid")(x)
+
+
+def _mobilenet(layers: Any, x: Any) -> Any:
+    """Depthwise separable blocks (Howard et al. 2017) for 32 x 32 images."""
+    x = _normalised(layers, layers.Conv2D(32, 3, padding="same", use_bias=False)(x))
+    for filters, strides in ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1)):
+        x = layers.DepthwiseConv2D(3, strides=strides, padding="same", use_bias=False)(x)
+        x = layers.Conv2D(filters, 1, use_bias=False)(_normalised(layers, x))
+        x = _normalised(layers, x)
+    return _classify(layers, x)
+
+
+def _normalised(layers: Any, x: Any) -> Any:
+    return layers.ReLU()(layers.BatchNormalization()(x))
+
+
+def _classify(layers: Any, x: Any) -> Any:
+    return layers.Dense(CLASSES, activation="softmax")(layers.GlobalAveragePooling2D()(x))
+
+
+_BODIES = {
+    "mlp": _mlp,
+    "cnn": _cnn,
+    "resnet20": _resnet20,
+    "autoencoder": _autoencoder,
+    "mobilenet": _mobilenet,
+}

@@ -1,0 +1,127 @@
+"""The measures, and how each becomes rows: which task, at which batch, for which contestants."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.engines import ENGINES
+from benchmarks.results import STATISTICS, Row
+from benchmarks.start_up import measure_start
+from benchmarks.turns import Contestant, Team
+from benchmarks.workloads import INFERENCE_BATCH, KERNELS, LARGE_FACTOR, WORKLOADS, Task
+
+STEP_TITLES = {
+    "train": "training step",
+    "train-large": "training step, large batch",
+    "train-one": "training step, batch 1",
+    "inference": "inference",
+    "latency": "latency, batch 1",
+}
+MEASURES = (*STEP_TITLES, "start", "kernels")
+KERNEL_TITLE = "kernel, one thread"
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def task_of(measure: str, model: str) -> Task:
+    """The task of a measure in `STEP_TITLES` for a model."""
+    stated = WORKLOADS[model].batch
+    batch = {"train": stated, "train-large": LARGE_FACTOR * stated, "inference": INFERENCE_BATCH}.get(measure, 1)
+    return Task("train" if measure.startswith("train") else "infer", model, batch)
+
+
+def add_options(parser: argparse.ArgumentParser, default_measures: Sequence[str]) -> None:
+    """What both benchmarks can be told."""
+    every = ", ".join(MEASURES)
+    parser.add_argument("--models", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="MODEL")
+    parser.add_argument(
+        "--measures", nargs="+", choices=MEASURES, default=list(default_measures), metavar="MEASURE",
+        help=f"of {every} (default: {' '.join(default_measures)})",
+    )  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=6, help="turns of each engine in a row (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=0.5, help="length of a turn (default: %(default)s)")
+    parser.add_argument("--start-rounds", type=int, default=3, help="processes for each start (default: %(default)s)")
+    parser.add_argument(
+        "--by", choices=STATISTICS, default="median", dest="statistic",
+        help="what ratios are made of; of a busy machine the processor time of one thread still says something",
+    )  # fmt: skip
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the tables (default: %(default)s)")
+
+
+@contextlib.contextmanager
+def progress(text: str) -> Iterator[None]:
+    """Say on standard error what is being measured, and how long it took."""
+    begin = datetime.datetime.now()
+    print(f"{text} ...", end="", file=sys.stderr, flush=True)
+    yield
+    print(f" {(datetime.datetime.now() - begin).total_seconds():.0f} s", file=sys.stderr, flush=True)
+
+
+class Session:
+    """Measures rows for some contestants, with one thread or more for kernels and models.
+
+    Args:
+        options: as parsed with `add_options`.
+        contestants: columns of the tables of models.
+        kernel_contestants: columns of the table of kernels.
+    """
+
+    def __init__(
+        self,
+        options: argparse.Namespace,
+        contestants: Mapping[str, Contestant],
+        kernel_contestants: Mapping[str, Contestant],
+    ) -> None:
+        self.options = options
+        self.contestants = contestants
+        self.kernel_contestants = kernel_contestants
+        self.versions: dict[str, dict[str, str]] = {}
+
+    def rows(self) -> list[Row]:
+        """All rows that the options ask for, by measure."""
+        measures: list[str] = self.options.measures
+        with tempfile.TemporaryDirectory(prefix="graphcore-bench-") as name:
+            folder = Path(name)
+            steps = [measure for measure in STEP_TITLES if measure in measures]
+            found = self._steps(steps, folder) if steps else []
+            if "start" in measures:
+                found += self._starts(folder)
+            if "kernels" in measures:
+                found += self._kernels(folder)
+        return found
+
+    def _steps(self, measures: list[str], folder: Path) -> list[Row]:
+        rows: dict[str, list[Row]] = {measure: [] for measure in measures}
+        with Team(self.contestants, folder) as team:
+            for model in self.options.models:
+                for measure in measures:
+                    task = task_of(measure, model)
+                    rows[measure].append(self._row(team, STEP_TITLES[measure], task, self.contestants))
+            self.versions |= team.versions
+        return [row for measure in measures for row in rows[measure]]
+
+    def _starts(self, folder: Path) -> list[Row]:
+        by_engine = {c.engine: (name, c) for name, c in self.contestants.items() if ENGINES[c.engine].starts}
+        trainers = dict(by_engine.values())
+        rows: list[Row] = []
+        for model in self.options.models:
+            with progress(f"starts of {model}"):
+                rows += measure_start(model, trainers, folder, self.options.start_rounds)
+        return sorted(rows, key=lambda row: [row.measure for row in rows].index(row.measure))
+
+    def _kernels(self, folder: Path) -> list[Row]:
+        with Team(self.kernel_contestants, folder) as team:
+            rows = [self._row(team, KERNEL_TITLE, Task("kernel", k), self.kernel_contestants) for k in KERNELS]
+            self.versions |= team.versions
+        return rows
+
+    def _row(self, team: Team, title: str, task: Task, contestants: Mapping[str, Contestant]) -> Row:
+        names = [name for name, c in contestants.items() if task.kind in ENGINES[c.engine].kinds]
+        with progress(str(task)):
+            cells = team.measure(task, names, self.options.rounds, self.options.seconds)
+        return Row(title, task.name, task.batch, "s", cells, self.options.statistic)

@@ -1,0 +1,1 @@
+"""graphcore beside Keras on JAX and TensorFlow, PyTorch, and ONNX Runtime."""

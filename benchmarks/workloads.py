@@ -1,0 +1,117 @@
+"""What is measured: five models with the batch each is stated at, and single kernels."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+CLASSES = 10
+LARGE_FACTOR = 4  # the large batch is so many times the stated one
+INFERENCE_BATCH = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """A model: its stated batch, the shape of one input, and whether it gives back an image or class probabilities."""
+
+    name: str
+    batch: int
+    input_shape: tuple[int, ...]
+    reconstructs: bool = False
+
+    @property
+    def loss(self) -> str:
+        """Keras's name of the loss."""
+        return "mse" if self.reconstructs else "categorical_crossentropy"
+
+    def inputs(self, batch: int) -> Array:
+        """Random images (batch, *input_shape), float32; the same every time."""
+        return np.random.default_rng(0).standard_normal((batch, *self.input_shape), dtype=np.float32)
+
+    def labels(self, batch: int) -> Array:
+        """Class numbers (batch,), int64; for models that classify."""
+        return np.random.default_rng(1).integers(0, CLASSES, batch)
+
+    def targets(self, batch: int) -> Array:
+        """Images (batch, *input_shape) in [0, 1), or one-hot labels (batch, CLASSES); float32."""
+        if self.reconstructs:
+            return np.random.default_rng(1).random((batch, *self.input_shape), dtype=np.float32)
+        return np.eye(CLASSES, dtype=np.float32)[self.labels(batch)]
+
+
+_IMAGE = (32, 32, 3)
+WORKLOADS = {
+    workload.name: workload
+    for workload in (
+        Workload("mlp", 128, (784,)),
+        Workload("cnn", 64, _IMAGE),
+        Workload("resnet20", 64, _IMAGE),
+        Workload("autoencoder", 64, _IMAGE, reconstructs=True),
+        Workload("mobilenet", 64, _IMAGE),
+    )
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class KernelWorkload:
+    """One matrix product, or one 3x3 convolution of stride 1 and padding "same", float32.
+
+    Operands of a product: (m, k) and (k, n). Of a convolution: (n, h, w, c) and (3, 3, c, filters).
+    """
+
+    name: str
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+
+    @property
+    def is_matmul(self) -> bool:
+        """Whether it is a matrix product."""
+        return len(self.left) == 2
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations by definition, products with padding included."""
+        return 2 * math.prod(self.left[:-1]) * math.prod(self.right)
+
+    def operands(self) -> tuple[Array, Array]:
+        """Random float32 arrays; the same every time."""
+        rng = np.random.default_rng(0)
+        return rng.standard_normal(self.left, dtype=np.float32), rng.standard_normal(self.right, dtype=np.float32)
+
+
+KERNELS = {
+    kernel.name: kernel
+    for kernel in (
+        KernelWorkload("matmul-1024", (1024, 1024), (1024, 1024)),
+        KernelWorkload("conv3x3-32x32x16", (64, 32, 32, 16), (3, 3, 16, 16)),
+        KernelWorkload("conv3x3-16x16x32", (64, 16, 16, 32), (3, 3, 32, 32)),
+        KernelWorkload("conv3x3-8x8x64", (64, 8, 8, 64), (3, 3, 64, 64)),
+    )
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One thing to time: a training step or an inference of a model at a batch size, or a kernel (batch 0)."""
+
+    kind: str  # "train" | "infer" | "kernel"
+    name: str
+    batch: int = 0
+
+    @property
+    def workload(self) -> Workload:
+        """The model's description."""
+        return WORKLOADS[self.name]
+
+    @property
+    def kernel(self) -> KernelWorkload:
+        """The kernel's description."""
+        return KERNELS[self.name]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}" + (f" batch {self.batch}" if self.batch else "")

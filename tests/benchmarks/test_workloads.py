@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import graphcore
+from benchmarks.engines import ENGINES
+from benchmarks.keras_models import build
+from benchmarks.measures import task_of
+from benchmarks.roof_kernels import DEPTH, compile_roof_kernels
+from benchmarks.workloads import KERNELS, WORKLOADS, Task
+from compiler.target import Target, host_target
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_data_fit_the_models(name: str) -> None:
+    workload, model = WORKLOADS[name], build(graphcore, name)
+    assert model.input_shape == (None, *workload.input_shape)
+    assert model.output_shape[1:] == workload.targets(2).shape[1:]
+    assert workload.inputs(3).shape == (3, *workload.input_shape)
+    if not workload.reconstructs:
+        np.testing.assert_array_equal(workload.targets(5).argmax(-1), workload.labels(5))
+
+
+def test_parameters_of_the_models() -> None:
+    # ResNet-20 of He et al. has 0.27 M; the projections in the shortcuts add some. The others by hand.
+    counts = {name: build(graphcore, name).count_params() for name in ("mlp", "resnet20", "cnn")}
+    assert counts["mlp"] == 784 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10
+    assert counts["cnn"] == (27 + 1) * 32 + (9 * 32 + 1) * 32 + (9 * 32 + 1) * 64 + (9 * 64 + 1) * 64 + (
+        2304 + 1
+    ) * 512 + 513 * 10  # fmt: skip
+    assert 0.27e6 < counts["resnet20"] < 0.28e6
+
+
+def test_operations_of_kernels() -> None:
+    assert KERNELS["matmul-1024"].flops == 2 * 1024**3
+    assert KERNELS["conv3x3-8x8x64"].flops == 2 * 64 * 8 * 8 * 64 * 9 * 64
+
+
+def test_tasks_of_measures() -> None:
+    assert task_of("train", "mlp") == Task("train", "mlp", 128)
+    assert task_of("train-large", "cnn") == Task("train", "cnn", 256)
+    assert task_of("inference", "mlp") == Task("infer", "mlp", 64)
+    assert task_of("latency", "cnn") == Task("infer", "cnn", 1)
+
+
+def test_engines_keep_their_compiled_code_where_they_are_told(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    assert ENGINES["graphcore"].environment(tmp_path) == {"GRAPHCORE_CACHE": str(tmp_path)}
+    assert ENGINES["torch"].environment(tmp_path) == {}
+    assert ENGINES["keras-jax"].environment(tmp_path)["KERAS_BACKEND"] == "jax"
+
+
+@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
+def test_the_roofs_loops_compute_what_they_are_counted_for(vector_bytes: int) -> None:
+    host = host_target()
+    kernels = compile_roof_kernels(Target("cpu", host.cpu, host.features, vector_bytes, host.vector_registers))
+    rng = np.random.default_rng(0)
+    a = rng.standard_normal((kernels.rows, DEPTH), dtype=np.float32)
+    panel = rng.standard_normal((DEPTH, kernels.columns), dtype=np.float32)
+    result = np.empty((kernels.rows, kernels.columns), np.float32)
+    kernels.peak(3, a.ctypes.data, panel.ctypes.data, result.ctypes.data)
+    np.testing.assert_allclose(result, 3 * (a.astype(np.float64) @ panel), rtol=1e-4, atol=1e-3)
+    assert kernels.flops_of_a_turn == 2 * a.shape[0] * panel.size
+
+    left, right = rng.standard_normal((2, 1024), dtype=np.float32)
+    target = np.empty_like(left)
+    kernels.copy(left.size, target.ctypes.data, left.ctypes.data)
+    np.testing.assert_array_equal(target, left)
+    kernels.triad(left.size, target.ctypes.data, left.ctypes.data, right.ctypes.data)
+    np.testing.assert_allclose(target, left + 3.0 * right.astype(np.float64), rtol=1e-6, atol=1e-6)
