@@ -15,6 +15,7 @@ from compiler.ops.sources import Constant
 from compiler.passes.context import PassContext, Remark
 from compiler.passes.plan_memory import MemoryPlan
 from compiler.pipeline import Hook, nothing, run_pipeline
+from compiler.preparation import prepared_nodes
 from compiler.storage import is_kernel, root_of
 from compiler.target import Target, host_target
 from compiler.text import to_text
@@ -184,6 +185,7 @@ def assemble(graph: Graph, context: PassContext, emit: Callable[[Assembly, Node]
         constants=tuple(a.constants),  # type: ignore[arg-type]
         arena_bytes=context.memory.arena_bytes,
         target=str(context.target),
+        prepared=sum(map(is_kernel, prepared_nodes(graph))),
     )
 
 

@@ -73,6 +73,8 @@ def memory() -> None:
             place = plan.direct[root_of(value)] if slot is None else f"arena[{slot.offset}], {slot.size} bytes"
             life = "" if slot is None else f", until kernel {slot.last}"
             print(f"{position} {label_of(node)}: {value.type} -> {place}{life}")
+    if plan.prepared_bytes:
+        print(f"made once and kept: {plan.prepared_bytes} bytes")
     print(f"arena: {plan.arena_bytes} bytes; {plan.ratio:.2f} times the least possible at batch 32")
 
 

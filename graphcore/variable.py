@@ -12,6 +12,7 @@ from graphcore.dtype_policies import standardize_dtype
 from graphcore.naming import auto_name
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import as_array, as_value, current_trace, untraced
+from runtime import contents
 
 Array = np.ndarray[Any, np.dtype[Any]]
 ALIGNMENT = 64  # bytes; one cache line and the widest vector
@@ -78,6 +79,8 @@ class Variable:
         initial = self._initial_value(initializer, shape, dtype)
         self._array = aligned_empty(initial.shape, initial.dtype.name)
         self._array[...] = initial
+        self._view = self._array.view()
+        self._view.flags.writeable = False
 
     def _initial_value(self, initializer: Any, shape: Sequence[int] | None, dtype: Any) -> Array:
         if callable(initializer):
@@ -103,14 +106,23 @@ class Variable:
 
     @property
     def array(self) -> Array:
-        """The storage itself: always the same memory, aligned to 64 bytes. Changing it changes the variable."""
+        """The numbers, read-only: always the same memory, so later changes show."""
+        return self._view
+
+    @property
+    def storage(self) -> Array:
+        """The memory itself, aligned to 64 bytes, for programs to update.
+
+        Whoever else writes to it must report that to `runtime.contents.changed`, or programs that have prepared
+        something from it go on with the old numbers. `assign` does.
+        """
         return self._array
 
     @property
     def value(self) -> Any:
-        """While a program is traced, a tensor of that program; else the storage (see `array`)."""
+        """While a program is traced, a tensor of that program; else the numbers (see `array`)."""
         trace = current_trace()
-        return self._array if trace is None else trace.read(self)
+        return self._view if trace is None else trace.read(self)
 
     def numpy(self) -> Array:
         """A copy of the numbers."""
@@ -138,7 +150,8 @@ class Variable:
                 f"Variable '{self.path}' has shape {self.shape}. Received in `assign`: a value of shape {array.shape}"
             )
         self._array[...] = array
-        return self._array
+        contents.changed((self._array,))
+        return self._view
 
     def assign_add(self, value: Any) -> Any:
         """Add to the value."""
@@ -174,7 +187,7 @@ class Variable:
                 f"Variable '{self.path}' was turned into a NumPy array while a program is traced; its value would be "
                 "frozen into the program. Use functions of graphcore.ops on it."
             )
-        return np.array(self._array, dtype=dtype, copy=None if copy is not True else True)
+        return np.array(self._view, dtype=dtype, copy=None if copy is not True else True)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         trace = current_trace()

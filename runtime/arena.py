@@ -85,6 +85,8 @@ class Arena:
     def __init__(self) -> None:
         self._block: NDArray[np.generic] = aligned_empty((0,), np.uint8)
         self._address = address_of(self._block)
+        # Grows with every block taken: a new one may lie at the address of the old.
+        self.generation = 0
 
     @property
     def size(self) -> int:
@@ -103,12 +105,14 @@ class Arena:
             self._block = aligned_empty((0,), np.uint8)
             self._block = aligned_empty((size,), np.uint8)
             self._address = address_of(self._block)
+            self.generation += 1
         return self._address
 
     def release(self) -> None:
         """Give the memory back; the next `reserve` allocates again."""
         self._block = aligned_empty((0,), np.uint8)
         self._address = address_of(self._block)
+        self.generation += 1
 
     def __repr__(self) -> str:
         return f"Arena({self.size} bytes)"

@@ -19,6 +19,7 @@ Array = NDArray[np.generic]
 def checked_outputs(
     program: Program, specs: Sequence[ArraySpec], out: Sequence[Array], shapes: Sequence[Shape] | None
 ) -> tuple[Array, ...]:
+    """Arrays for the outputs as a tuple; `shapes` are those that a run fills of each, by default all of it."""
     if len(out) != len(specs):
         raise ValueError(count_message(program, "output", program.outputs, len(out)))
     for position, (array, spec) in enumerate(zip(out, specs, strict=True)):
@@ -30,16 +31,19 @@ def checked_outputs(
 
 
 def count_message(program: Program, what: str, indices: Sequence[int], count: int) -> str:
+    """What is said where a call gives another number of arrays."""
     names = ", ".join(repr(program.buffers[index].name) for index in indices) or "none"
     return f"program {program.name!r} takes {len(indices)} {what}s ({names}), got {count}"
 
 
 def usable_input(program: Program, index: int, array: object) -> Array:
+    """An input as it is, or a contiguous copy. Raises `TypeError` for no array, or one of another dtype."""
     checked = checked_array(program, index, array)
     return checked if checked.flags.c_contiguous else aligned_copy(checked)
 
 
 def checked_array(program: Program, index: int, array: object) -> Array:
+    """An array of the dtype of buffer `index`; raises `TypeError` for anything else."""
     buffer = program.buffers[index]
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{buffer.space} {buffer.name!r}: expected a NumPy array, got {type(array).__name__}")

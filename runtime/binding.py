@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from runtime.arena import ALIGNMENT, address_of, align_up_bytes, aligned_empty
 from runtime.dimensions import Dim, evaluate
 from runtime.loader import LoadedCode
-from runtime.native_code import Frame, Record
+from runtime.native_code import Frame, PhaseEntry, Record
 from runtime.phases import Place, grain_counts, phase_ends
 from runtime.program import DTYPES, Buffer, Instruction, Program, ProgramError
 from runtime.thread_choice import ThreadChoice
@@ -173,6 +173,7 @@ class Binding:
         self.stream = self._encode()
         self._shared_for = 1
         self._phases: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._phase_count = self._prepared_phases = 0
         self._table: NDArray[np.int64] = np.zeros(max(len(program.buffers), 1), np.int64)
         # Writing through a memory view takes half as long as through the array.
         self.addresses = memoryview(self._table.data)
@@ -273,7 +274,7 @@ class Binding:
         grains = grain_counts(self.program.instructions, self._work, places, threads)
         for start, count in zip(self._record_starts, grains, strict=True):
             self.stream[start + Record.GRAINS] = count
-        ends = phase_ends(self.program.instructions, self._work, places)
+        ends = phase_ends(self.program.instructions, self._work, places, self.program.prepared)
         table: list[int] = []
         first = 0
         for end in ends:
@@ -282,8 +283,18 @@ class Binding:
             table += [record, first, end, total, int(total > 1)]
             first = end
         self._phases = np.array([*table, 0, 0, 0, 0, 1], np.int64)
-        self.frame[Frame.PHASES] = address_of(self._phases)
-        self.frame[Frame.PHASE_COUNT] = len(ends)
+        self._prepared_phases = sum(end <= self.program.prepared for end in ends)
+        self._phase_count = len(ends)
+        self.begin_at(self.frame[Frame.START])
+
+    def begin_at(self, instruction: int) -> None:
+        """Run from this instruction on: the first one, or the first that is not prepared."""
+        phases = self._prepared_phases if instruction else 0
+        start = self._record_starts[instruction] if instruction < len(self._record_starts) else 0
+        self.frame[Frame.START] = instruction
+        self.frame[Frame.STREAM] = address_of(self.stream) + start * self.stream.itemsize
+        self.frame[Frame.PHASES] = address_of(self._phases) + phases * PhaseEntry.SIZE * self._phases.itemsize
+        self.frame[Frame.PHASE_COUNT] = self._phase_count - phases
 
     def _places(self) -> list[Place]:
         """Where each buffer lies: in the arena, or in memory of its own."""
@@ -315,8 +326,7 @@ class Binding:
 
     def _fill_frame(self) -> None:
         self._frame[:] = 0
-        self._frame[Frame.STREAM] = address_of(self.stream)
-        self._frame[Frame.START] = 0
+        self.begin_at(0)
         self._frame[Frame.COUNT] = len(self.program.instructions)
         self._frame[Frame.ADDRESSES] = address_of(self._table)
         self._frame[Frame.SCRATCH_STRIDE] = self.scratch_stride

@@ -6,7 +6,6 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from operator import is_
 from time import perf_counter_ns
 from typing import Any
 from weakref import WeakSet
@@ -15,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.arena import Arena, address_of, aligned_copy
-from runtime.arguments import check_in_place, checked_outputs, count_message, usable_input
-from runtime.binding import Binding, Shape, bind_symbols, check_shape
-from runtime.dimensions import SymbolicInt
+from runtime.arguments import checked_outputs, count_message, usable_input
+from runtime.binding import Binding, Shape, bind_symbols
 from runtime.loader import load
 from runtime.moves import Moves
 from runtime.native import native_loop
@@ -26,6 +24,7 @@ from runtime.profile import Profile
 from runtime.program import DTYPES, Program
 from runtime.thread_choice import ThreadChoice
 from runtime.threads import ThreadPool, borrow_pool, get_num_threads, return_pool
+from runtime.variables import BoundVariables
 
 __all__ = ["Executable", "KernelError"]
 
@@ -35,7 +34,7 @@ Array = NDArray[np.generic]
 _MOST_BINDINGS = 8
 
 # Looking up a member of an enumeration costs as much as the write that it is for.
-_TIMINGS = int(Frame.TIMINGS)
+_TIMINGS, _START = int(Frame.TIMINGS), int(Frame.START)
 
 _ndarray = np.ndarray
 
@@ -60,16 +59,13 @@ class Executable:
         self._arena = Arena()
         self._scratch = Arena()
         self._input_dtypes = tuple(DTYPES[program.buffers[index].dtype] for index in program.inputs)
-        self._variables: tuple[Array, ...] | None = None
-        self._variable_shapes: tuple[Shape, ...] = ()
-        self._variable_addresses: dict[int, int] = {}
-        self._variables_version = 0
+        self._variables = BoundVariables(program)
         self._memory_version = 0
         # The binding of the last call, while nothing has happened that it would have to be told.
         self._recent: Binding | None = None
-        self._variables_are_symbolic = any(
-            isinstance(dim, SymbolicInt) for index in program.variables for dim in program.buffers[index].shape
-        )
+        # For `tracked` variables: the watch's number when the prepared instructions were last run, else 0.
+        self._watch = self._variables.watch
+        self._prepared_at = 0
         _executables.add(self)
 
     def __repr__(self) -> str:
@@ -87,8 +83,9 @@ class Executable:
             self._arena.release()
             self._scratch.release()
             self._memory_version += 1
-            self._variables = None
+            self._variables.forget()
             self._recent = None
+            self._prepared_at = 0
 
     def run(
         self,
@@ -97,6 +94,7 @@ class Executable:
         profile: Profile | None = None,
         *,
         out: Sequence[Array] | None = None,
+        tracked: bool = False,
     ) -> tuple[Array, ...]:
         """Run the program once and return its outputs.
 
@@ -106,14 +104,18 @@ class Executable:
         Outputs are fresh arrays, or the ones in `out`, which must not overlap inputs or variables. Passing
         the same tuple of variables again is fastest.
 
+        With `tracked`, the caller promises that whoever writes to the variables, other than a program, reports it to
+        `runtime.contents.changed`. Instructions that depend on nothing else are then run only after a change.
+
         Raises `TypeError` for a wrong type or dtype, `ValueError` for a wrong count, rank or size, and
         `KernelError` when a kernel fails.
         """
         with self._lock:
-            if variables is not self._variables:
-                self._take_variables(variables)
+            if variables is not self._variables.arrays and self._variables.take(variables):
+                self._recent = None
+                self._prepared_at = 0
             if profile is None and out is None:
-                repeated = self._run_again(inputs)
+                repeated = self._run_again(inputs, tracked)
                 if repeated is not None:
                     return repeated
             arrays, addresses, shapes = self._take_inputs(inputs)
@@ -121,11 +123,11 @@ class Executable:
             for buffer, address in zip(self.program.inputs, addresses, strict=True):
                 binding.addresses[buffer] = address
             results = binding.fresh_outputs() if out is None else self._given_outputs(binding, out)
-            self._run(binding, profile)
+            self._run(binding, tracked, profile)
             del arrays  # until here they keep the memory that the program reads
             return results
 
-    def _run_again(self, inputs: Sequence[Array]) -> tuple[Array, ...] | None:
+    def _run_again(self, inputs: Sequence[Array], tracked: bool) -> tuple[Array, ...] | None:
         """The short way for a call like the last one on the calling thread alone; None where it is another.
 
         It does what `run` does with everything left out that the last call has settled: a batch of one sample costs
@@ -134,7 +136,9 @@ class Executable:
         binding = self._recent
         if binding is None or len(inputs) != len(binding.inputs):
             return None
-        addresses, variables = binding.addresses, self._variable_addresses
+        if self._watch is not None and not self._begin(binding, tracked):
+            return None
+        addresses, variables = binding.addresses, self._variables.addresses
         for array, (buffer, _, dtype, shape) in zip(inputs, binding.inputs, strict=True):
             if type(array) is not _ndarray or array.dtype is not dtype or array.shape != shape:
                 return None
@@ -145,9 +149,23 @@ class Executable:
         if binding.is_parallel and not self._stays_alone(binding.thread_choice):
             return None
         results = binding.fresh_outputs()
-        if self._loop.run(binding.frame_address) >= 0:
+        try:
+            failed = self._loop.run(binding.frame_address)
+        finally:
+            self._variables.tell()
+        if failed >= 0:
             self._raise_failure(binding)
         return results
+
+    def _begin(self, binding: Binding, tracked: bool) -> bool:
+        """Let a run begin where it must; whether what is prepared need not be made again."""
+        if self._watch is None:
+            return False
+        is_ready = tracked and self._watch.number == self._prepared_at
+        first = self.program.prepared if is_ready else 0
+        if binding.frame[_START] != first:
+            binding.begin_at(first)
+        return is_ready
 
     @staticmethod
     def _stays_alone(choice: ThreadChoice) -> bool:
@@ -163,6 +181,7 @@ class Executable:
         *,
         out: Sequence[Array] | None = None,
         split_out: Sequence[bool] = (),
+        tracked: bool = False,
     ) -> tuple[Array, ...]:
         """Run the program `steps` times in one native call, as so many calls of `run` would, to the same bits.
 
@@ -175,8 +194,9 @@ class Executable:
         steps before one that fails have then taken effect.
         """
         with self._lock:
-            if variables is not self._variables:
-                self._take_variables(variables)
+            if variables is not self._variables.arrays and self._variables.take(variables):
+                self._recent = None
+                self._prepared_at = 0
             arrays, addresses, shapes = self._take_inputs(inputs)
             moves = Moves(steps)
             shapes = moves.split(self.program, self.program.inputs, arrays, split)
@@ -188,12 +208,12 @@ class Executable:
             else:
                 parts = moves.split(self.program, self.program.outputs, out, split_out)
                 results = self._given_outputs(binding, out, parts)
-            self._run_steps(binding, moves)
+            self._run_steps(binding, tracked, moves)
             del arrays
             return results
 
     def _binding_for(self, input_shapes: tuple[Shape, ...]) -> Binding:
-        key = (input_shapes, self._variable_shapes) if self._variables_are_symbolic else input_shapes
+        key = (input_shapes, self._variables.shapes) if self._variables.are_symbolic else input_shapes
         binding = self._bindings.get(key)
         if binding is None:
             binding = self._bind(input_shapes)
@@ -202,28 +222,32 @@ class Executable:
                 self._bindings.popitem(last=False)
         elif len(self._bindings) > 1:
             self._bindings.move_to_end(key)
-        if binding.variables_version != self._variables_version:
-            for address, index in self._variable_addresses.items():
+        if binding.variables_version != self._variables.version:
+            for address, index in self._variables.addresses.items():
                 binding.addresses[index] = address
-            binding.variables_version = self._variables_version
+            binding.variables_version = self._variables.version
         return binding
 
     def _bind(self, input_shapes: tuple[Shape, ...]) -> Binding:
         program = self.program
         indices = (*program.inputs, *program.variables)
-        shapes = (*input_shapes, *self._variable_shapes)
+        shapes = (*input_shapes, *self._variables.shapes)
         values = bind_symbols(program, list(zip(indices, shapes, strict=True)))
         return Binding(program, values, self._code)
 
-    def _run_steps(self, binding: Binding, moves: Moves) -> None:
+    def _run_steps(self, binding: Binding, tracked: bool, moves: Moves) -> None:
         done = 0
         while done < moves.steps:
-            # While it is being measured which is quicker, the pool or this thread alone, one by one.
-            count = 1 if binding.thread_choice.is_sampling else moves.steps - done
-            self._run(binding, None, moves, count)
+            # While it is being measured which is quicker, the pool or this thread alone, one by one. And the first
+            # alone where it has something to prepare for the others.
+            is_alone = binding.thread_choice.is_sampling or (tracked and self._watch is not None and not done)
+            count = 1 if is_alone else moves.steps - done
+            self._run(binding, tracked, None, moves, count)
             done += count
 
-    def _run(self, binding: Binding, profile: Profile | None, moves: Moves | None = None, steps: int = 1) -> None:
+    def _run(
+        self, binding: Binding, tracked: bool, profile: Profile | None, moves: Moves | None = None, steps: int = 1
+    ) -> None:
         choice = binding.thread_choice
         has_choice = binding.is_parallel and get_num_threads() > 1
         wants_pool = has_choice and choice.begin(steps)
@@ -232,6 +256,8 @@ class Executable:
         try:
             if pool is not binding.pool or self._memory_version != binding.memory_version:
                 self._place_memory(binding, pool)
+            number = 0 if self._watch is None else self._watch.number
+            is_ready = self._begin(binding, tracked)
             if profile is not None:
                 binding.frame[_TIMINGS] = profile.attach(self.program)
             start = perf_counter_ns() if has_choice and choice.is_sampling else 0
@@ -246,10 +272,14 @@ class Executable:
                 choice.record((perf_counter_ns() - start) // steps)
         finally:
             binding.frame[_TIMINGS] = 0
+            self._variables.tell()
             if pool is not None:
                 return_pool()
         if failed >= 0:
             self._raise_failure(binding)
+        if not is_ready:
+            # As it was before the run: a change during it may have come too late for the prepared instructions.
+            self._prepared_at = number
         if profile is not None:
             profile.runs += 1
         if pool is None:
@@ -258,14 +288,16 @@ class Executable:
     def _place_memory(self, binding: Binding, pool: ThreadPool | None) -> None:
         """Point a binding to the arena, the scratch memory and the pool of this call."""
         threads = 1 if pool is None else pool.threads
-        arena_before, scratch_before = self._arena.address, self._scratch.address
+        before = self._arena.generation, self._scratch.generation
         binding.place_arena(self._arena.reserve(binding.arena_bytes))
         binding.frame[Frame.SCRATCH] = self._scratch.reserve(binding.scratch_stride * threads)
         binding.share_work(threads)
         binding.frame[Frame.POOL] = 0 if pool is None else pool.address
-        if (self._arena.address, self._scratch.address) != (arena_before, scratch_before):
+        if (self._arena.generation, self._scratch.generation) != before:
             # The other bindings must look for their memory again.
             self._memory_version += 1
+        if self._arena.generation != before[0]:
+            self._prepared_at = 0
         if pool is not None and threads != binding.pool_threads:
             binding.thread_choice.restart()
             binding.pool_threads = threads
@@ -284,6 +316,7 @@ class Executable:
     def _raise_failure(self, binding: Binding) -> None:
         index, status = binding.frame[Frame.FAILED], binding.frame[Frame.STATUS]
         binding.frame[Frame.FAILED] = -1
+        self._prepared_at = 0
         instruction = self.program.instructions[index]
         kernel = self.program.kernels[instruction.kernel].name
         raise KernelError(
@@ -303,7 +336,7 @@ class Executable:
             if type(array) is not np.ndarray or array.dtype is not dtype or not array.flags.c_contiguous:
                 array = arrays[position] = usable_input(self.program, self.program.inputs[position], array)
             addresses.append(address_of(array))
-        if not self._variable_addresses.keys().isdisjoint(addresses):
+        if not self._variables.addresses.keys().isdisjoint(addresses):
             self._separate_from_variables(arrays, addresses)
         return arrays, addresses, tuple([array.shape for array in arrays])
 
@@ -311,39 +344,9 @@ class Executable:
         """Copy inputs that are variables too: the program may update one before it has last read the
         other."""
         for position, address in enumerate(addresses):
-            if address in self._variable_addresses:
+            if address in self._variables.addresses:
                 arrays[position] = aligned_copy(arrays[position])
                 addresses[position] = address_of(arrays[position])
-
-    def _take_variables(self, variables: Sequence[Array]) -> None:
-        """Check a new set of variables once, and keep it: the same arrays need no check at the next call."""
-        arrays = tuple(variables)
-        known = self._variables
-        if known is not None and len(known) == len(arrays) and all(map(is_, known, arrays)):
-            self._variables = arrays
-            return
-        indices = self.program.variables
-        if len(arrays) != len(indices):
-            raise ValueError(count_message(self.program, "variable", indices, len(arrays)))
-        for index, array in zip(indices, arrays, strict=True):
-            check_in_place(self.program, index, array)
-            if not self._variables_are_symbolic:
-                check_shape(self.program.buffers[index], array.shape, {})
-        self._variable_addresses = self._distinct_addresses(arrays)
-        self._variables = arrays
-        self._recent = None
-        self._variable_shapes = tuple(array.shape for array in arrays)
-        self._variables_version += 1
-
-    def _distinct_addresses(self, arrays: tuple[Array, ...]) -> dict[int, int]:
-        """Buffer index by address."""
-        owners: dict[int, int] = {}
-        for index, array in zip(self.program.variables, arrays, strict=True):
-            other = owners.setdefault(address_of(array), index)
-            if other != index:
-                first, second = (self.program.buffers[place].name for place in (other, index))
-                raise ValueError(f"variables {first!r} and {second!r} are the same memory; give each its own array")
-        return owners
 
 
 # Every executable of this process, for the lock to be renewed in a forked child.

@@ -43,15 +43,20 @@ def grain_counts(
     return counts
 
 
-def phase_ends(instructions: Sequence[Instruction], work: Sequence[int], places: Sequence[Place]) -> list[int]:
+def phase_ends(
+    instructions: Sequence[Instruction], work: Sequence[int], places: Sequence[Place], prepared: int = 0
+) -> list[int]:
     """The index after the last instruction of each phase.
 
     A phase ends before an instruction that writes what one of the phase reads or writes, or reads what one of it
-    writes. Every phase has work; there is none if no instruction has.
+    writes, and after the first `prepared` instructions. Every phase has work; there is none if no instruction has.
     """
     ends: list[int] = []
     phase, has_work = _Touched(), False
     for index, (instruction, items) in enumerate(zip(instructions, work, strict=True)):
+        if index == prepared and has_work:
+            ends.append(index)
+            phase, has_work = _Touched(), False
         if items == 0:
             continue
         read = [places[operand] for operand in instruction.operands[: instruction.reads]]

@@ -7,25 +7,18 @@ trust its source.
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.arena import ALIGNMENT, address_of, aligned_copy
-from runtime.dimensions import Dim, SymbolicInt, evaluate, parse_dim, symbols_of
+from runtime.dimensions import Dim, SymbolicInt, evaluate, symbols_of
 
 __all__ = ["DTYPES", "Buffer", "Instruction", "Kernel", "Program", "ProgramError", "Space"]
 
 Space: TypeAlias = Literal["input", "variable", "constant", "output", "arena"]
-
-# The digit is the version of the format: another one is refused, not guessed at.
-_MAGIC = b"GCPROG2\n"
-_CHECKSUM_BYTES = 32
 
 _SPACES: tuple[str, ...] = get_args(Space)
 
@@ -109,8 +102,10 @@ class Program:
 
     `inputs`, `variables` and `outputs` are buffer indices in call order. Variables are updated in place.
     `constants` are read-only arrays (a writable or unaligned one is copied). `arena_bytes` is the size of
-    the arena. `target` is the triple, processor and features the object code was made for. Raises
-    `ProgramError` when parts disagree.
+    the arena. `target` is the triple, processor and features the object code was made for. The first `prepared`
+    instructions need not be run again while the variables they read are unchanged: they read only constants, variables
+    and the arena, and what the others read of them lies in the arena at offsets that no symbol changes and that nothing
+    else is written to. Raises `ProgramError` when parts disagree.
     """
 
     name: str
@@ -124,6 +119,7 @@ class Program:
     constants: tuple[NDArray[np.generic], ...] = ()
     arena_bytes: Dim = 0
     target: str = ""
+    prepared: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "constants", tuple(_read_only(array) for array in self.constants))
@@ -133,6 +129,7 @@ class Program:
         for index, instruction in enumerate(self.instructions):
             _check_instruction(self, index, instruction)
         _check_dim(self, "arena_bytes", self.arena_bytes)
+        _check_prepared(self)
 
     def __repr__(self) -> str:
         symbols = f" over {', '.join(self.symbols)}" if self.symbols else ""
@@ -142,6 +139,12 @@ class Program:
             f"{len(self.instructions)} instructions, {len(self.kernels)} kernels, "
             f"arena {self.arena_bytes} bytes>"
         )
+
+    @property
+    def updated(self) -> frozenset[int]:
+        """Buffer indices of the variables that an instruction may write."""
+        written = {operand for call in self.instructions for operand in call.operands[call.reads :]}
+        return frozenset(written.intersection(self.variables))
 
     def describe(self) -> str:
         """The program as text: one line for each buffer and each instruction."""
@@ -164,11 +167,9 @@ class Program:
 
         Equal programs give equal bytes.
         """
-        header = json.dumps(_header_of(self), separators=(",", ":"), ensure_ascii=False).encode()
-        payload = [kernel.object_code for kernel in self.kernels]
-        payload += [constant.tobytes() for constant in self.constants]
-        body = b"".join([len(header).to_bytes(8, "little"), header, *payload])
-        return b"".join([_MAGIC, sha256(body).digest(), body])
+        from runtime.program_bytes import bytes_of  # here, since it needs this module
+
+        return bytes_of(self)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Program:
@@ -176,15 +177,9 @@ class Program:
 
         Raises `ProgramError` for bytes that are damaged, cut short or of another version.
         """
-        header, payload = _split(memoryview(data))
-        try:
-            return _program_of(header, payload)
-        except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as error:
-            raise ProgramError(f"the program's header does not describe a program: {error!r}") from error
-        except ProgramError:
-            raise
-        except ValueError as error:
-            raise ProgramError(f"the program's header holds a bad value: {error}") from error
+        from runtime.program_bytes import program_from
+
+        return program_from(data)
 
     def buffer_bytes(self, index: int, values: dict[str, int]) -> int:
         """Size in bytes of buffer `index` once the symbols have `values`."""
@@ -280,6 +275,20 @@ def _check_instruction(program: Program, index: int, instruction: Instruction) -
         raise ProgramError(f"{place} reads {instruction.reads!r} of its {len(instruction.operands)} operands")
 
 
+def _check_prepared(program: Program) -> None:
+    if type(program.prepared) is not int or not 0 <= program.prepared <= len(program.instructions):
+        raise ProgramError(f"{program.prepared!r} of {len(program.instructions)} instructions are to be prepared")
+    updated = program.updated
+    for index, instruction in enumerate(program.instructions[: program.prepared]):
+        for position, operand in enumerate(instruction.operands):
+            buffer = program.buffers[operand]
+            may_read = buffer.space in ("arena", "constant") or (buffer.space == "variable" and operand not in updated)
+            if not may_read or (position >= instruction.reads and buffer.space != "arena"):
+                raise ProgramError(
+                    f"instruction {index} ({instruction.label!r}) is prepared, but uses {buffer.space} {buffer.name!r}"
+                )
+
+
 def _check_extent(program: Program, place: str, extent: object) -> None:
     # Unlike a size, an extent may be negative: a kernel may read a stride or a padding from it.
     if type(extent) is not int or not -(2**63) <= extent < 2**63:
@@ -289,101 +298,3 @@ def _check_extent(program: Program, place: str, extent: object) -> None:
 def _check_index(place: str, index: object, count: int, what: str) -> None:
     if type(index) is not int or not 0 <= index < count:
         raise ProgramError(f"{place} is {index!r}, but the program has {count} {what}")
-
-
-def _header_of(program: Program) -> dict[str, Any]:
-    return {
-        "name": program.name,
-        "target": program.target,
-        "symbols": program.symbols,
-        "arena_bytes": str(program.arena_bytes),
-        "inputs": program.inputs,
-        "variables": program.variables,
-        "outputs": program.outputs,
-        "buffers": [[b.name, b.dtype, [str(dim) for dim in b.shape], b.space, str(b.offset)] for b in program.buffers],
-        "instructions": [
-            [i.kernel, i.operands, [str(e) for e in i.extents], str(i.work), str(i.scratch), i.label, i.reads]
-            for i in program.instructions
-        ],
-        "kernels": [[k.name, k.key, k.symbol, len(k.object_code), k.source] for k in program.kernels],
-        "constants": [[c.dtype.name, c.shape] for c in program.constants],
-    }
-
-
-def _split(data: memoryview) -> tuple[dict[str, Any], memoryview]:
-    start = len(_MAGIC) + _CHECKSUM_BYTES
-    if bytes(data[: len(_MAGIC)]) != _MAGIC:
-        raise ProgramError(f"these bytes are no program of this version: they begin with {bytes(data[:8])!r}")
-    if sha256(data[start:]).digest() != bytes(data[len(_MAGIC) : start]):
-        raise ProgramError("the program is damaged or cut short: its checksum does not match")
-    length = int.from_bytes(data[start : start + 8], "little")
-    payload_start = start + 8 + length
-    if payload_start > len(data):
-        raise ProgramError(f"the program declares a header of {length} bytes, more than it has")
-    try:
-        header = json.loads(bytes(data[start + 8 : payload_start]))
-    except (ValueError, RecursionError) as error:
-        raise ProgramError(f"the program's header is not JSON: {error}") from error
-    if not isinstance(header, dict):
-        raise ProgramError(f"the program's header must be an object, got {type(header).__name__}")
-    return header, data[payload_start:]
-
-
-def _program_of(header: dict[str, Any], payload: memoryview) -> Program:
-    codes, constants = _payload_of(header, payload)
-    return Program(
-        name=_text(header["name"]),
-        symbols=tuple(_text(name) for name in header["symbols"]),
-        buffers=tuple(
-            Buffer(_text(name), _text(dtype), tuple(map(parse_dim, shape)), space, parse_dim(offset))
-            for name, dtype, shape, space, offset in header["buffers"]
-        ),
-        inputs=tuple(header["inputs"]),
-        variables=tuple(header["variables"]),
-        outputs=tuple(header["outputs"]),
-        instructions=tuple(_instruction_of(*entry) for entry in header["instructions"]),
-        kernels=tuple(
-            Kernel(_text(name), _text(key), _text(symbol), code, _text(source))
-            for (name, key, symbol, _, source), code in zip(header["kernels"], codes, strict=True)
-        ),
-        constants=constants,
-        arena_bytes=parse_dim(header["arena_bytes"]),
-        target=_text(header["target"]),
-    )
-
-
-def _instruction_of(
-    kernel: int, operands: list[int], extents: list[str], work: str, scratch: str, label: str, reads: int
-) -> Instruction:
-    sizes = tuple(map(parse_dim, extents))
-    return Instruction(kernel, tuple(operands), sizes, parse_dim(work), parse_dim(scratch), _text(label), reads)
-
-
-def _payload_of(header: dict[str, Any], payload: memoryview) -> tuple[list[bytes], tuple[NDArray[np.generic], ...]]:
-    """Cut the payload into object codes and constants, once the sizes add up to what is there."""
-    code_sizes = [_size(entry[3]) for entry in header["kernels"]]
-    forms = [(DTYPES[dtype], tuple(_size(dim) for dim in shape)) for dtype, shape in header["constants"]]
-    constant_sizes = [dtype.itemsize * math.prod(shape) for dtype, shape in forms]
-    declared = sum(code_sizes) + sum(constant_sizes)
-    if declared != len(payload):
-        raise ProgramError(f"the program declares {declared} bytes of kernels and constants, it has {len(payload)}")
-    pieces: list[memoryview] = []
-    start = 0
-    for size in code_sizes + constant_sizes:
-        pieces.append(payload[start : start + size])
-        start += size
-    codes = [bytes(piece) for piece in pieces[: len(code_sizes)]]
-    arrays = zip(forms, pieces[len(code_sizes) :], strict=True)
-    return codes, tuple(np.frombuffer(piece, dtype).reshape(shape) for (dtype, shape), piece in arrays)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ProgramError(f"the program's header has {value!r} where text belongs")
-    return value
-
-
-def _size(value: object) -> int:
-    if type(value) is not int or value < 0:
-        raise ProgramError(f"the program's header has {value!r} where a size belongs")
-    return value

@@ -6,6 +6,9 @@ written where they belong. Sizes are expressions in the batch symbol, and so are
 sorted into classes by what their size is a multiple of (1, batch, batch*height, ...), each class is packed in
 units of that (Pisarchyk and Lee 2020, greedy by size), and the classes stand one behind the other. One plan
 therefore serves every batch size.
+
+What kernels that run once make for others (see `compiler.preparation`) lies at the beginning of the arena, at the same
+place for every batch size, and is never overwritten.
 """
 
 from __future__ import annotations
@@ -15,10 +18,12 @@ import dataclasses
 from compiler.ir import Graph, Value
 from compiler.passes.context import PassContext
 from compiler.passes.schedule import TYPICAL_EXTENT, typical_bytes
+from compiler.preparation import kept_values
 from compiler.storage import in_place_pairs, is_kernel, last_uses, root_of
 from runtime.dimensions import Dim, SymbolicInt, align_up, evaluate, symbols_of
 
 ALIGNMENT = 64
+_KEPT = "kept"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ class MemoryPlan:
     arena_bytes: Dim
     direct: dict[Value, str]  # values written straight to an output or a variable
     live_peak: int  # largest sum alive at once, at typical extents: the lower bound of any plan
+    prepared_bytes: int = 0  # what is made once and kept, at the beginning of the arena
 
     @property
     def typical_bytes(self) -> int:
@@ -68,21 +74,24 @@ def plan_memory(graph: Graph, context: PassContext) -> Graph:
     """Plan the arena; the plan goes to `context.memory`, the graph stays."""
     direct = {root_of(v): f"output {name}" for name, v in graph.outputs}
     direct |= {root_of(v): f"variable {name}" for name, v in graph.updates}
-    blocks, taken_from = _blocks(graph, direct)
-    classes: dict[SymbolicInt | int, list[_Block]] = {}
+    kept = kept_values(graph)
+    blocks, taken_from = _blocks(graph, direct, kept)
+    classes: dict[SymbolicInt | int | str, list[_Block]] = {_KEPT: []}
     for block in blocks:
-        classes.setdefault(block.unit, []).append(block)
+        classes.setdefault(_KEPT if block.values[0] in kept else block.unit, []).append(block)
     slots: list[Slot] = []
     start: Dim = 0
-    for unit, members in classes.items():
-        total = _pack(members)
+    prepared_bytes = sum(block.count for block in classes[_KEPT])
+    for members in classes.values():
+        total, unit = _pack(members), members[0].unit if members else 1
         for block in members:
             for value, (first, last) in zip(block.values, block.spans, strict=True):
                 place = start + block.offset * unit
                 slots.append(Slot(value, place, value.type.size_in_bytes, first, last, taken_from.get(value)))
         start = start + total * unit
     bound = _live_peak(blocks, len(graph.nodes))
-    context.memory = MemoryPlan(tuple(sorted(slots, key=lambda slot: slot.first)), start, direct, bound)
+    ordered = tuple(sorted(slots, key=lambda slot: slot.first))
+    context.memory = MemoryPlan(ordered, start, direct, bound, prepared_bytes)
     return graph
 
 
@@ -100,8 +109,8 @@ def _live_peak(blocks: list[_Block], length: int) -> int:
     return peak
 
 
-def _blocks(graph: Graph, direct: dict[Value, str]) -> tuple[list[_Block], dict[Value, Value]]:
-    last = last_uses(graph)
+def _blocks(graph: Graph, direct: dict[Value, str], kept: frozenset[Value]) -> tuple[list[_Block], dict[Value, Value]]:
+    last = last_uses(graph) | dict.fromkeys(kept, len(graph.nodes))
     block_of: dict[Value, _Block] = {}
     blocks: list[_Block] = []
     taken_from: dict[Value, Value] = {}
@@ -113,8 +122,8 @@ def _blocks(graph: Graph, direct: dict[Value, str]) -> tuple[list[_Block], dict[
         for value in node.outputs:
             if value in direct:
                 continue
-            span = (position, max(last.get(value, position), position))
-            donor = _donor(node.inputs, value, pairs, block_of, last, position, claimed)
+            span = (0 if value in kept else position, max(last.get(value, position), position))
+            donor = None if value in kept else _donor(node.inputs, value, pairs, block_of, last, position, claimed)
             if donor is not None:
                 claimed.add(donor)
                 block = block_of[donor]
@@ -173,9 +182,7 @@ def _pack(blocks: list[_Block]) -> int:
     placed: list[_Block] = []
     total = 0
     for block in sorted(blocks, key=lambda block: (-block.count, block.spans[0])):
-        busy = sorted(
-            (other.offset, other.offset + other.count) for other in placed if _meet(block.spans, other.spans)
-        )
+        busy = sorted((other.offset, other.offset + other.count) for other in placed if _meet(block.spans, other.spans))
         offset = 0
         for start, stop in busy:
             if offset + block.count <= start:
@@ -190,5 +197,3 @@ def _pack(blocks: list[_Block]) -> int:
 def _meet(left: list[tuple[int, int]], right: list[tuple[int, int]]) -> bool:
     first, last = left[0][0], max(stop for _, stop in left)
     return first <= max(stop for _, stop in right) and right[0][0] <= last
-
-

@@ -1,7 +1,8 @@
 """Choose the order of the kernels, and give every result memory of its own.
 
 The order keeps the sum of what is alive small: among the nodes that are ready, the one that frees most (or
-needs least) runs first. Both that order and the given one are measured; the better stays.
+needs least) runs first. Both that order and the given one are measured; the better stays. Kernels that the runtime
+need not repeat at every run come before all others (see `compiler.preparation`).
 
 Results need care: an output must be written by a kernel (not be an input, a constant or another result's
 alias), and an update may be written straight into its variable only if nobody reads the old value later.
@@ -17,6 +18,7 @@ from compiler.ir import Builder, Fusion, Graph, Node, Value
 from compiler.ops.conversion import StopGradient
 from compiler.ops.fused import Fused
 from compiler.passes.context import PassContext
+from compiler.preparation import kept_values, prepared_first, prepared_nodes
 from compiler.storage import in_place_pairs, is_kernel, last_uses, root_of
 from runtime.dimensions import evaluate, symbols_of
 
@@ -75,7 +77,8 @@ class _Order:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.position = {node: i for i, node in enumerate(graph.nodes)}
-        self.kept = {root_of(value) for value in graph.results}
+        self.kept = {root_of(value) for value in graph.results} | kept_values(graph)
+        self.prepared = prepared_nodes(graph)
         self.before: dict[Node, set[Node]] = {
             node: {v.node for v in node.inputs if v.node is not None} for node in graph.nodes
         }
@@ -152,7 +155,7 @@ class _Order:
                     heapq.heappush(ready, (cost(later), self.position[later]))
         if len(order) != len(self.graph.nodes):
             raise RuntimeError("the order of updates contradicts the data dependences")
-        return tuple(order)
+        return prepared_first(tuple(order), self.prepared)
 
 
 def _give_results_memory(graph: Graph) -> Graph:

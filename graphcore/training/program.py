@@ -19,6 +19,7 @@ from graphcore.tracing import Trace
 from graphcore.training.data.arrays import Array, Batch
 from graphcore.training.input_types import InputType
 from graphcore.variable import Variable
+from runtime import contents
 
 if TYPE_CHECKING:
     from compiler.driver import Compiled
@@ -46,7 +47,7 @@ class StepProgram:
         names = {name for name, _ in graph.updates}
         pairs = zip(graph.variables, self.variables, strict=True)
         self.updated = frozenset(id(variable) for entry, variable in pairs if entry.name in names)
-        self._arrays = tuple(variable.array for variable in variables)
+        self._arrays = tuple(variable.storage for variable in variables)
         self._compiled: Compiled | None = None
         self._run: Callable[..., tuple[Array, ...]] | None = None
         self._oracle: Graph | None = None
@@ -75,7 +76,7 @@ class StepProgram:
             if not self.jit:
                 return self._interpret(inputs)
             self._run = self.compiled.executable.run
-        return self._run(inputs, self._arrays)
+        return self._run(inputs, self._arrays, tracked=True)
 
     def __call__(self, batch: Batch) -> Any:
         """Run the step on a batch; returns what the traced function returned, with arrays for tensors."""
@@ -110,6 +111,7 @@ class StepProgram:
         finally:
             for array, value in zip(self._arrays, before, strict=True):
                 array[...] = value
+            contents.changed(self._arrays)
         return profile
 
     def _interpret(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
@@ -122,6 +124,7 @@ class StepProgram:
         for entry, array in zip(self._oracle.variables, self._arrays, strict=True):
             if entry.name in updates:
                 array[...] = updates[entry.name]
+        contents.changed(self._arrays)
         return copies
 
 
