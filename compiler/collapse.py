@@ -2,13 +2,15 @@
 
     add(f32[n,28,28,32], broadcast(f32[32]))    ->    the same over f32[784*n,32]
 
-Works on bodies of elementwise ops, broadcasts, constants and reductions; others keep their axes.
+Works on bodies of elementwise ops, broadcasts, constants, reductions and rows taken from an operand by number;
+others keep their axes.
 """
 
 from __future__ import annotations
 
 from compiler.grouping import Plan
 from compiler.ir import Builder, Fusion, Graph, Node, Op, Value
+from compiler.ops.gather import Take
 from compiler.ops.reduce import Reduction
 from compiler.ops.shape import Broadcast
 from compiler.ops.sources import Full
@@ -20,7 +22,7 @@ Segments = tuple[tuple[int, ...], ...]  # the axes of the iteration shape, group
 
 def collapse(body: Graph, plan: Plan) -> Graph:
     """The body over merged axes, or the body itself if it has ops that depend on single axes."""
-    if any(not _is_simple(node, plan) for node in body.nodes):
+    if any(not _is_simple(node, plan) for node in body.nodes) or not _takes_operands_alone(body):
         return body
     segments = _segments(body, plan)
     if len(segments) == len(plan.shape) or not plan.shape:
@@ -37,9 +39,19 @@ def _is_simple(node: Node, plan: Plan) -> bool:
             ) and list(axes) == sorted(axes)
         case Full():
             return True
+        case Take(axis=axis):
+            return axis == 0 and node.inputs[1].type.rank == 1 and node.outputs[0].type.shape == plan.shape
     if node.op.fusion is Fusion.REDUCTION:
         return isinstance(node.op, Reduction)
     return node.op.fusion is Fusion.ELEMENTWISE
+
+
+def _takes_operands_alone(body: Graph) -> bool:
+    """Whether what `Take` reads is outside the kernel, and nothing else there reads it: its axes are its own."""
+    taken = {value for node in body.nodes if isinstance(node.op, Take) for value in node.inputs}
+    if any(value.node is not None for value in taken):
+        return False
+    return all(isinstance(node.op, Take) or taken.isdisjoint(node.inputs) for node in body.nodes)
 
 
 def _segments(body: Graph, plan: Plan) -> Segments:
@@ -49,8 +61,12 @@ def _segments(body: Graph, plan: Plan) -> Segments:
     for node in body.nodes:
         if isinstance(node.op, Broadcast):
             read = set(node.op.axes) if node.op.shape == plan.shape else {kept_axes[axis] for axis in node.op.axes}
-            for axis, signature in enumerate(signatures):
-                signature.append(axis in read)
+        elif isinstance(node.op, Take):
+            read = {0}
+        else:
+            continue
+        for axis, signature in enumerate(signatures):
+            signature.append(axis in read)
     groups: list[list[int]] = []
     for axis, signature in enumerate(signatures):
         if groups and signature == signatures[groups[-1][-1]]:
@@ -64,6 +80,8 @@ class _Collapser:
     def __init__(self, body: Graph, plan: Plan, segments: Segments) -> None:
         self.body, self.plan, self.segments = body, plan, segments
         self.kept_axes = tuple(axis for axis in range(len(plan.shape)) if axis not in plan.axes)
+        self.taken = {node.inputs[0] for node in body.nodes if isinstance(node.op, Take)}
+        self.row_numbers = {node.inputs[1] for node in body.nodes if isinstance(node.op, Take)}
         self.of_broadcast = {  # axes of the iteration shape that an outside value spans
             node.inputs[0]: self._absolute(node.op) for node in body.nodes if isinstance(node.op, Broadcast)
         }
@@ -76,6 +94,11 @@ class _Collapser:
     def _type(self, value: Value) -> TensorType:
         """The merged type of a value."""
         shape = value.type.shape
+        if value in self.row_numbers:
+            return value.type
+        if value in self.taken:
+            rest = self._merged(tuple(range(1, len(shape))))
+            return TensorType((shape[0], *rest), value.type.dtype)
         if shape == self.plan.shape:
             axes: tuple[int, ...] = tuple(range(len(shape)))
         elif value in self.of_broadcast:

@@ -46,6 +46,14 @@ class Callback:
         """
         return True
 
+    def needs_every_batch(self) -> bool:
+        """Whether the hooks of batches, where they are overridden, must be called for every batch.
+
+        Otherwise many batches may be run in one go, and the hooks be called for the last of them only, unless
+        `compile(steps_per_execution=...)` says how many.
+        """
+        return True
+
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Called when an epoch of `fit` starts."""
 

@@ -138,6 +138,12 @@ class CallbackList(Callback):
         """Call every callback's hook."""
         self._call("on_predict_end", pythonify(logs))
 
+    def needs_every_batch(self, kind: str | None = None) -> bool:
+        """Whether a callback must hear of every batch of this kind ("train", "test" or "predict"; None for any)."""
+        kinds = ("train", "test", "predict") if kind is None else (kind,)
+        hooks = [f"on_{kind}_batch_{moment}" for kind in kinds for moment in ("begin", "end")]
+        return any(callback.needs_every_batch() for hook in hooks for callback in self._listening(hook))
+
     def _listening(self, hook: str) -> list[Callback]:
         if hook not in self._listeners:
             self._listeners[hook] = [callback for callback in self.callbacks if _overrides(callback, hook)]

@@ -100,6 +100,10 @@ class ModelCheckpoint(MonitorCallback):
         """Only if saving goes by batches."""
         return self.save_freq != "epoch"
 
+    def needs_every_batch(self) -> bool:
+        """Only if saving goes by batches, or a subclass has hooks of its own."""
+        return self.save_freq != "epoch" or type(self) is not ModelCheckpoint
+
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Save the epoch."""
         if self.save_freq == "epoch":

@@ -32,6 +32,10 @@ class ProgbarLogger(Callback):
         self.seen = batch + 1
         return self._bar().is_due()
 
+    def needs_every_batch(self) -> bool:
+        """A bar needs a batch now and then; what a subclass does with batches is not known."""
+        return type(self) is not ProgbarLogger
+
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Note that evaluations from here on are validation, which is silent."""
         self._inside_fit = True

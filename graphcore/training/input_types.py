@@ -13,6 +13,7 @@ from runtime.dimensions import Dim, evaluate, symbol, symbols_of
 
 LABELS = ("x", "y", "sample_weight")
 BATCH = symbol("batch")
+SAMPLES = symbol("samples")  # in a data set of which a program takes rows by their numbers
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from graphcore import tree
 from graphcore.callbacks.callback import Logs
 from graphcore.callbacks.callback_list import CallbackList
 from graphcore.training.checks import check_batch
+from graphcore.training.data.arrays import Array
 from graphcore.training.data.epochs import EpochIterator
+from graphcore.training.data.stretch import Stretch
+from graphcore.training.pace import Pace
+from graphcore.training.predictions import Predictions
 from graphcore.training.program import StepProgram
 
 if TYPE_CHECKING:
@@ -49,16 +51,17 @@ def fit_loop(
     session = model.training_session
     model.stop_training = False
     logs: Logs = {}
+    pace, validation_pace = _pace(model, "train", callbacks), _pace(model, "test", callbacks)
     callbacks.on_train_begin()
     for epoch in range(initial_epoch, epochs):
         model.reset_metrics()
         callbacks.on_epoch_begin(epoch)
-        steps, results = _run_epoch(model, "train", data, callbacks)
+        steps, results = _run_epoch(model, "train", data, callbacks, pace)
         if steps == 0:
             break  # the data are used up; EpochIterator has warned
         logs = session.final_logs(model, "train", results)
         if validation is not None and validation.is_due(epoch):
-            values = evaluate_loop(model, validation.data, callbacks)
+            values = evaluate_loop(model, validation.data, callbacks, validation_pace)
             logs = logs | {f"val_{name}": value for name, value in values.items()}
         callbacks.on_epoch_end(epoch, logs)
         if model.stop_training:
@@ -68,74 +71,91 @@ def fit_loop(
     callbacks.on_train_end(logs)
 
 
-def evaluate_loop(model: Trainer, data: EpochIterator, callbacks: CallbackList) -> Logs:
+def evaluate_loop(
+    model: Trainer, data: EpochIterator, callbacks: CallbackList, pace: Pace | None = None
+) -> Logs:
     """Loss and metrics over all batches."""
+    pace = pace or _pace(model, "test", callbacks)
     model.stop_evaluating = False
     data.reset()
     callbacks.on_test_begin()
     model.reset_metrics()
-    _, results = _run_epoch(model, "test", data, callbacks)
+    _, results = _run_epoch(model, "test", data, callbacks, pace)
     logs = model.training_session.final_logs(model, "test", results)
     callbacks.on_test_end(logs)
     return logs
 
 
-def _run_epoch(model: Trainer, kind: str, data: EpochIterator, callbacks: CallbackList) -> tuple[int, Any]:
+def _run_epoch(model: Trainer, kind: str, data: EpochIterator, callbacks: CallbackList, pace: Pace) -> tuple[int, Any]:
     """Train or test on the batches of one epoch; their number and what the last step returned."""
     session = model.training_session
-    stride = session.steps_per_execution
     on_begin, on_end = getattr(callbacks, f"on_{kind}_batch_begin"), getattr(callbacks, f"on_{kind}_batch_end")
-    is_uniform = data.adapter.uniform
     program: StepProgram | None = None
-    done, results = 0, None
+    outputs: tuple[Array, ...] = ()
+    done = 0
 
     def logs() -> Logs:
-        return session.logs(model, results)
+        assert program is not None
+        return session.logs(model, program.results(outputs))
 
-    for batch in data.epoch():
-        if done % stride == 0:
+    for stretch in data.epoch(pace.most):
+        if pace.is_boundary(done):
             on_begin(done)
-        if program is None or not is_uniform:
-            program = session.program(model, kind, batch)
-            if not is_uniform:  # else all data were checked before the first batch
-                check_batch(model, batch)
-        results = program(batch)
-        done += 1
-        if done % stride == 0:
+        if stretch.batch is not None:
+            program = session.program(model, kind, stretch.batch)
+            check_batch(model, stretch.batch)
+        elif program is None:  # all data were checked before the first batch
+            program = session.program(model, kind, data.adapter.peek(), data.adapter.layout)
+        outputs = _timed(pace, program, stretch)
+        done += stretch.steps
+        if pace.is_boundary(done):
             on_end(done - 1, logs)
             if model.stop_training if kind == "train" else model.stop_evaluating:
-                return done, results
-    if done % stride:
-        on_end(done - 1, logs)
-    return done, results
+                break
+    else:
+        if not pace.is_boundary(done):
+            on_end(done - 1, logs)
+    return done, None if program is None else program.results(outputs)
+
+
+def _timed(pace: Pace, program: StepProgram, stretch: Stretch) -> tuple[Array, ...]:
+    start = time.perf_counter()
+    outputs = program.run_stretch(stretch)
+    pace.record(stretch.steps, time.perf_counter() - start)
+    return outputs
+
+
+def _pace(model: Trainer, kind: str, callbacks: CallbackList) -> Pace:
+    """As `compile(steps_per_execution=...)` says, else every batch if a callback needs it."""
+    given = model.training_session.steps_per_execution
+    return Pace(given or (1 if callbacks.needs_every_batch(kind) else None))
 
 
 def predict_loop(model: Trainer, data: EpochIterator, callbacks: CallbackList) -> Any:
     """Predictions of all batches, joined along the first axis, in the structure of the model's output."""
-    session = model.training_session
-    stride = session.steps_per_execution
-    collected: list[Any] = []
+    pace = _pace(model, "predict", callbacks)
+    predictions = Predictions(model, data)
+    done = start = 0
     model.stop_predicting = False
     callbacks.on_predict_begin()
-    for batch in data.epoch():
-        step = len(collected)
-        if step % stride == 0:
-            callbacks.on_predict_batch_begin(step)
-        collected.append(session.run(model, "predict", batch._replace(y=None, sample_weight=None)))
-        if len(collected) % stride == 0:
-            callbacks.on_predict_batch_end(step, {"outputs": _join(collected[-stride:])})
+
+    def logs() -> Logs:
+        return {"outputs": predictions.since(start)}
+
+    for stretch in data.epoch(lambda done: predictions.most(pace.most(done))):
+        if pace.is_boundary(done):
+            start = predictions.mark()
+            callbacks.on_predict_batch_begin(done)
+        began = time.perf_counter()
+        predictions.add(stretch)
+        pace.record(stretch.steps, time.perf_counter() - began)
+        done += stretch.steps
+        if pace.is_boundary(done):
+            callbacks.on_predict_batch_end(done - 1, logs)
             if model.stop_predicting:
                 break
     else:
-        remainder = len(collected) % stride
-        if remainder:
-            outputs = _join(collected[-remainder:])
-            callbacks.on_predict_batch_end(len(collected) - 1, {"outputs": outputs})
+        if not pace.is_boundary(done):
+            callbacks.on_predict_batch_end(done - 1, logs)
     callbacks.on_predict_end()
-    return _join(collected)
-
-
-def _join(batches: list[Any]) -> Any:
-    if len(batches) == 1:
-        return batches[0]
-    return tree.map_structure(lambda *parts: np.concatenate(parts), *batches)
+    return predictions.since(0)

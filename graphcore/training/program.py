@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler import functions
 from compiler.interpret import interpret
 from compiler.ir import Graph
 from compiler.passes.context import PassContext
@@ -16,8 +17,9 @@ from compiler.target import host_target
 from graphcore import tree
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import Trace
-from graphcore.training.data.arrays import Array, Batch
-from graphcore.training.input_types import InputType
+from graphcore.training.data.arrays import Array, Batch, flat_arrays
+from graphcore.training.data.stretch import Layout, Stretch
+from graphcore.training.input_types import SAMPLES, InputType
 from graphcore.variable import Variable
 from runtime import contents
 
@@ -34,13 +36,22 @@ class StepProgram:
         variables: in the order of the graph's variables.
         results: what the traced function returned, with the number of an output in the place of each tensor.
         jit: compile the graph at the first run; otherwise interpret it with NumPy.
+        layout: in which form the program takes a batch; None for as it is.
 
     Attributes:
         updated: identities (`id`) of the variables that the step gives new values.
     """
 
-    def __init__(self, graph: Graph, variables: Sequence[Variable], results: Any, jit: bool) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        variables: Sequence[Variable],
+        results: Any,
+        jit: bool,
+        layout: Layout | None = None,
+    ) -> None:
         self.graph = graph
+        self.layout = layout
         self.variables = tuple(variables)
         self.jit = jit
         self._results = results
@@ -78,14 +89,43 @@ class StepProgram:
             self._run = self.compiled.executable.run
         return self._run(inputs, self._arrays, tracked=True)
 
-    def __call__(self, batch: Batch) -> Any:
-        """Run the step on a batch; returns what the traced function returned, with arrays for tensors."""
-        outputs = self.run(flat_arrays(batch))
+    def run_stretch(
+        self, stretch: Stretch, out: Sequence[Array] | None = None, split_out: Sequence[bool] = ()
+    ) -> tuple[Array, ...]:
+        """Run all steps of a stretch; returns the outputs of the last one, or `out`.
+
+        Args:
+            stretch: arrays in the program's layout.
+            out: arrays that receive the outputs.
+            split_out: which of them collect those of all steps, one after another along axis 0.
+        """
+        if not self.jit:
+            return self._interpret_stretch(stretch, out, split_out)
+        if stretch.steps == 1:
+            return self.compiled.executable.run(stretch.arrays, self._arrays, out=out)
+        return self.compiled.executable.run_steps(
+            stretch.steps, stretch.arrays, self._arrays, stretch.split, out=out, split_out=split_out
+        )
+
+    def results(self, outputs: Sequence[Any]) -> Any:
+        """What the traced function returned, with these in the place of its tensors."""
         if self._results is None:
             return None
         return tree.map_structure(
             lambda leaf: outputs[leaf.index] if isinstance(leaf, OutputNumber) else leaf, self._results
         )
+
+    def __call__(self, batch: Batch) -> Any:
+        """Run the step on a batch; returns what the traced function returned, with arrays for tensors."""
+        return self.results(self.run(self._entries(batch)))
+
+    def _entries(self, batch: Batch) -> list[Array]:
+        """The program's inputs for a batch as the model sees it."""
+        arrays = flat_arrays(batch)
+        if self.layout is None:
+            return arrays
+        arrays = [array.astype(dtype, copy=False) for array, dtype in zip(arrays, self.layout.dtypes, strict=True)]
+        return [np.arange(len(arrays[0]), dtype=np.int64), *arrays] if self.layout.by_rows else arrays
 
     def measure(self, batch: Batch, runs: int = 20) -> Profile:
         """Times of the kernels over some runs of a compiled step; variables are put back as they were.
@@ -99,7 +139,7 @@ class StepProgram:
         """
         if not self.jit:
             raise ValueError("Only compiled steps have kernels to measure. Compile the model with jit=True.")
-        inputs = flat_arrays(batch)
+        inputs = self._entries(batch)
         before = [array.copy() for array in self._arrays]
         from runtime.profile import Profile  # here, so that describing a model does not load LLVM
 
@@ -127,16 +167,25 @@ class StepProgram:
         contents.changed(self._arrays)
         return copies
 
-
-def flat_arrays(batch: Batch) -> list[Array]:
-    """The arrays of a batch in the order of a program's inputs."""
-    arrays: list[Array] = []
-    for part in batch:
-        if type(part) is np.ndarray:
-            arrays.append(part)
-        elif part is not None:
-            arrays += [leaf for leaf in tree.flatten(part) if leaf is not None]
-    return arrays
+    def _interpret_stretch(
+        self, stretch: Stretch, out: Sequence[Array] | None, split_out: Sequence[bool]
+    ) -> tuple[Array, ...]:
+        outputs: tuple[Array, ...] = ()
+        for step in range(stretch.steps):
+            outputs = self._interpret(
+                [
+                    array[step * len(array) // stretch.steps : (step + 1) * len(array) // stretch.steps]
+                    if is_split
+                    else array
+                    for array, is_split in zip(stretch.arrays, stretch.split, strict=True)
+                ]
+            )
+            if out is None:
+                continue
+            for array, output, is_split in zip(out, outputs, split_out, strict=True):
+                start = step * len(output) if is_split else 0
+                array[start : start + len(output)] = output
+        return outputs if out is None else tuple(out)
 
 
 class OutputNumber:
@@ -155,6 +204,7 @@ def trace_step(
     training: bool,
     jit: bool,
     returns_results: bool = True,
+    layout: Layout | None = None,
 ) -> StepProgram:
     """Trace `function` on a batch of these types.
 
@@ -166,18 +216,14 @@ def trace_step(
         training: what layers are told.
         jit: see `StepProgram`.
         returns_results: whether the tensors that the function returns become outputs of the graph.
+        layout: in which form the program takes the batch; None for as it is.
     """
     trace = Trace(name, training=training)
-    declared = iter(types)
-
-    def placeholder(leaf: Array | None) -> KerasTensor | None:
-        if leaf is None:
-            return None
-        type_ = next(declared)
-        return trace.input(type_.name, type_.dims, type_.dtype)
-
     with trace:
-        tensors = Batch(*(tree.map_structure(placeholder, part) for part in batch))
+        declared = iter(_declare(trace, types, layout))
+        tensors = Batch(
+            *(tree.map_structure(lambda leaf: None if leaf is None else next(declared), part) for part in batch)
+        )
         results = function(tensors)
         if not returns_results:
             results = None
@@ -193,4 +239,21 @@ def trace_step(
 
         numbered = tree.map_structure(number, results)
     graph, variables = trace.finish(outputs)
-    return StepProgram(graph, variables, numbered, jit)
+    return StepProgram(graph, variables, numbered, jit, layout)
+
+
+def _declare(trace: Trace, types: Sequence[InputType], layout: Layout | None) -> list[KerasTensor]:
+    """The batch as the function sees it, made from what the program gets."""
+    if layout is None:
+        return [trace.input(type_.name, type_.dims, type_.dtype) for type_ in types]
+    b = trace.builder
+    rows = trace.unwrap(trace.input("rows", types[0].dims[:1], "int64")) if layout.by_rows else None
+    tensors = []
+    with trace.layer("input", ""):
+        for type_, dtype in zip(types, layout.dtypes, strict=True):
+            dims = type_.dims if rows is None else (SAMPLES, *type_.dims[1:])
+            value = trace.unwrap(trace.input(type_.name, dims, dtype))
+            if rows is not None:
+                value = functions.take(b, value, rows, 0)
+            tensors.append(trace.wrap(functions.cast(b, value, type_.dtype)))
+    return tensors

@@ -17,6 +17,7 @@ from graphcore.tensor import KerasTensor
 from graphcore.training.compile_loss import CompileLoss
 from graphcore.training.compile_metrics import CompileMetrics
 from graphcore.training.data.arrays import Array, Batch, pack_x_y_sample_weight
+from graphcore.training.data.stretch import Layout
 from graphcore.training.input_types import declared_inputs, input_types, shape_signature
 from graphcore.training.program import StepProgram, trace_step
 from graphcore.variable import Variable
@@ -42,17 +43,17 @@ class Session:
 
     Attributes:
         jit: compile programs; otherwise interpret them.
-        steps_per_execution: batches between two calls of batch callbacks.
+        steps_per_execution: batches between two calls of batch callbacks; None calls them as often as they ask.
         compile_loss: the losses, or None.
         compile_metrics: the metrics, or None.
         loss_tracker: mean of the total loss; None before `compile()`.
         trainable: the variables that training changes, as they were at `compile()`; None while not built.
-        programs: (kind, input types) -> program.
+        programs: (kind, layout, nesting, input types) -> program.
         latest: kind -> the program used last.
     """
 
     jit: bool = True
-    steps_per_execution: int = 1
+    steps_per_execution: int | None = None
     compile_loss: CompileLoss | None = None
     compile_metrics: CompileMetrics | None = None
     loss_tracker: Mean | None = None
@@ -70,16 +71,16 @@ class Session:
             self._metrics = (len(self.programs), list(model.metrics))
         return self._metrics[1]
 
-    def program(self, model: Trainer, kind: str, batch: Batch) -> StepProgram:
-        """The program for batches like this one; traced if there is none yet.
+    def program(self, model: Trainer, kind: str, batch: Batch, layout: Layout | None = None) -> StepProgram:
+        """The program for batches like this one, in this layout; traced if there is none yet.
 
         Raises:
             ValueError: if the batch does not fit the model, losses or metrics; nothing is changed then.
         """
-        signature = (kind, *shape_signature(batch))
+        signature = (kind, layout, *shape_signature(batch))
         program = self._by_shape.get(signature)
         if program is None:
-            program = self._find(model, kind, batch)
+            program = self._find(model, kind, batch, layout)
             self._by_shape[signature] = program
         self.latest[kind] = program
         return program
@@ -142,13 +143,13 @@ class Session:
         metrics = self.metric_logs(model)
         return metrics if set(metrics) == set(logs) else logs
 
-    def _find(self, model: Trainer, kind: str, batch: Batch) -> StepProgram:
+    def _find(self, model: Trainer, kind: str, batch: Batch, layout: Layout | None) -> StepProgram:
         build_model(model, batch)
         types = input_types(model, batch)
-        key = (kind, tuple(_structure(part) for part in batch), types)
+        key = (kind, layout, tuple(_structure(part) for part in batch), types)
         program = self.programs.get(key)
         if program is None:
-            program = self._trace(model, kind, batch, types)
+            program = self._trace(model, kind, batch, types, layout)
             self.programs[key] = program
             self._warn_of_many(kind, types)
         return program
@@ -163,7 +164,7 @@ class Session:
                 stacklevel=2,
             )
 
-    def _trace(self, model: Trainer, kind: str, batch: Batch, types: Any) -> StepProgram:
+    def _trace(self, model: Trainer, kind: str, batch: Batch, types: Any, layout: Layout | None) -> StepProgram:
         unbuilt = [part for part in (self.compile_loss, self.compile_metrics) if part and not part.built]
         step = getattr(model, f"{kind}_step")
         try:
@@ -177,6 +178,7 @@ class Session:
                 training=kind == "train",
                 jit=self.jit,
                 returns_results=kind == "predict" or model._reports_own_logs(kind),
+                layout=layout,
             )
         except Exception:
             # What was resolved for data that do not fit must not outlive them.

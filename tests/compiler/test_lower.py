@@ -107,6 +107,15 @@ TYPICAL = {
           update "v"=%nv
         }
         """,
+    "rows_by_number": """
+        graph g {
+          input %rows "rows": i64[batch]
+          input %x "x": u8[samples,28,28]
+          %t: u8[batch,28,28] = take(%x, %rows) {axis=0}
+          %f: f32[batch,28,28] = cast(%t) {dtype="float32"}
+          return "f"=%f
+        }
+        """,
 }
 
 
@@ -258,6 +267,40 @@ AWKWARD = {
           %p: f32[m,m] = matmul(%x, %x) {transpose_b=True}
           %y: f32[m,m] = add(%p, %x)
           return "y"=%y
+        }
+        """,
+    "rows by number, scaled, with a bias for each of the last axis": """
+        graph g {
+          input %i "i": i64[m]
+          input %x "x": f32[n,m,3,5]
+          input %c "c": f32[5]
+          %t: f32[m,m,3,5] = take(%x, %i) {axis=0}
+          %cc: f32[m,m,3,5] = broadcast(%c) {shape=(m,m,3,5), axes=(3,)}
+          %y: f32[m,m,3,5] = multiply(%t, %cc)
+          return "y"=%y
+        }
+        """,
+    "rows by number beside the array they are taken from": """
+        graph g {
+          input %i "i": i64[n]
+          input %x "x": f32[n,m,3]
+          %t: f32[n,m,3] = take(%x, %i) {axis=0}
+          %y: f32[n,m,3] = subtract(%t, %x)
+          return "y"=%y
+        }
+        """,
+    "reductions of rows by number": """
+        graph g {
+          input %i "i": i64[n]
+          input %x "x": f32[7,m,3]
+          input %y "y": f32[9,m,3]
+          %t: f32[n,m,3] = take(%x, %i) {axis=0}
+          %u: f32[n,m,3] = take(%y, %i) {axis=0}
+          %p: f32[n,m,3] = multiply(%t, %u)
+          %s: f32[n] = reduce_sum(%p) {axes=(1,2)}
+          %q: f32[m,3] = reduce_sum(%t) {axes=(0,)}
+          return "s"=%s
+          return "q"=%q
         }
         """,
     "broadcast along the middle": """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from graphcore.training.data.array_adapter import ArrayAdapter
 from graphcore.training.data.arrays import Batch, check_batch_size
 from graphcore.training.data.iterable_adapter import IterableAdapter
 from graphcore.training.data.py_dataset import PyDataset, PyDatasetAdapter
+from graphcore.training.data.stretch import Layout, Pass
 
 
 class Adapter(Protocol):
@@ -17,9 +18,11 @@ class Adapter(Protocol):
 
     Attributes:
         uniform: whether all batches have the structure, types and inner shapes of the first.
+        layout: in which form the batches reach a program; None for as they are.
     """
 
     uniform: bool
+    layout: Layout | None
 
     @property
     def num_batches(self) -> int | None:
@@ -28,7 +31,7 @@ class Adapter(Protocol):
     def peek(self) -> Batch:
         """The first batch, without consuming it."""
 
-    def batches(self) -> Iterator[Batch]:
+    def start(self) -> Pass:
         """One epoch."""
 
     def on_epoch_begin(self) -> None:

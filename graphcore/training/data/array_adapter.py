@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,53 +16,21 @@ from graphcore.training.data.arrays import (
     check_batch_size,
     count_samples,
     entry_dtype,
+    flat_arrays,
     to_arrays,
 )
+from graphcore.training.data.stretch import Layout, Stretch
 from graphcore.training.data.weights import resolve_sample_weight
-from runtime.arena import aligned_empty
+from runtime.program import DTYPES
 
 DEFAULT_BATCH_SIZE = 32
-
-
-class _Column:
-    """One array and the buffer its batches are gathered into."""
-
-    def __init__(self, source: Array, batch_size: int, dtype: np.dtype[Any]) -> None:
-        self.source = source
-        self.dtype = dtype
-        self._batch_shape = (batch_size, *source.shape[1:])
-        self._buffer: Array | None = None
-        # Whole stretches of rows need no copy if they already are what a program reads.
-        self.is_ready = source.dtype == dtype and source.flags.c_contiguous
-
-    def stretch(self, start: int, stop: int) -> Array:
-        """Rows from `start` to `stop`."""
-        if self.is_ready:
-            return self.source[start:stop]
-        batch = self._rows(stop - start)
-        batch[...] = self.source[start:stop]
-        return batch
-
-    def gather(self, rows: Array) -> Array:
-        """The rows with these numbers."""
-        batch = self._rows(len(rows))
-        if self.source.dtype == self.dtype:
-            # Any mode but "raise" writes into `out` without a copy between; the rows are known to exist.
-            self.source.take(rows, axis=0, out=batch, mode="clip")
-        else:
-            batch[...] = self.source[rows]
-        return batch
-
-    def _rows(self, count: int) -> Array:
-        if self._buffer is None:
-            self._buffer = aligned_empty(self._batch_shape, self.dtype)
-        return self._buffer[:count]
 
 
 class ArrayAdapter:
     """Batches of arrays; the last one may be smaller.
 
-    The arrays of a batch are reused for the next one. Float arrays come as `floatx()`, others unchanged.
+    Nothing is copied: a program finds the rows of its batch in the arrays, by their numbers if they are shuffled,
+    and converts floats to `floatx()`. Only arrays that are not C-contiguous go through copies of single batches.
 
     Args:
         x: inputs: arrays or nested arrays with the samples along axis 0.
@@ -105,15 +72,19 @@ class ArrayAdapter:
         self.shuffle = shuffle
         self._seed = seed
         self._generator: np.random.Generator | None = None
-        self._columns = [
-            None if leaf is None else _Column(leaf, self.batch_size, entry_dtype(leaf))
-            for part in (x, y)
-            for leaf in tree.flatten(part)
-        ] + [
-            None if leaf is None else _Column(leaf, self.batch_size, np.dtype(floatx()))
-            for leaf in tree.flatten(weight)
-        ]
-        self._is_flat = not any(tree.is_nested(part) for part in self.data)
+        weights = [np.dtype(floatx())] * len(flat_arrays(Batch(weight)))
+        self._dtypes = [entry_dtype(leaf) for leaf in flat_arrays(Batch(x, y))] + weights
+        self.columns = tuple(
+            _stored(leaf, dtype) for leaf, dtype in zip(flat_arrays(self.data), self._dtypes, strict=True)
+        )
+        self.is_contiguous = all(column.flags.c_contiguous for column in self.columns)
+        self.layout = self._layout()
+
+    def _layout(self) -> Layout | None:
+        by_rows = bool(self.shuffle) and self.is_contiguous
+        if not by_rows and all(map(np.dtype.__eq__, (c.dtype for c in self.columns), self._dtypes)):
+            return None
+        return Layout(by_rows, tuple(column.dtype.name for column in self.columns))
 
     @property
     def num_batches(self) -> int:
@@ -121,21 +92,17 @@ class ArrayAdapter:
         return math.ceil(self.samples / self.batch_size)
 
     def peek(self) -> Batch:
-        """The first batch in the data's own order."""
-        return self._stretch(0, self.batch_size)
+        """The first batch in the data's own order, in the types that the model sees."""
+        rows = slice(0, self.batch_size)
+        leaves = iter(
+            np.ascontiguousarray(column[rows], dtype=dtype)
+            for column, dtype in zip(self.columns, self._dtypes, strict=True)
+        )
+        return Batch(*(tree.map_structure(lambda leaf: None if leaf is None else next(leaves), p) for p in self.data))
 
-    def batches(self) -> Iterator[Batch]:
+    def start(self) -> ArrayPass:
         """One epoch."""
-        starts = np.arange(0, self.samples, self.batch_size)
-        if self.shuffle == "batch":
-            # The smaller batch stays last.
-            full = self.samples // self.batch_size
-            starts[:full] = self._random().permutation(starts[:full])
-        elif self.shuffle:
-            yield from self._shuffled()
-            return
-        for start in starts.tolist():
-            yield self._stretch(start, min(start + self.batch_size, self.samples))
+        return ArrayPass(self, self._order())
 
     def on_epoch_begin(self) -> None:
         """Nothing to do for arrays."""
@@ -143,23 +110,58 @@ class ArrayAdapter:
     def on_epoch_end(self) -> None:
         """Nothing to do for arrays."""
 
-    def _shuffled(self) -> Iterator[Batch]:
-        order = self._random().permutation(self.samples)
-        for start in range(0, self.samples, self.batch_size):
-            rows = order[start : start + self.batch_size]
-            yield self._pack([None if column is None else column.gather(rows) for column in self._columns])
-
-    def _stretch(self, start: int, stop: int) -> Batch:
-        columns = self._columns
-        return self._pack([None if column is None else column.stretch(start, stop) for column in columns])
-
-    def _pack(self, leaves: list[Array | None]) -> Batch:
-        if self._is_flat:
-            return Batch(*leaves)
-        return Batch(*tree.pack_sequence_as(tuple(self.data), leaves))
+    def _order(self) -> Array | None:
+        """Numbers of the rows in the order in which an epoch takes them; None for that of the data."""
+        if self.shuffle != "batch":
+            return self._random().permutation(self.samples) if self.shuffle else None
+        # The smaller batch stays last.
+        full = self.samples // self.batch_size * self.batch_size
+        order = np.arange(self.samples)
+        batches = order[:full].reshape(-1, self.batch_size)
+        order[:full] = batches[self._random().permutation(len(batches))].ravel()
+        return order
 
     def _random(self) -> np.random.Generator:
         if self._generator is None:
             seed = int(np.random.randint(2**31 - 1)) if self._seed is None else self._seed
             self._generator = np.random.default_rng(seed)
         return self._generator
+
+
+class ArrayPass:
+    """One way through an adapter's arrays.
+
+    Args:
+        adapter: has the arrays.
+        order: numbers of all rows in the order to take; None for that of the data.
+    """
+
+    def __init__(self, adapter: ArrayAdapter, order: Array | None) -> None:
+        self._adapter = adapter
+        self._order = order
+        self._position = 0
+
+    def take(self, most: int) -> Stretch | None:
+        """The next batches, at most so many, the smaller last one on its own; None at the end."""
+        rows, start = self._adapter.batch_size, self._position
+        left = self._adapter.samples - start
+        if left <= 0:
+            return None
+        if left < rows:
+            rows = left
+        steps = min(most, left // rows) if self._adapter.is_contiguous else 1
+        self._position = stop = start + steps * rows
+        columns = self._adapter.columns
+        if self._order is None:
+            arrays = tuple([column[start:stop] for column in columns])
+        elif self._adapter.is_contiguous:
+            split = (True, *[False] * len(columns))
+            return Stretch(steps, rows, (self._order[start:stop], *columns), split)
+        else:
+            arrays = tuple([column[self._order[start:stop]] for column in columns])
+        return Stretch(steps, rows, arrays, (True,) * len(columns))
+
+
+def _stored(leaf: Array, dtype: np.dtype[Any]) -> Array:
+    """The array as a program can read it: in a type it knows, without NumPy's subclasses."""
+    return np.asarray(leaf if leaf.dtype.name in DTYPES else leaf.astype(dtype))

@@ -103,6 +103,17 @@ def entry_dtype(array: Array) -> np.dtype[Any]:
     return np.dtype(floatx()) if array.dtype.kind == "f" else array.dtype
 
 
+def flat_arrays(batch: Batch) -> list[Array]:
+    """The arrays of a batch in the order of a program's inputs."""
+    arrays: list[Array] = []
+    for part in batch:
+        if type(part) is np.ndarray:
+            arrays.append(part)
+        elif part is not None:
+            arrays += [leaf for leaf in tree.flatten(part) if leaf is not None]
+    return arrays
+
+
 def count_samples(batch: Batch) -> int:
     """The common length of all arrays.
 

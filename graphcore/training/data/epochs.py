@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from graphcore.training.data.adapters import Adapter
-from graphcore.training.data.arrays import Batch
+from graphcore.training.data.stretch import Pass, Stretch
+
+
+def one_batch(done: int) -> int:
+    """Batches one by one."""
+    return 1
 
 
 class EpochIterator:
@@ -26,7 +31,7 @@ class EpochIterator:
         self.argument = argument
         self.ran_out = False
         self._counted: int | None = None  # batches that a pass of unknown length turned out to have
-        self._pass: Iterator[Batch] | None = None  # the pass that the next epoch goes on with
+        self._pass: Pass | None = None  # the pass that the next epoch goes on with
         self._taken = 0  # batches taken from it
         self._has_warned = False
 
@@ -39,8 +44,12 @@ class EpochIterator:
         """Begin the next epoch at the start of the data."""
         self._pass = None
 
-    def epoch(self) -> Iterator[Batch]:
-        """The batches of the next epoch. `ran_out` then says whether there were fewer than expected."""
+    def epoch(self, most: Callable[[int], int] = one_batch) -> Iterator[Stretch]:
+        """The batches of the next epoch. `ran_out` then says whether there were fewer than expected.
+
+        Args:
+            most: function of the number of batches done; how many may come next at once.
+        """
         self.adapter.on_epoch_begin()
         self.ran_out = False
         expected = self.num_batches
@@ -48,27 +57,28 @@ class EpochIterator:
             self._restart()
         done = 0
         while self.steps is None or done < self.steps:
-            batch = self._next_batch(is_first=done == 0)
-            if batch is None:
+            limit = most(done)
+            stretch = self._next(limit if self.steps is None else min(limit, self.steps - done), is_first=done == 0)
+            if stretch is None:
                 self._end_of_data(done, expected)
                 break
-            done += 1
-            yield batch
+            done += stretch.steps
+            yield stretch
         self.adapter.on_epoch_end()
 
     def _restart(self) -> None:
-        self._pass = self.adapter.batches()
+        self._pass = self.adapter.start()
         self._taken = 0
 
-    def _next_batch(self, is_first: bool) -> Batch | None:
+    def _next(self, most: int, is_first: bool) -> Stretch | None:
         assert self._pass is not None
-        batch = next(self._pass, None)
-        if batch is None and is_first and self._taken:
+        stretch = self._pass.take(most)
+        if stretch is None and is_first and self._taken:
             # The pass ended exactly with the epoch before, which could not know it.
             self._restart()
-            batch = next(self._pass, None)
-        self._taken += 1
-        return batch
+            stretch = self._pass.take(most)
+        self._taken += 1 if stretch is None else stretch.steps
+        return stretch
 
     def _end_of_data(self, done: int, expected: int | None) -> None:
         self._pass = None

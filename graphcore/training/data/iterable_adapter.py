@@ -18,6 +18,7 @@ from graphcore.training.data.arrays import (
     to_arrays,
     unpack_x_y_sample_weight,
 )
+from graphcore.training.data.stretch import BatchPass, Layout
 from graphcore.training.data.weights import resolve_sample_weight
 
 
@@ -35,6 +36,7 @@ class IterableAdapter:
     """
 
     uniform = False
+    layout: Layout | None = None
 
     def __init__(self, source: Iterable[Any], class_weight: Any = None) -> None:
         self.source = source
@@ -59,8 +61,12 @@ class IterableAdapter:
         """The first batch."""
         return self._first
 
+    def start(self) -> BatchPass:
+        """One epoch."""
+        return BatchPass(self.batches())
+
     def batches(self) -> Iterator[Batch]:
-        """One epoch; for a generator, all that is left of it."""
+        """The batches of an epoch; for a generator, all that is left of it."""
         if self._started is not None:
             rest, self._started = self._started, None
             return itertools.chain([self._first], map(self._standardize, rest))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from graphcore.training.data.arrays import Batch
 from graphcore.training.data.iterable_adapter import standardize_batch
+from graphcore.training.data.stretch import BatchPass, Layout
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -64,6 +65,7 @@ class PyDatasetAdapter:
     """
 
     uniform = False
+    layout: Layout | None = None
 
     def __init__(self, dataset: PyDataset, class_weight: Any = None, shuffle: bool | str = False) -> None:
         self.dataset = dataset
@@ -81,8 +83,12 @@ class PyDatasetAdapter:
         """The first batch."""
         return self._standardize(self.dataset[0])
 
-    def batches(self) -> Iterator[Batch]:
+    def start(self) -> BatchPass:
         """One epoch."""
+        return BatchPass(self.batches())
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches of an epoch."""
         count = self.num_batches
         if count is None:
             yield from self._endless()

@@ -268,4 +268,4 @@ def test_defaults_are_those_of_keras() -> None:
     model.compile()
     assert type(model.optimizer).__name__ == "RMSprop"
     assert model.loss is None
-    assert model.training_session.steps_per_execution == 1
+    assert model.training_session.steps_per_execution is None

@@ -417,8 +417,8 @@ def test_the_step_is_one_graph_with_its_state_as_variables() -> None:
     model = linear(optimizer=Adam(), metrics=["mae"])
     model.fit(X, Y, verbose=0)
     graph = model.lowered("train").graph
-    assert [entry.name for entry in graph.inputs] == ["x", "y"]
-    assert [str(entry.value.type) for entry in graph.inputs] == ["f32[batch]", "f32[batch]"]
+    assert [entry.name for entry in graph.inputs] == ["rows", "x", "y"]
+    assert [str(entry.value.type) for entry in graph.inputs] == ["i64[batch]", "f64[samples]", "f64[samples]"]
     assert graph.outputs == ()
     updated = [name for name, _ in graph.updates]
     for part in ("only/kernel", "loss/total", "loss/count", "mean_absolute_error/total", "/iteration"):

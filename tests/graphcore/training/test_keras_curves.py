@@ -104,8 +104,11 @@ def test_one_compilation_serves_every_batch_size(monkeypatch: pytest.MonkeyPatch
     model = cnn()
     model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.fit(x, y, batch_size=16, epochs=2, verbose=0)  # batches of 16, 16, 16 and 2
-    model.train_on_batch(x[:7], y[:7])
+    model.fit(x[:21], y[:21], batch_size=7, verbose=0)  # another batch size and another number of samples
     assert len(compiled) == 1, compiled
+    model.train_on_batch(x[:7], y[:7])  # takes the batch itself, not the numbers of its rows
+    model.fit(x, y, batch_size=5, shuffle=False, verbose=0)
+    assert len(compiled) == 2, compiled
     model.predict(x, batch_size=13, verbose=0)
     model.predict(x[:1], verbose=0)
-    assert len(compiled) == 2, compiled
+    assert len(compiled) == 3, compiled

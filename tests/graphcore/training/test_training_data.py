@@ -21,6 +21,7 @@ from graphcore.training.data.arrays import (
 from graphcore.training.data.epochs import EpochIterator
 from graphcore.training.data.iterable_adapter import IterableAdapter
 from graphcore.training.data.py_dataset import PyDataset, PyDatasetAdapter
+from graphcore.training.data.stretch import Layout
 from graphcore.training.data.weights import class_weight_to_sample_weights, resolve_sample_weight
 
 
@@ -28,12 +29,20 @@ def rows(count: int, width: int = 2) -> np.ndarray[Any, Any]:
     return np.arange(count * width, dtype=np.float32).reshape(count, width)
 
 
-def copies(adapter: Any) -> list[Batch]:
-    """The batches of an epoch, copied out of the buffers they share."""
-    return [
-        Batch(*(None if p is None else p.copy() if isinstance(p, np.ndarray) else p for p in batch))
-        for batch in adapter.batches()
-    ]
+def batches_of(adapter: Any, most: int = 1) -> list[Batch]:
+    """The batches of an epoch of flat x, y and weights, as a program finds them in the stretches."""
+    batches = []
+    epoch = adapter.start()
+    while (stretch := epoch.take(most)) is not None:
+        assert 1 <= stretch.steps <= most
+        for step in range(stretch.steps):
+            rows = slice(step * stretch.rows, (step + 1) * stretch.rows)
+            parts = [a[rows] if is_split else a for a, is_split in zip(stretch.arrays, stretch.split, strict=True)]
+            if adapter.layout is not None and adapter.layout.by_rows:
+                parts = [column[parts[0]] for column in parts[1:]]
+            assert all(len(part) == stretch.rows for part in parts)
+            batches.append(Batch(*parts))
+    return batches
 
 
 # Arrays
@@ -42,7 +51,7 @@ def copies(adapter: Any) -> list[Batch]:
 def test_batches_keep_the_order_and_the_smaller_last_one() -> None:
     x, y = rows(5), np.arange(5)
     adapter = ArrayAdapter(x, y, batch_size=2)
-    batches = copies(adapter)
+    batches = batches_of(adapter)
     assert adapter.num_batches == 3
     assert [len(batch.x) for batch in batches] == [2, 2, 1]
     np.testing.assert_array_equal(np.concatenate([batch.x for batch in batches]), x)
@@ -50,8 +59,8 @@ def test_batches_keep_the_order_and_the_smaller_last_one() -> None:
 
 
 def test_the_default_batch_size_is_32_or_follows_from_the_steps() -> None:
-    assert [len(b.x) for b in ArrayAdapter(rows(40)).batches()] == [32, 8]
-    assert [len(b.x) for b in ArrayAdapter(rows(10), steps=3).batches()] == [4, 4, 2]
+    assert [len(b.x) for b in batches_of(ArrayAdapter(rows(40)))] == [32, 8]
+    assert [len(b.x) for b in batches_of(ArrayAdapter(rows(10), steps=3))] == [4, 4, 2]
 
 
 def test_shuffling_permutes_x_y_and_weights_together_anew_each_epoch() -> None:
@@ -59,7 +68,7 @@ def test_shuffling_permutes_x_y_and_weights_together_anew_each_epoch() -> None:
     adapter = ArrayAdapter(x, y, w, batch_size=6, shuffle=True, seed=3)
     epochs = []
     for _ in range(2):
-        batches = copies(adapter)
+        batches = batches_of(adapter)
         order = np.concatenate([batch.y for batch in batches])
         np.testing.assert_array_equal(np.sort(order), y)
         np.testing.assert_array_equal(np.concatenate([b.x for b in batches]), x[order])
@@ -71,7 +80,7 @@ def test_shuffling_permutes_x_y_and_weights_together_anew_each_epoch() -> None:
 def test_the_order_follows_numpys_global_seed() -> None:
     def order(seed: int) -> list[int]:
         np.random.seed(seed)
-        return [int(b.x[0, 0]) for b in ArrayAdapter(rows(30), batch_size=1, shuffle=True).batches()]
+        return [int(b.x[0, 0]) for b in batches_of(ArrayAdapter(rows(30), batch_size=1, shuffle=True))]
 
     assert order(1) == order(1)
     assert order(1) != order(2)
@@ -79,50 +88,70 @@ def test_the_order_follows_numpys_global_seed() -> None:
 
 def test_batch_shuffling_moves_whole_batches_and_keeps_the_smaller_one_last() -> None:
     adapter = ArrayAdapter(np.arange(10)[:, None], batch_size=3, shuffle="batch", seed=0)
-    starts = [batch.x[:, 0].tolist() for batch in copies(adapter)]
+    starts = [batch.x[:, 0].tolist() for batch in batches_of(adapter)]
     assert sorted(starts[:3]) == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
     assert starts[3] == [9]
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
-def test_floats_come_as_floatx_and_everything_else_unchanged(shuffle: bool) -> None:
+def test_programs_convert_floats_and_leave_everything_else(shuffle: bool) -> None:
     x = {"a": np.ones((4, 2)), "b": np.ones((4, 2), np.uint8), "c": np.ones(4, bool)}
     adapter = ArrayAdapter(x, np.ones(4, np.int64), np.ones(4, np.int32), batch_size=3, shuffle=shuffle)
     batch = adapter.peek()
     assert [batch.x[key].dtype.name for key in "abc"] == ["float32", "uint8", "bool"]
     assert batch.y.dtype == np.int64
     assert batch.sample_weight.dtype == np.float32
-    assert next(adapter.batches()).x["a"].dtype == np.float32
+    assert adapter.layout == Layout(shuffle, ("float64", "uint8", "bool", "int64", "int32"))
 
 
-def test_what_the_caller_passed_is_not_changed() -> None:
-    x, y = np.ones((6, 2)), np.arange(6)
-    before = x.copy(), y.copy()
-    for batch in ArrayAdapter(x, y, batch_size=4, shuffle=True).batches():
-        batch.x[...] = 9
-        batch.y[...] = 9
-    np.testing.assert_array_equal(x, before[0])
-    np.testing.assert_array_equal(y, before[1])
+def test_arrays_that_are_ready_need_no_layout() -> None:
+    ready = ArrayAdapter(rows(4), np.ones(4, np.int64), np.ones(4, np.float32))
+    assert ready.layout is None
+    assert ArrayAdapter(rows(4).astype(np.float16)).layout == Layout(False, ("float16",))
 
 
-def test_whole_stretches_of_ready_arrays_are_not_copied() -> None:
-    x = rows(6)
-    assert all(np.shares_memory(batch.x, x) for batch in ArrayAdapter(x, batch_size=4).batches())
+@pytest.mark.parametrize("shuffle", [False, True, "batch"])
+def test_nothing_is_copied(shuffle: bool | str) -> None:
+    x, y = rows(6).astype(np.uint8), np.arange(6.0)
+    epoch = ArrayAdapter(x, y, batch_size=4, shuffle=shuffle).start()
+    while (stretch := epoch.take(2)) is not None:
+        assert np.shares_memory(stretch.arrays[-2], x)
+        assert np.shares_memory(stretch.arrays[-1], y)
 
 
-def test_columns_in_another_memory_order_become_contiguous() -> None:
-    x = np.asfortranarray(rows(6, 3))
-    for batch in ArrayAdapter(x, batch_size=4).batches():
-        assert batch.x.flags.c_contiguous
+@pytest.mark.parametrize("shuffle", [False, True, "batch"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_stretches_hold_the_same_batches_however_long_they_are(shuffle: bool | str, order: str) -> None:
+    x = np.asarray(rows(23, 3), order=order)
+
+    def numbers(most: int) -> list[list[float]]:
+        adapter = ArrayAdapter(x, batch_size=4, shuffle=shuffle, seed=5)
+        return [batch.x[:, 0].tolist() for batch in batches_of(adapter, most)]
+
+    one_by_one = numbers(1)
+    assert [len(batch) for batch in one_by_one] == [4, 4, 4, 4, 4, 3]
+    assert sorted(number for batch in one_by_one for number in batch) == x[:, 0].tolist()
+    for most in (2, 3, 5, 100):
+        assert numbers(most) == one_by_one
+
+
+def test_columns_in_another_memory_order_are_copied_batch_by_batch() -> None:
+    x = np.asfortranarray(rows(9, 3))
+    for shuffle in (False, True):
+        adapter = ArrayAdapter(x, batch_size=4, shuffle=shuffle)
+        assert adapter.layout is None
+        assert all(batch.x.flags.c_contiguous or not shuffle for batch in batches_of(adapter, 10))
 
 
 def test_nested_structures_stay() -> None:
     x, y = [rows(4), {"b": rows(4, 1), "a": rows(4, 3)}], (rows(4), None)
-    batch = next(ArrayAdapter(x, y, batch_size=3).batches())
+    adapter = ArrayAdapter(x, y, batch_size=3)
+    batch = adapter.peek()
     assert batch.x[1]["b"].shape == (3, 1)
     assert batch.x[1]["a"].shape == (3, 3)
     assert isinstance(batch.y, tuple)
     assert batch.y[1] is None
+    assert [column.shape[1] for column in adapter.columns] == [2, 3, 1, 2]  # dicts by their sorted keys
 
 
 class Frame:
@@ -136,7 +165,7 @@ class Frame:
 
 
 def test_frames_and_series() -> None:
-    batch = next(ArrayAdapter(Frame(np.ones((3, 2))), Frame(np.arange(3))).batches())
+    batch = ArrayAdapter(Frame(np.ones((3, 2))), Frame(np.arange(3))).peek()
     assert batch.x.shape == (3, 2)
     assert batch.y.shape == (3, 1)
 
@@ -306,7 +335,7 @@ def test_an_endless_data_set_needs_steps() -> None:
     with pytest.raises(ValueError, match="the number of steps must be passed"):
         make_adapter(Endless())
     epochs = EpochIterator(make_adapter(Endless(), steps=3), 3)
-    assert [[int(b.x[0, 0]) for b in epochs.epoch()] for _ in range(2)] == [[0, 1, 2], [3, 4, 5]]
+    assert [firsts(epochs) for _ in range(2)] == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_class_weights_of_data_sets() -> None:
@@ -378,7 +407,7 @@ def test_an_empty_generator_is_refused() -> None:
 
 
 def firsts(epochs: EpochIterator) -> list[int]:
-    return [int(batch.x[0, 0]) for batch in epochs.epoch()]
+    return [int(stretch.arrays[0][0, 0]) for stretch in epochs.epoch()]
 
 
 def test_steps_go_on_where_the_epoch_before_stopped() -> None:
