@@ -11,7 +11,9 @@ Operands stand in `pointers` as a, b, the epilogue's own, outputs:
 - convolution: x `[n, h, w, c]`, kernel `[kh, kw, c / groups, f]`, result `[n, oh, ow, f]`;
 - convolution_input_gradient: gradient of the result, kernel; result shaped as x. With the roles of the extents
   exchanged this is the transposed convolution;
-- convolution_kernel_gradient: x, gradient of the result; result shaped as the kernel.
+- convolution_kernel_gradient: x, gradient of the result; result shaped as the kernel;
+- winograd_convolution: x, transformed kernel `[36, c, f]`; result as that of the 3x3 convolution;
+- winograd_kernel_gradient: x, gradient of the result; result `[chunks, 36, c, f]`, to be summed and transformed.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from __future__ import annotations
 from compiler.codegen import contraction_convolution as convolution
 from compiler.codegen import contraction_kernel_gradient as kernel_gradient
 from compiler.codegen import contraction_matmul as matmul
+from compiler.codegen import winograd_convolution as winograd
+from compiler.codegen import winograd_kernel_gradient as winograd_gradient
 from compiler.codegen.contraction_assembly import make_pointer
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import (
@@ -48,10 +52,16 @@ __all__ = [
     "plain_epilogue",
 ]
 
+_EXTENT_COUNTS = {
+    "matmul": matmul.EXTENT_COUNT,
+    "winograd_convolution": winograd.EXTENT_COUNT,
+    "winograd_kernel_gradient": winograd_gradient.EXTENT_COUNT,
+}
+
 
 def extent_count(spec: ContractionSpec) -> int:
     """How many extents the contraction itself reads; an epilogue's own follow them."""
-    return matmul.EXTENT_COUNT if spec.kind == "matmul" else convolution.EXTENT_COUNT
+    return _EXTENT_COUNTS.get(spec.kind, convolution.EXTENT_COUNT)
 
 
 def contraction_extents(spec: ContractionSpec, geometry: Geometry) -> tuple[Dim, ...]:
@@ -64,6 +74,10 @@ def contraction_extents(spec: ContractionSpec, geometry: Geometry) -> tuple[Dim,
         raise ValueError(f"a {spec.kind} takes a {wanted.__name__}; got {geometry!r}")
     if isinstance(geometry, MatmulGeometry):
         return matmul.matmul_extents(spec, geometry)
+    if spec.kind == "winograd_convolution":
+        return winograd.winograd_extents(geometry)
+    if spec.kind == "winograd_kernel_gradient":
+        return winograd_gradient.gradient_extents(geometry)
     return convolution.convolution_extents(spec, geometry)
 
 
@@ -73,6 +87,10 @@ def contraction_work(spec: ContractionSpec, extents: tuple[Dim, ...], target: Ta
     extents = extents[: extent_count(spec)]
     if spec.kind == "matmul":
         return matmul.matmul_work(extents, tile)
+    if spec.kind == "winograd_convolution":
+        return winograd.winograd_work(extents)
+    if spec.kind == "winograd_kernel_gradient":
+        return winograd_gradient.gradient_work(extents)
     if spec.kind == "convolution_kernel_gradient":
         return kernel_gradient.kernel_gradient_work(extents, tile)
     return convolution.convolution_work(spec, extents)
@@ -84,6 +102,10 @@ def contraction_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], target:
     extents = extents[: extent_count(spec)]
     if spec.kind == "matmul":
         return matmul.matmul_scratch(spec, extents, tile)
+    if spec.kind == "winograd_convolution":
+        return winograd.winograd_scratch(extents, tile)
+    if spec.kind == "winograd_kernel_gradient":
+        return winograd_gradient.gradient_scratch(extents, tile)
     if spec.kind == "convolution_kernel_gradient":
         return kernel_gradient.kernel_gradient_scratch(extents, tile)
     return convolution.convolution_scratch(spec, extents, tile)
@@ -94,6 +116,10 @@ def contraction_source(spec: ContractionSpec, target: Target, epilogue: Epilogue
     tile = choose_tile(spec.dtype, target)
     if spec.kind == "matmul":
         return matmul.matmul_source(spec, tile, epilogue)
+    if spec.kind == "winograd_convolution":
+        return winograd.winograd_source(tile, epilogue)
+    if spec.kind == "winograd_kernel_gradient":
+        return winograd_gradient.gradient_source(tile, epilogue)
     if spec.kind == "convolution_kernel_gradient":
         return kernel_gradient.kernel_gradient_source(tile, epilogue)
     return convolution.convolution_source(spec, tile, epilogue)

@@ -39,6 +39,7 @@ from compiler.codegen.contraction_packing import (
 )
 from compiler.codegen.contraction_types import ContractionSource, Epilogue
 from compiler.codegen.microkernel import Tile, emit_flat_microkernel, emit_microkernel
+from compiler.codegen.winograd_transforms import emit_gradient_transform, emit_image_transform, emit_result_transform
 
 __all__ = ["PREFETCH_STREAMS", "REPORT_BYTES", "Driver", "kernel_source", "tile_constants"]
 
@@ -109,6 +110,9 @@ PARTS: Mapping[str, Part] = {
     "has_nonfinite": Part(2, lambda m, t: emit_has_nonfinite(m, t.dtype, t.lanes)),
     "prefetch_input": Part(4, lambda m, t: emit_prefetch(m, t.dtype, t.lanes, "prefetch_input", write=False)),
     "prefetch_output": Part(4, lambda m, t: emit_prefetch(m, t.dtype, t.lanes, "prefetch_output", write=True)),
+    "image_transform": Part(11, lambda m, t: emit_image_transform(m, t.dtype, t.lanes)),
+    "result_transform": Part(11, lambda m, t: emit_result_transform(m, t.dtype, t.lanes)),
+    "gradient_transform": Part(11, lambda m, t: emit_gradient_transform(m, t.dtype, t.lanes)),
 }
 
 
@@ -177,7 +181,7 @@ def _code_fingerprint() -> str:
     """A hash of the code that emits native functions: part of a kernel's source, so that its address changes too."""
     folder = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("contraction*.py"), folder / "microkernel.py"]):
+    for path in sorted([*folder.glob("contraction*.py"), *folder.glob("winograd*.py"), folder / "microkernel.py"]):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 from compiler.codegen.contraction_ir import element_bytes
 from runtime.dimensions import Dim
@@ -18,8 +18,15 @@ __all__ = [
     "MatmulGeometry",
 ]
 
-Kind = Literal["matmul", "convolution", "convolution_input_gradient", "convolution_kernel_gradient"]
-KINDS = ("matmul", "convolution", "convolution_input_gradient", "convolution_kernel_gradient")
+Kind = Literal[
+    "matmul",
+    "convolution",
+    "convolution_input_gradient",
+    "convolution_kernel_gradient",
+    "winograd_convolution",
+    "winograd_kernel_gradient",
+]
+KINDS: tuple[str, ...] = get_args(Kind)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class ConvolutionGeometry:
 
     `input_shape`: [images, height, width, channels]. `kernel_shape`: [height, width, channels / groups, filters].
     `padding`: ((top, bottom), (left, right)) in input pixels. Strides and dilation are (vertical, horizontal).
-    A one-dimensional convolution has height 1. Strides, padding, dilation, groups and the kernel's height and
+    A one-dimensional convolution has height 1. `chunks`: parts in which Winograd's kernel gradient is summed. Strides, padding, dilation, groups and the kernel's height and
     width are ints. Raises `ValueError` for a stride, dilation or groups below 1 or a negative padding.
     """
 
@@ -74,6 +81,7 @@ class ConvolutionGeometry:
     padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
+    chunks: int = 1
 
     def __post_init__(self) -> None:
         least = min(*self.strides, *self.dilation, self.groups)

@@ -23,8 +23,11 @@ from compiler.loops import ContractionKernel, Kernel
 from compiler.lower import lower_group
 from compiler.ops.contraction import Matmul
 from compiler.ops.convolution import Convolution, ConvolutionInputGradient, ConvolutionKernelGradient
+from compiler.ops.spatial import Padding
+from compiler.ops.winograd import WinogradConvolution, WinogradKernelGradient
 from compiler.target import Target
 from compiler.types import TensorType, item_size, product
+from compiler.winograd import KERNEL
 from runtime.dimensions import Dim
 
 NO_NAMES: Mapping[str, object] = {}
@@ -62,7 +65,7 @@ def has_micro_kernel(op: Op, types: tuple[TensorType, ...]) -> bool:
     """Whether the contraction generator takes an op; depthwise and 3-D convolutions are plain loops."""
     if types[0].dtype not in ("float32", "float64"):
         return False
-    if isinstance(op, Matmul):
+    if isinstance(op, (Matmul, WinogradConvolution, WinogradKernelGradient)):
         return True
     if not isinstance(op, (Convolution, ConvolutionInputGradient, ConvolutionKernelGradient)):
         return False
@@ -117,6 +120,10 @@ def _spec(op: Op, types: tuple[TensorType, ...]) -> ContractionSpec:
             return ContractionSpec("convolution_input_gradient", dtype)
         case ConvolutionKernelGradient():
             return ContractionSpec("convolution_kernel_gradient", dtype)
+        case WinogradConvolution():
+            return ContractionSpec("winograd_convolution", dtype)
+        case WinogradKernelGradient():
+            return ContractionSpec("winograd_kernel_gradient", dtype)
     raise TypeError(f"op '{op.name}' is no contraction.")
 
 
@@ -132,6 +139,10 @@ def _geometry(op: Op, types: tuple[TensorType, ...]) -> Geometry | None:
                 # One right factor for all: the batch is just more rows.
                 rows, batch = rows * batch, 1
             return MatmulGeometry(rows, depth, result.shape[-1], batch, a.rank > 2, b.rank > 2)
+        case WinogradConvolution():
+            return _winograd_geometry(a, result, op.padding)
+        case WinogradKernelGradient():
+            return _winograd_geometry(a, b, op.padding, op.chunks)
         case Convolution():
             image, kernel = a.shape, b.shape
         case ConvolutionInputGradient():
@@ -147,3 +158,9 @@ def _geometry(op: Op, types: tuple[TensorType, ...]) -> Geometry | None:
         image, kernel = (image[0], 1, *image[1:]), (1, *kernel)
         strides, padding, dilation = (1, *strides), ((0, 0), *padding), (1, *dilation)
     return ConvolutionGeometry(image, kernel, strides, padding, dilation, op.groups)  # type: ignore[arg-type]
+
+
+def _winograd_geometry(x: TensorType, result: TensorType, padding: Padding, chunks: int = 1) -> ConvolutionGeometry:
+    """That of the 3x3 convolution of images x with this result."""
+    kernel = (KERNEL, KERNEL, x.shape[-1], result.shape[-1])
+    return ConvolutionGeometry(x.shape, kernel, padding=padding, chunks=chunks)  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ from compiler.ops import (
     sources,
     statistics,
     steps,
+    winograd,
 )
 
 __all__ = [
@@ -42,4 +43,5 @@ __all__ = [
     "sources",
     "statistics",
     "steps",
+    "winograd",
 ]

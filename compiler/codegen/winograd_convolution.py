@@ -1,0 +1,185 @@
+"""The driver of Winograd's convolution F(4x4, 3x3): see `compiler.winograd` for the formula.
+
+The result's image is covered by 4x4 tiles; a row of tiles of one image is a *line*, and lines are counted through all
+images. A work item is a fixed number of lines, so that its results are consecutive rows of the output. For an item
+the tiles of the input are transformed into a table [36, tiles, channels] in scratch, 36 small matrix products with
+the transformed kernel [36, channels, filters] give a table [36, tiles, filters], and the tiles of the result come
+from that. Both tables should stay in the second-level cache.
+
+The tables' rows for one point are an odd number of cache lines apart from those for the next: a transform writes one
+vector for each point, and with a power of two these would meet in one set of the cache.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
+from compiler.codegen.contraction_ir import element_bytes
+from compiler.codegen.contraction_types import ContractionSource, ConvolutionGeometry, Epilogue
+from compiler.codegen.microkernel import Tile
+from compiler.winograd import POINTS, TILE, WINDOW
+from runtime.dimensions import Dim, align_up, ceil_div
+
+__all__ = [
+    "EXTENT_COUNT",
+    "WINOGRAD_EXTENTS",
+    "item_lines",
+    "point_bytes",
+    "winograd_extents",
+    "winograd_scratch",
+    "winograd_source",
+    "winograd_work",
+]
+
+EXTENT_COUNT = 10
+
+# Bytes that the tables of an item may take: they and the block of results share a second-level cache of 512 KiB with
+# a point's part of the kernel. Fewer tiles than the least fill too few rows of a register tile.
+TABLE_BYTES = 320 * 1024
+LEAST_TILES, MOST_TILES = 12, 64
+
+
+def winograd_extents(geometry: ConvolutionGeometry) -> tuple[Dim, ...]:
+    """Input shape, output height, width and filters, top and left padding, lines of an item."""
+    _, height, width, filters = geometry.output_shape
+    (top, _), (left, _) = geometry.padding
+    channels = geometry.input_shape[3]
+    return (*geometry.input_shape, height, width, filters, top, left, item_lines(width, channels, filters))
+
+
+def item_lines(width: Dim, channels: Dim, filters: Dim) -> int:
+    """Rows of tiles in an item; one where the width is known at run time only."""
+    if not isinstance(width, int) or not isinstance(channels, int) or not isinstance(filters, int):
+        return 1
+    tiles = TABLE_BYTES // (POINTS * (channels + filters) * element_bytes("float32"))
+    tiles = max(LEAST_TILES, min(MOST_TILES, tiles))
+    return max(1, tiles // -(-width // TILE))
+
+
+def winograd_work(extents: tuple[Dim, ...]) -> Dim:
+    """Groups of lines."""
+    lines = extents[9]
+    assert isinstance(lines, int)
+    return ceil_div(extents[0] * ceil_div(extents[4], TILE), lines)
+
+
+def point_bytes(tiles: Dim, row_bytes: Dim) -> Dim:
+    """Bytes from a point's rows to the next one's: an odd number of cache lines."""
+    return (ceil_div(tiles * row_bytes, 64) // 2 * 2 + 1) * 64
+
+
+def winograd_scratch(extents: tuple[Dim, ...], tile: Tile) -> Dim:
+    """Bytes of tables, of the kernel's last columns, and of results."""
+    size = element_bytes(tile.dtype)
+    channels, output_width, filters, lines = extents[3], extents[5], extents[6], extents[9]
+    tiles = ceil_div(output_width, TILE) * lines
+    columns = ceil_div(filters, tile.columns) * tile.columns
+    offsets = align_up(tiles * 8) + align_up(channels * 8)
+    border = align_up(channels * (WINDOW * size)) + align_up(filters * (TILE * size))
+    packed = align_up(channels * (POINTS * tile.columns * size))
+    tables = (point_bytes(tiles, channels * size) + point_bytes(tiles, columns * size)) * POINTS
+    values = output_width * filters * (lines * TILE * size)
+    return REPORT_BYTES + offsets + border + packed + tables + align_up(values)
+
+
+def winograd_source(tile: Tile, epilogue: Epilogue) -> ContractionSource:
+    """The driver's source."""
+    return kernel_source(tile, _driver(), epilogue)
+
+
+@functools.cache
+def _driver() -> Driver:
+    return Driver(_SOURCE.format(extents=WINOGRAD_EXTENTS), (), columns_extent=6)
+
+
+WINOGRAD_EXTENTS = """\
+    images = extents[0]
+    height = extents[1]
+    width = extents[2]
+    channels = extents[3]
+    output_height = extents[4]
+    output_width = extents[5]
+    filters = extents[6]
+    padding_top = extents[7]
+    padding_left = extents[8]
+    item_lines = extents[9]
+    image_lines = (output_height + 3) // 4
+    line_tiles = (output_width + 3) // 4
+    pixel = channels * ELEMENT
+    panels = (filters + TILE_COLUMNS - 1) // TILE_COLUMNS
+    result_pixel = panels * PANEL_STEP
+    image_point = ((item_lines * line_tiles * pixel + 63) // 64 // 2 * 2 + 1) * 64
+    result_point = ((item_lines * line_tiles * result_pixel + 63) // 64 // 2 * 2 + 1) * 64"""
+
+_SOURCE = """\
+def contract(pointers, extents, scratch, begin, end, item):
+{extents}
+    whole_panels = filters // TILE_COLUMNS
+    point_kernel = channels * filters * ELEMENT
+    row_table = scratch + REPORT_BYTES
+    offsets = row_table + (item_lines * line_tiles * 8 + 63) // 64 * 64
+    zeros = offsets + (channels * 8 + 63) // 64 * 64
+    unread = zeros + (6 * pixel + 63) // 64 * 64
+    packed = unread + (4 * filters * ELEMENT + 63) // 64 * 64
+    image_table = packed + (channels * 36 * PANEL_STEP + 63) // 64 * 64
+    result_table = image_table + 36 * image_point
+    values = result_table + 36 * result_point
+    if item == begin:
+        fill_zero(zeros, 6 * channels)
+        for tile in range(item_lines * line_tiles):
+            row_table[tile] = tile * pixel
+        for channel in range(channels):
+            offsets[channel] = channel * ELEMENT
+        if whole_panels < panels:
+            pack_columns(packed, 0, pointers[1] + whole_panels * PANEL_STEP, filters * ELEMENT, channels * 36,
+                         filters - whole_panels * TILE_COLUMNS)
+    line_begin = item * item_lines
+    line_end = min(line_begin + item_lines, images * image_lines)
+    tiles = 0
+    for line in range(line_begin, line_end):
+        image = line // image_lines
+        y = (line - image * image_lines) * 4 - padding_top
+        source = pointers[0] + ((image * height + y) * width - padding_left) * pixel
+        x = -padding_left
+        for column in range(line_tiles):
+            image_transform(source, width * pixel, pixel, -y, height - y, -x, width - x, zeros,
+                            image_table + tiles * pixel, image_point, channels)
+            source += 4 * pixel
+            x += 4
+            tiles += 1
+    for point in range(36):
+        base = image_table + point * image_point
+        results = result_table + point * result_point
+        for panel in range(panels):
+            panel_address = pointers[1] + point * point_kernel + panel * PANEL_STEP
+            panel_stride = filters * ELEMENT
+            if panel == whole_panels:
+                panel_address = packed + point * channels * PANEL_STEP
+                panel_stride = PANEL_STEP
+            for tile in range(0, tiles, TILE_ROWS):
+                micro(min(TILE_ROWS, tiles - tile), base, row_table + tile * 8, offsets, channels, panel_address,
+                      panel_stride, results + tile * result_pixel + panel * PANEL_STEP, result_pixel, 0)
+    first_image = line_begin // image_lines
+    first_row = first_image * output_height + (line_begin - first_image * image_lines) * 4
+    last_row = first_row
+    tile = result_table
+    for line in range(line_begin, line_end):
+        image = line // image_lines
+        y = (line - image * image_lines) * 4
+        row = image * output_height + y
+        last_row = row + min(4, output_height - y)
+        destination = values + (row - first_row) * output_width * filters * ELEMENT
+        for column in range(line_tiles):
+            result_transform(destination, output_width * filters * ELEMENT, filters * ELEMENT, 0, output_height - y, 0,
+                             output_width - column * 4, unread, tile, result_point, filters)
+            destination += 4 * filters * ELEMENT
+            tile += result_pixel
+    scratch[0] = values
+    scratch[1] = filters
+    scratch[2] = (last_row - first_row) * output_width
+    scratch[3] = filters
+    scratch[4] = first_row * output_width
+    scratch[5] = 0
+    return item + 1
+"""

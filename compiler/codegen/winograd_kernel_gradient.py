@@ -1,0 +1,118 @@
+"""The driver of the kernel gradient of Winograd's convolution F(4x4, 3x3): see `compiler.winograd` for the formula.
+
+For each of 36 points the gradient of the transformed kernel is a matrix product [channels, tiles] @ [tiles, filters]
+of the transformed input and the transformed gradient of the result. The lines of tiles of all images are dealt to a
+fixed number of *chunks*, each a work item with sums of its own in scratch; whoever reads the result adds them, in
+order. A chunk is computed some lines at a time, so that the tables of their tiles stay in the second-level cache.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
+from compiler.codegen.contraction_ir import element_bytes
+from compiler.codegen.contraction_types import ContractionSource, ConvolutionGeometry, Epilogue
+from compiler.codegen.microkernel import Tile
+from compiler.codegen.winograd_convolution import WINOGRAD_EXTENTS, point_bytes, winograd_extents
+from compiler.winograd import POINTS, TILE, WINDOW
+from runtime.dimensions import Dim, align_up, ceil_div
+
+__all__ = ["EXTENT_COUNT", "gradient_extents", "gradient_scratch", "gradient_source", "gradient_work"]
+
+EXTENT_COUNT = 11
+
+
+def gradient_extents(geometry: ConvolutionGeometry) -> tuple[Dim, ...]:
+    """Those of the convolution, with the lines of a block in the place of an item's; chunks."""
+    return (*winograd_extents(geometry), geometry.chunks)
+
+
+def gradient_work(extents: tuple[Dim, ...]) -> Dim:
+    """The chunks."""
+    return extents[10]
+
+
+def gradient_scratch(extents: tuple[Dim, ...], tile: Tile) -> Dim:
+    """Bytes of tables and sums."""
+    size = element_bytes(tile.dtype)
+    channels, output_width, filters, lines = extents[3], extents[5], extents[6], extents[9]
+    tiles = ceil_div(output_width, TILE) * lines
+    columns = ceil_div(filters, tile.columns) * tile.columns
+    offsets = align_up(tiles * 8) + align_up(channels * 8)
+    border = align_up(channels * (WINDOW * size)) + align_up(filters * (TILE * size))
+    tables = (point_bytes(tiles, channels * size) + point_bytes(tiles, columns * size)) * POINTS
+    return REPORT_BYTES + offsets + border + tables + align_up(channels * columns * (POINTS * size))
+
+
+def gradient_source(tile: Tile, epilogue: Epilogue) -> ContractionSource:
+    """The driver's source."""
+    return kernel_source(tile, _driver(), epilogue)
+
+
+@functools.cache
+def _driver() -> Driver:
+    return Driver(_SOURCE.format(extents=WINOGRAD_EXTENTS), (), columns_extent=6)
+
+
+_SOURCE = """\
+def contract(pointers, extents, scratch, begin, end, item):
+{extents}
+    chunks = extents[10]
+    row_table = scratch + REPORT_BYTES
+    offsets = row_table + (channels * 8 + 63) // 64 * 64
+    zeros = offsets + (item_lines * line_tiles * 8 + 63) // 64 * 64
+    zero_results = zeros + (6 * pixel + 63) // 64 * 64
+    image_table = zero_results + (4 * filters * ELEMENT + 63) // 64 * 64
+    result_table = image_table + 36 * image_point
+    sums = result_table + 36 * result_point
+    if item == begin:
+        fill_zero(zeros, 6 * channels)
+        fill_zero(zero_results, 4 * filters)
+        fill_zero(result_table, 36 * result_point // ELEMENT)
+        for tile in range(item_lines * line_tiles):
+            offsets[tile] = tile * pixel
+        for channel in range(channels):
+            row_table[channel] = channel * ELEMENT
+    lines = images * image_lines
+    share = (lines + chunks - 1) // chunks
+    share_begin = min(item * share, lines)
+    share_end = min(share_begin + share, lines)
+    if share_begin == share_end:
+        fill_zero(sums, 36 * channels * panels * TILE_COLUMNS)
+    for line_begin in range(share_begin, share_end, item_lines):
+        tiles = 0
+        for line in range(line_begin, min(line_begin + item_lines, share_end)):
+            image = line // image_lines
+            y = (line - image * image_lines) * 4
+            source = pointers[0] + ((image * height + y - padding_top) * width - padding_left) * pixel
+            gradient = pointers[1] + (image * output_height + y) * output_width * filters * ELEMENT
+            x = 0
+            for column in range(line_tiles):
+                image_transform(source, width * pixel, pixel, padding_top - y, height + padding_top - y,
+                                padding_left - x, width + padding_left - x, zeros, image_table + tiles * pixel,
+                                image_point, channels)
+                gradient_transform(gradient, output_width * filters * ELEMENT, filters * ELEMENT, 0, output_height - y,
+                                   0, output_width - x, zero_results, result_table + tiles * result_pixel,
+                                   result_point, filters)
+                source += 4 * pixel
+                gradient += 4 * filters * ELEMENT
+                x += 4
+                tiles += 1
+        for point in range(36):
+            base = image_table + point * image_point
+            point_sums = sums + point * channels * result_pixel
+            for panel in range(panels):
+                panel_address = result_table + point * result_point + panel * PANEL_STEP
+                for channel in range(0, channels, TILE_ROWS):
+                    micro(min(TILE_ROWS, channels - channel), base, row_table + channel * 8, offsets, tiles,
+                          panel_address, result_pixel, point_sums + channel * result_pixel + panel * PANEL_STEP,
+                          result_pixel, line_begin - share_begin)
+    scratch[0] = sums
+    scratch[1] = panels * TILE_COLUMNS
+    scratch[2] = 36 * channels
+    scratch[3] = filters
+    scratch[4] = item * 36 * channels
+    scratch[5] = 0
+    return item + 1
+"""

@@ -1,0 +1,199 @@
+"""Winograd's form of 3x3 convolutions with stride 1: what the pass `select_kernels` puts in the place of the direct ones.
+
+Both ops work on transformed kernels [36, channels, filters], which the pass makes with a matrix product. Numbers
+and sources: `compiler.winograd`. They appear after differentiation and are lowered by the contraction generator of
+the CPU only.
+
+Not finite numbers spread: one in the input reaches every result it has a product with, and may reach the others of
+the 4x4 tiles that read it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from compiler.ir import Array, Builder, Fusion, Op, Value
+from compiler.loops import Element, Expr, Lowering
+from compiler.ops.checks import concrete, require_dtype, require_equal_extents, require_inputs, require_rank
+from compiler.ops.checks import require_same_dtype
+from compiler.ops.families import Cotangents
+from compiler.ops.registry import op
+from compiler.ops.spatial import Padding, output_extents, require_spatial
+from compiler.types import TensorType
+from compiler.winograd import (
+    KERNEL,
+    LEAST_CHANNELS,
+    POINTS,
+    TILE,
+    WINDOW,
+    image_transform,
+    kernel_transform,
+    result_transform,
+)
+from runtime.dimensions import Dim
+
+ONES = (1, 1)
+
+
+class WinogradOp(Op):
+    """What both ops share: the padding, and how images fall into tiles."""
+
+    fusion = Fusion.CONTRACTION
+    padding: Padding
+
+    def output_extents(self, spatial: Sequence[Dim]) -> tuple[Dim, ...]:
+        """Height and width of the convolution's result."""
+        return output_extents(self.name, spatial, (KERNEL, KERNEL), ONES, self.padding, ONES)
+
+    def check_images(self, images: Sequence[TensorType]) -> None:
+        """Float images [batch, height, width, channels] with channels enough for a vector."""
+        for number, image in enumerate(images):
+            require_rank(self.name, image, 4, f"input {number}")
+            require_dtype(self.name, image, "float")
+            channels = image.shape[-1]
+            if not isinstance(channels, int) or channels < LEAST_CHANNELS:
+                raise ValueError(
+                    f"{self.name}: images must have at least {LEAST_CHANNELS} channels. Received: {image}"
+                )
+        require_spatial(self.name, 2, ONES, self.padding)
+
+    def gradient(
+        self, b: Builder, cotangents: Cotangents, inputs: Sequence[Value], outputs: Sequence[Value]
+    ) -> Cotangents:
+        """Differentiation comes before the selection of kernels."""
+        raise TypeError(f"op '{self.name}' has no gradient: run the pass 'differentiate' before 'select_kernels'.")
+
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
+        """Never as loops over scalars, which would transform each tile anew for each result."""
+        raise TypeError(f"op '{self.name}' is computed by the contraction generator of the CPU only.")
+
+
+@op
+class WinogradConvolution(WinogradOp):
+    """(x, transformed kernel [36, channels, filters]) -> [batch, height, width, filters]."""
+
+    padding: Padding
+
+    def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
+        """Channels must agree; the kernel is 3x3, strides and dilation are 1."""
+        require_inputs(self.name, inputs, 2)
+        require_same_dtype(self.name, *inputs)
+        x, u = inputs
+        self.check_images([x])
+        require_rank(self.name, u, 3, "transformed kernel")
+        require_equal_extents(self.name, f"points of {u}", u.shape[0], POINTS)
+        require_equal_extents(self.name, f"channels of input {x} and kernel {u}", x.shape[-1], u.shape[1])
+        if not isinstance(u.shape[2], int) or u.shape[2] < LEAST_CHANNELS:
+            raise ValueError(f"{self.name}: at least {LEAST_CHANNELS} filters are needed. Received: {u}")
+        return (x.with_shape(x.shape[0], *self.output_extents(x.shape[1:-1]), u.shape[2]),)
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """The formula, tile by tile, with matrices in the precision of the input."""
+        x, u = inputs
+        output = concrete(self.output_extents(x.shape[1:-1]))
+        products = np.matmul(_image_tiles(x, self.padding, output), u)
+        tiles = _sandwich(result_transform(), products.reshape(WINDOW, WINDOW, -1, u.shape[-1]))
+        grid = [-(-extent // TILE) for extent in output]
+        tiles = tiles.reshape(TILE, TILE, x.shape[0], *grid, u.shape[-1]).transpose(2, 3, 0, 4, 1, 5)
+        images = tiles.reshape(x.shape[0], grid[0] * TILE, grid[1] * TILE, u.shape[-1])
+        return (np.ascontiguousarray(images[:, : output[0], : output[1]]),)
+
+    @classmethod
+    def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
+        """Whole and cut tiles, asymmetric padding, odd numbers of channels."""
+        for padding, x, u, _ in _sample_cases():
+            yield cls(padding), (x, u)
+
+
+@op
+class WinogradKernelGradient(WinogradOp):
+    """(a convolution's input, cotangent of its result) -> `chunks` parts of the cotangent of the transformed kernel.
+
+    The result is [chunks, 36, channels, filters]; the parts are still to be added. Part i holds the i-th share of the
+    tiles, in an order that the shapes decide, so that sums do not depend on the threads.
+    """
+
+    padding: Padding
+    chunks: int
+
+    def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
+        """The cotangent must have the shape of the convolution's result."""
+        require_inputs(self.name, inputs, 2)
+        require_same_dtype(self.name, *inputs)
+        x, g = inputs
+        self.check_images([x, g])
+        if self.chunks < 1:
+            raise ValueError(f"{self.name}: chunks must be positive. Received: chunks={self.chunks}")
+        expected = (x.shape[0], *self.output_extents(x.shape[1:-1]))
+        for axis, (extent, wanted) in enumerate(zip(g.shape[:-1], expected, strict=True)):
+            what = f"extent of the cotangent and of the convolution's result on axis {axis}"
+            require_equal_extents(self.name, what, extent, wanted)
+        return (x.with_shape(self.chunks, POINTS, x.shape[-1], g.shape[-1]),)
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """Shares of rows of tiles, counted through all images."""
+        x, g = inputs
+        output = g.shape[1:-1]
+        grid = [-(-extent // TILE) for extent in output]
+        images = _image_tiles(x, self.padding, output)
+        widths = [(0, 0), *((0, n * TILE - extent) for n, extent in zip(grid, output, strict=True)), (0, 0)]
+        whole = np.pad(g, widths).reshape(g.shape[0], grid[0], TILE, grid[1], TILE, g.shape[-1])
+        tiles = whole.transpose(2, 4, 0, 1, 3, 5).reshape(TILE, TILE, -1, g.shape[-1])
+        results = _sandwich(result_transform().T, tiles).reshape(POINTS, -1, g.shape[-1])
+        rows = g.shape[0] * grid[0]
+        share = -(-rows // self.chunks) * grid[1]
+        parts = [
+            np.matmul(images[:, i * share : (i + 1) * share].swapaxes(1, 2), results[:, i * share : (i + 1) * share])
+            for i in range(self.chunks)
+        ]
+        return (np.stack(parts),)
+
+    @classmethod
+    def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
+        """One chunk, several, more chunks than rows of tiles."""
+        for chunks, (padding, x, _, g) in zip((1, 3, 8, 2), _sample_cases(), strict=True):
+            yield cls(padding, chunks), (x, g)
+
+
+def _sandwich(transform: np.ndarray, tiles: Array) -> Array:
+    """T d T^T over the first two axes of `tiles`, in their precision."""
+    matrix = transform.astype(tiles.dtype)
+    half = np.tensordot(matrix, tiles, (1, 0))
+    return np.moveaxis(np.tensordot(matrix, half, (1, 1)), 0, 1)
+
+
+def _image_tiles(x: Array, padding: Padding, output: Sequence[int]) -> Array:
+    """B^T d B of all tiles of all images: [36, tiles, channels]."""
+    grid = [-(-extent // TILE) for extent in output]
+    widths = [(0, 0)]
+    for extent, (low, _), count in zip(x.shape[1:-1], concrete_pairs(padding), grid, strict=True):
+        widths.append((low, max(0, count * TILE + KERNEL - 1 - extent - low)))
+    whole = np.pad(x, [*widths, (0, 0)])
+    view = np.lib.stride_tricks.sliding_window_view(whole, (WINDOW, WINDOW), (1, 2))[:, ::TILE, ::TILE]
+    view = view[:, : grid[0], : grid[1]]  # [images, rows, columns, channels, 6, 6]
+    tiles = np.ascontiguousarray(view.transpose(4, 5, 0, 1, 2, 3)).reshape(WINDOW, WINDOW, -1, x.shape[-1])
+    return _sandwich(image_transform(), tiles).reshape(POINTS, -1, x.shape[-1])
+
+
+def concrete_pairs(padding: Padding) -> list[tuple[int, ...]]:
+    """The padding as numbers."""
+    return [tuple(concrete(pair)) for pair in padding]
+
+
+def _sample_cases() -> Iterator[tuple[Padding, Array, Array, Array]]:
+    """Padding, input, transformed kernel, and a cotangent of the result; float32, since no gradient is taken."""
+    rng = np.random.default_rng(31)
+    cases: list[tuple[tuple[int, ...], int, Padding]] = [
+        ((2, 8, 8, 16), 16, ((1, 1), (1, 1))),
+        ((3, 7, 6, 19), 16, ((0, 0), (0, 0))),
+        ((1, 5, 13, 16), 37, ((2, 0), (0, 1))),
+        ((2, 3, 3, 33), 21, ((1, 2), (2, 2))),
+    ]
+    for shape, filters, padding in cases:
+        x = rng.normal(size=shape).astype(np.float32)
+        kernel = rng.normal(size=(KERNEL, KERNEL, shape[-1], filters))
+        u = _sandwich(kernel_transform(), kernel).reshape(POINTS, shape[-1], filters).astype(np.float32)
+        output = concrete(output_extents("winograd", shape[1:-1], (KERNEL, KERNEL), ONES, padding, ONES))
+        yield padding, x, u, rng.normal(size=(shape[0], *output, filters)).astype(np.float32)
