@@ -36,11 +36,14 @@ PROGRAM_ENTRY = "program"
 class Compiled:
     """A compiled graph. What the passes did is recomputed when it is asked for after a warm start."""
 
-    def __init__(self, traced: Graph, target: Target, program: Program, bindings: dict[str, Dim]) -> None:
+    def __init__(
+        self, traced: Graph, target: Target, program: Program, bindings: dict[str, Dim], winograd: bool = True
+    ) -> None:
         self.traced = traced
         self.bindings = bindings
         self.target = target
         self.program = program
+        self.winograd = winograd
 
     @functools.cached_property
     def executable(self) -> Executable:
@@ -51,7 +54,7 @@ class Compiled:
 
     @functools.cached_property
     def _optimized(self) -> tuple[Graph, PassContext]:
-        context = PassContext(self.target, bindings=self.bindings)
+        context = PassContext(self.target, bindings=self.bindings, winograd=self.winograd)
         return run_pipeline(self.traced, context), context
 
     @property
@@ -81,12 +84,14 @@ def compile_graph(
     *,
     target: Target | None = None,
     bindings: Mapping[str, Dim] | None = None,
+    winograd: bool = True,
     before: Hook = nothing,
     after: Hook = nothing,
 ) -> Compiled:
     """Compile a graph for the CPU this process runs on.
 
     One program serves every size of the graph's symbols; `bindings` fixes some of them instead.
+    `winograd`: whether convolutions may take Winograd's form where that is faster, with a little more rounding.
 
     A graph compiled before on this machine is loaded from the cache, which neither runs the passes nor imports
     Numba; hooks see the passes only when they run.
@@ -96,27 +101,31 @@ def compile_graph(
     """
     target = target or host_target()
     sizes = dict(bindings or {})
-    key = program_key(graph, target, sizes)
+    key = program_key(graph, target, sizes, winograd)
     cache = default_cache()
     stored = cache.get(key)
     if stored is not None:
         try:
-            return Compiled(graph, target, Program.from_bytes(stored[1]), sizes)
+            return Compiled(graph, target, Program.from_bytes(stored[1]), sizes, winograd)
         except ProgramError:
             pass  # a damaged entry is a miss
-    context = PassContext(target, bindings=sizes)
+    context = PassContext(target, bindings=sizes, winograd=winograd)
     optimized = run_pipeline(graph, context, before=before, after=after)
     program = assemble(optimized, context)
     cache.put(key, PROGRAM_ENTRY, program.to_bytes())
-    compiled = Compiled(graph, target, program, sizes)
+    compiled = Compiled(graph, target, program, sizes, winograd)
     compiled.__dict__["_optimized"] = (optimized, context)
     return compiled
 
 
-def program_key(graph: Graph, target: Target, bindings: Mapping[str, Dim] = EVERY_SIZE) -> str:
-    """Content address of a program: the graph, its fixed sizes, the target, and this compiler."""
+def program_key(
+    graph: Graph, target: Target, bindings: Mapping[str, Dim] = EVERY_SIZE, winograd: bool = True
+) -> str:
+    """Content address of a program: the graph, its fixed sizes, the target, the options, and this compiler."""
     fixed = ",".join(f"{name}={dim}" for name, dim in sorted(bindings.items()))
-    parts = (source_version("compiler", "runtime"), str(target), target.features, fixed, to_text(graph, sources=False))
+    options = f"winograd={winograd}"
+    version = source_version("compiler", "runtime")
+    parts = (version, str(target), target.features, options, fixed, to_text(graph, sources=False))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

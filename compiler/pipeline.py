@@ -22,6 +22,7 @@ from compiler.passes.infer_shapes import infer_shapes
 from compiler.passes.plan_memory import plan_memory
 from compiler.passes.recompute import recompute
 from compiler.passes.schedule import schedule
+from compiler.passes.select_kernels import select_kernels
 from compiler.text import to_text
 from compiler.verify import verify
 
@@ -37,6 +38,7 @@ PIPELINE: tuple[Pass, ...] = (
     eliminate_common_subexpressions,
     eliminate_dead_code,
     recompute,
+    select_kernels,
     fuse,
     schedule,
     plan_memory,

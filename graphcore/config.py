@@ -10,6 +10,8 @@ from graphcore.settings import (
     set_epsilon,
     set_floatx,
     set_image_data_format,
+    set_winograd,
+    winograd,
 )
 
 __all__ = [
@@ -24,6 +26,8 @@ __all__ = [
     "set_floatx",
     "set_image_data_format",
     "set_num_threads",
+    "set_winograd",
+    "winograd",
 ]
 
 

@@ -71,8 +71,9 @@ class ConvolutionGeometry:
 
     `input_shape`: [images, height, width, channels]. `kernel_shape`: [height, width, channels / groups, filters].
     `padding`: ((top, bottom), (left, right)) in input pixels. Strides and dilation are (vertical, horizontal).
-    A one-dimensional convolution has height 1. `chunks`: parts in which Winograd's kernel gradient is summed. Strides, padding, dilation, groups and the kernel's height and
-    width are ints. Raises `ValueError` for a stride, dilation or groups below 1 or a negative padding.
+    A one-dimensional convolution has height 1. `chunks`: parts of the sum of Winograd's kernel gradient.
+    Strides, padding, dilation, groups and the kernel's height and width are ints. Raises `ValueError` for a stride,
+    dilation or groups below 1 or a negative padding.
     """
 
     input_shape: tuple[Dim, Dim, Dim, Dim]

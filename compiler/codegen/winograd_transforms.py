@@ -183,4 +183,3 @@ def _gradient(v: _Vectors, x: Vectors) -> Vectors:
         even, odd = v.multiply_add(point**2, x[2], x[0]), v.multiply_add(point**2, x[3], x[1])
         pairs += [v.multiply_add(point, odd, even), v.multiply_add(-point, odd, even)]
     return [x[0], *pairs, x[3]]
-

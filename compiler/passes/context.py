@@ -32,6 +32,7 @@ class PassContext:
     remarks: list[Remark] = dataclasses.field(default_factory=list)
     memory: MemoryPlan | None = None
     bindings: dict[str, Dim] = dataclasses.field(default_factory=dict)  # symbols to compile for one size
+    winograd: bool = True  # whether convolutions may take Winograd's form
 
     def remark(self, pass_name: str, subject: str, text: str) -> None:
         """Record a remark."""

@@ -14,7 +14,7 @@ from compiler.passes.context import PassContext
 from compiler.passes.differentiate import differentiate
 from compiler.passes.eliminate_dead_code import eliminate_dead_code
 from compiler.target import host_target
-from graphcore import tree
+from graphcore import settings, tree
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import Trace
 from graphcore.training.data.arrays import Array, Batch, flat_arrays
@@ -69,7 +69,7 @@ class StepProgram:
         if self._compiled is None:
             from compiler.driver import compile_graph  # here, since describing a model needs no compiler
 
-            self._compiled = compile_graph(self.graph)
+            self._compiled = compile_graph(self.graph, winograd=settings.winograd())
         return self._compiled
 
     @property

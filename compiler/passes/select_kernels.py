@@ -1,0 +1,159 @@
+"""Replace 3x3 convolutions with stride 1 by Winograd's form where that is faster.
+
+    %2 = convolution(%x, %w)        %1 = constant()                   [36, 9], the same for all of a graph
+                                    %2 = reshape(%w)                  [9, channels * filters]
+                              ->    %3 = matmul(%1, %2)
+                                    %4 = reshape(%3)                  [36, channels, filters]
+                                    %5 = winograd_convolution(%x, %4)
+
+The gradient with respect to the input is the convolution with the turned kernel. That with respect to the kernel is
+`winograd_kernel_gradient`, whose parts one matrix product adds and transforms back. The transforms of kernels are
+ordinary nodes, computed once for all threads.
+
+Only for the CPU and float32, and only where `PassContext.winograd` allows it, since the results differ by rounding:
+with weights and inputs drawn at random, the error is about twice that of direct sums (see `compiler.winograd`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from compiler import functions as f
+from compiler.ir import Array, Builder, Graph, Node, Value
+from compiler.ops.convolution import Convolution, ConvolutionInputGradient, ConvolutionKernelGradient, SlidingKernel
+from compiler.ops.sources import ArrayAttribute, Constant
+from compiler.ops.spatial import Padding
+from compiler.ops.winograd import WinogradConvolution, WinogradKernelGradient
+from compiler.passes.context import PassContext
+from compiler.rewrite import rewrite
+from compiler.winograd import KERNEL, LEAST_CHANNELS, POINTS, TILE, kernel_transform
+from runtime.dimensions import Dim
+
+# The cost model counts vector multiply-adds on whole tiles. Measured on Zen 3 in their time: what each of 36 small
+# products spends beside its sum, and the transforms of one vector of channels of a tile, border and stores included.
+PRODUCT_OVERHEAD = 6
+IMAGE_TRANSFORM = 300
+RESULT_TRANSFORM = 170
+GRADIENT_TRANSFORM = 240
+LEAST_GAIN = 1.4  # predicted; what is outside the model, such as the epilogue, is the same for both
+# Sizes that the model takes where they are known at run time only.
+USUAL_BATCH = 32
+USUAL_EXTENT = 16
+
+# Parts in which a kernel gradient is summed: enough for a few threads, but adding them must stay cheap.
+MANY_CHUNKS, FEW_CHUNKS = 8, 4
+MOST_FOR_MANY_CHUNKS = 1024  # channels times filters
+
+
+def select_kernels(graph: Graph, context: PassContext) -> Graph:
+    """Use Winograd's convolutions where the cost model expects them to win."""
+    if context.target.kind != "cpu" or not context.winograd:
+        return graph
+    lanes = context.target.lanes("float32")
+    constants: dict[str, Value] = {}
+
+    def rule(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
+        op = node.op
+        if not isinstance(op, SlidingKernel) or not _is_plain(op, node):
+            return None
+        match op:
+            case Convolution():
+                found = _Convolution(b, constants, node.inputs[0], node.outputs[0], op.padding, lanes)
+                return found.forward(inputs)
+            case ConvolutionInputGradient():
+                turned = tuple((KERNEL - 1 - low, KERNEL - 1 - high) for low, high in op.padding)
+                found = _Convolution(b, constants, node.inputs[0], node.outputs[0], turned, lanes)
+                return found.input_gradient(inputs)
+            case ConvolutionKernelGradient():
+                found = _Convolution(b, constants, node.inputs[0], node.inputs[1], op.padding, lanes)
+                return found.kernel_gradient(inputs)
+        return None
+
+    return rewrite(graph, rule)
+
+
+def _is_plain(op: SlidingKernel, node: Node) -> bool:
+    """Whether this is a float32 convolution of images with a 3x3 kernel, moved by single pixels, or its gradient."""
+    kernel = node.outputs[0] if isinstance(op, ConvolutionKernelGradient) else node.inputs[1]
+    if kernel.type.dtype != "float32" or kernel.type.shape[:-2] != (KERNEL, KERNEL):
+        return False
+    if (*op.strides, *op.dilation, op.groups) != (1, 1, 1, 1, 1):
+        return False
+    return all(isinstance(amount, int) and amount < KERNEL for pair in op.padding for amount in pair)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Convolution:
+    """A 3x3 convolution of `source` that gives images of the shape of `target`, and what may take its place."""
+
+    b: Builder
+    constants: dict[str, Value]
+    source: Value
+    target: Value
+    padding: Padding
+    lanes: int
+
+    def forward(self, inputs: tuple[Value, ...]) -> tuple[Value] | None:
+        """The convolution (x, kernel)."""
+        if not self._wins(RESULT_TRANSFORM):
+            return None
+        kernel = self._transformed(inputs[1], "forward", np.kron(kernel_transform(), kernel_transform()))
+        return (self.b.emit(WinogradConvolution(self.padding), inputs[0], kernel),)
+
+    def input_gradient(self, inputs: tuple[Value, ...]) -> tuple[Value] | None:
+        """The convolution (gradient, kernel) with the kernel turned by half a turn, channels and filters exchanged."""
+        if not self._wins(RESULT_TRANSFORM):
+            return None
+        exchanged = f.transpose(self.b, inputs[1], (0, 1, 3, 2))
+        turned = np.kron(kernel_transform(), kernel_transform())[:, ::-1]
+        kernel = self._transformed(exchanged, "turned", turned)
+        return (self.b.emit(WinogradConvolution(self.padding), inputs[0], kernel),)
+
+    def kernel_gradient(self, inputs: tuple[Value, ...]) -> tuple[Value] | None:
+        """The sum over tiles (x, gradient), its parts added and transformed back."""
+        channels, filters = self.source.type.shape[-1], self.target.type.shape[-1]
+        if not isinstance(channels, int) or not isinstance(filters, int):
+            return None
+        chunks = MANY_CHUNKS if channels * filters <= MOST_FOR_MANY_CHUNKS else FEW_CHUNKS
+        if not self._wins(GRADIENT_TRANSFORM, folded=chunks * POINTS * KERNEL * KERNEL):
+            return None
+        parts = self.b.emit(WinogradKernelGradient(self.padding, chunks), *inputs)
+        rows = f.reshape(self.b, parts, (chunks * POINTS, channels * filters))
+        back = np.tile(np.kron(kernel_transform(), kernel_transform()).T, (1, chunks))
+        kernel = f.matmul(self.b, self._constant(f"back{chunks}", back), rows)
+        return (f.reshape(self.b, kernel, (KERNEL, KERNEL, channels, filters)),)
+
+    def _transformed(self, kernel: Value, name: str, matrix: Array) -> Value:
+        """[3, 3, channels, filters] -> [36, channels, filters]."""
+        *_, channels, filters = kernel.type.shape
+        rows = f.reshape(self.b, kernel, (KERNEL * KERNEL, channels * filters))
+        product = f.matmul(self.b, self._constant(name, matrix), rows)
+        return f.reshape(self.b, product, (POINTS, channels, filters))
+
+    def _constant(self, name: str, matrix: Array) -> Value:
+        """One node for all uses of a matrix in the graph."""
+        if name not in self.constants:
+            self.constants[name] = self.b.emit(Constant(ArrayAttribute(matrix.astype(np.float32))))
+        return self.constants[name]
+
+    def _wins(self, target_transform: int, folded: int = 0) -> bool:
+        """Whether the model expects `LEAST_GAIN`; `folded`: multiplications, once, for each channel and filter."""
+        batch, height, width, filters = self.target.type.shape
+        channels = self.source.type.shape[-1]
+        if not isinstance(channels, int) or not isinstance(filters, int) or min(channels, filters) < LEAST_CHANNELS:
+            return False
+        images = _usual(batch, USUAL_BATCH)
+        height, width = _usual(height, USUAL_EXTENT), _usual(width, USUAL_EXTENT)
+        tiles = images * -(-height // TILE) * -(-width // TILE)
+        pairs = channels * filters
+        direct = images * height * width * KERNEL * KERNEL * pairs / self.lanes
+        products = tiles * POINTS * (pairs + PRODUCT_OVERHEAD * filters) / self.lanes
+        transforms = tiles * (IMAGE_TRANSFORM * channels + target_transform * filters) / self.lanes
+        return direct >= LEAST_GAIN * (products + transforms + folded * pairs / self.lanes)
+
+
+def _usual(extent: Dim, otherwise: int) -> int:
+    return extent if isinstance(extent, int) else otherwise
