@@ -102,9 +102,9 @@ class StepProgram:
         if not self.jit:
             return self._interpret_stretch(stretch, out, split_out)
         if stretch.steps == 1:
-            return self.compiled.executable.run(stretch.arrays, self._arrays, out=out)
+            return self.compiled.executable.run(stretch.arrays, self._arrays, out=out, tracked=True)
         return self.compiled.executable.run_steps(
-            stretch.steps, stretch.arrays, self._arrays, stretch.split, out=out, split_out=split_out
+            stretch.steps, stretch.arrays, self._arrays, stretch.split, out=out, split_out=split_out, tracked=True
         )
 
     def results(self, outputs: Sequence[Any]) -> Any:
