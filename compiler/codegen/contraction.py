@@ -13,7 +13,8 @@ Operands stand in `pointers` as a, b, the epilogue's own, outputs:
   exchanged this is the transposed convolution;
 - convolution_kernel_gradient: x, gradient of the result; result shaped as the kernel;
 - winograd_convolution: x, transformed kernel `[36, c, f]`; result as that of the 3x3 convolution;
-- winograd_kernel_gradient: x, gradient of the result; result `[chunks, 36, c, f]`, to be summed and transformed.
+- winograd_kernel_gradient: x, gradient of the result; result `[chunks, 36, c, f]`, to be summed and transformed;
+- depthwise, depthwise_input_gradient, depthwise_kernel_gradient: the same with one input channel a group.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from __future__ import annotations
 from compiler.codegen import contraction_convolution as convolution
 from compiler.codegen import contraction_kernel_gradient as kernel_gradient
 from compiler.codegen import contraction_matmul as matmul
+from compiler.codegen import depthwise
+from compiler.codegen import depthwise_kernel_gradient as depthwise_sum
 from compiler.codegen import winograd_convolution as winograd
 from compiler.codegen import winograd_kernel_gradient as winograd_gradient
 from compiler.codegen.contraction_assembly import make_pointer
@@ -54,6 +57,9 @@ __all__ = [
 
 _EXTENT_COUNTS = {
     "matmul": matmul.EXTENT_COUNT,
+    "depthwise": depthwise.EXTENT_COUNT,
+    "depthwise_input_gradient": depthwise.EXTENT_COUNT,
+    "depthwise_kernel_gradient": depthwise.EXTENT_COUNT,
     "winograd_convolution": winograd.EXTENT_COUNT,
     "winograd_kernel_gradient": winograd_gradient.EXTENT_COUNT,
 }
@@ -78,6 +84,8 @@ def contraction_extents(spec: ContractionSpec, geometry: Geometry) -> tuple[Dim,
         return winograd.winograd_extents(geometry)
     if spec.kind == "winograd_kernel_gradient":
         return winograd_gradient.gradient_extents(geometry)
+    if spec.is_depthwise:
+        return depthwise.depthwise_extents(spec, geometry)
     return convolution.convolution_extents(spec, geometry)
 
 
@@ -93,6 +101,10 @@ def contraction_work(spec: ContractionSpec, extents: tuple[Dim, ...], target: Ta
         return winograd_gradient.gradient_work(extents)
     if spec.kind == "convolution_kernel_gradient":
         return kernel_gradient.kernel_gradient_work(extents, tile)
+    if spec.kind == "depthwise_kernel_gradient":
+        return depthwise_sum.depthwise_sum_work(spec, extents)
+    if spec.is_depthwise:
+        return depthwise.gather_work(spec, extents)
     return convolution.convolution_work(spec, extents)
 
 
@@ -108,6 +120,10 @@ def contraction_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], target:
         return winograd_gradient.gradient_scratch(extents, tile)
     if spec.kind == "convolution_kernel_gradient":
         return kernel_gradient.kernel_gradient_scratch(extents, tile)
+    if spec.kind == "depthwise_kernel_gradient":
+        return depthwise_sum.depthwise_sum_scratch(spec, extents, tile)
+    if spec.is_depthwise:
+        return depthwise.gather_scratch(spec, extents, tile)
     return convolution.convolution_scratch(spec, extents, tile)
 
 
@@ -122,6 +138,10 @@ def contraction_source(spec: ContractionSpec, target: Target, epilogue: Epilogue
         return winograd_gradient.gradient_source(tile, epilogue)
     if spec.kind == "convolution_kernel_gradient":
         return kernel_gradient.kernel_gradient_source(tile, epilogue)
+    if spec.kind == "depthwise_kernel_gradient":
+        return depthwise_sum.depthwise_sum_source(spec, tile, epilogue)
+    if spec.is_depthwise:
+        return depthwise.gather_source(spec, tile, epilogue)
     return convolution.convolution_source(spec, tile, epilogue)
 
 

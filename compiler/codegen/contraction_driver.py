@@ -38,6 +38,7 @@ from compiler.codegen.contraction_packing import (
     panel_slack,
 )
 from compiler.codegen.contraction_types import ContractionSource, Epilogue
+from compiler.codegen.depthwise_native import DEPTHWISE_PARTS
 from compiler.codegen.microkernel import Tile, emit_flat_microkernel, emit_microkernel
 from compiler.codegen.winograd_transforms import emit_gradient_transform, emit_image_transform, emit_result_transform
 
@@ -113,6 +114,7 @@ PARTS: Mapping[str, Part] = {
     "image_transform": Part(11, lambda m, t: emit_image_transform(m, t.dtype, t.lanes)),
     "result_transform": Part(11, lambda m, t: emit_result_transform(m, t.dtype, t.lanes)),
     "gradient_transform": Part(11, lambda m, t: emit_gradient_transform(m, t.dtype, t.lanes)),
+    **{name: Part(arguments, emit) for name, (arguments, emit) in DEPTHWISE_PARTS.items()},
 }
 
 
@@ -181,7 +183,8 @@ def _code_fingerprint() -> str:
     """A hash of the code that emits native functions: part of a kernel's source, so that its address changes too."""
     folder = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("contraction*.py"), *folder.glob("winograd*.py"), folder / "microkernel.py"]):
+    families = ("contraction*.py", "depthwise*.py", "winograd*.py", "microkernel.py")
+    for path in sorted(path for family in families for path in folder.glob(family)):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -25,6 +25,9 @@ Kind = Literal[
     "convolution_kernel_gradient",
     "winograd_convolution",
     "winograd_kernel_gradient",
+    "depthwise",
+    "depthwise_input_gradient",
+    "depthwise_kernel_gradient",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
 
@@ -48,6 +51,11 @@ class ContractionSpec:
         element_bytes(self.dtype)
         if self.kind != "matmul" and (self.transpose_a or self.transpose_b):
             raise ValueError(f"transpose_a and transpose_b are for matmul only; got them with {self.kind!r}")
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether each group of the convolution has one input channel, and there is more than one group."""
+        return self.kind.startswith("depthwise")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from compiler.ir import Fusion, Graph, Op
 from compiler.loops import ContractionKernel, Kernel
 from compiler.lower import lower_group
 from compiler.ops.contraction import Matmul
-from compiler.ops.convolution import Convolution, ConvolutionInputGradient, ConvolutionKernelGradient
+from compiler.ops.convolution import Convolution, ConvolutionInputGradient, ConvolutionKernelGradient, SlidingKernel
 from compiler.ops.spatial import Padding
 from compiler.ops.winograd import WinogradConvolution, WinogradKernelGradient
 from compiler.target import Target
@@ -62,18 +62,14 @@ def cpu_kernel(body: Graph, target: Target, shared: Mapping[int, int] = NOTHING_
 
 
 def has_micro_kernel(op: Op, types: tuple[TensorType, ...]) -> bool:
-    """Whether the contraction generator takes an op; depthwise and 3-D convolutions are plain loops."""
+    """Whether the contraction generator takes an op; 3-D convolutions are plain loops."""
     if types[0].dtype not in ("float32", "float64"):
         return False
     if isinstance(op, (Matmul, WinogradConvolution, WinogradKernelGradient)):
         return True
     if not isinstance(op, (Convolution, ConvolutionInputGradient, ConvolutionKernelGradient)):
         return False
-    geometry = _geometry(op, types)
-    if not isinstance(geometry, ConvolutionGeometry):
-        return False
-    per_group = geometry.kernel_shape[2]
-    return op.groups == 1 or (isinstance(per_group, int) and per_group >= 4)
+    return isinstance(_geometry(op, types), ConvolutionGeometry)
 
 
 def _contraction(kernel: ContractionKernel, target: Target, shared: Mapping[int, int]) -> CpuKernel:
@@ -115,16 +111,24 @@ def _spec(op: Op, types: tuple[TensorType, ...]) -> ContractionSpec:
         case Matmul(transpose_a=transpose_a, transpose_b=transpose_b):
             return ContractionSpec("matmul", dtype, transpose_a, transpose_b)
         case Convolution():
-            return ContractionSpec("convolution", dtype)
+            return ContractionSpec("depthwise" if _is_depthwise(op, types) else "convolution", dtype)
         case ConvolutionInputGradient():
-            return ContractionSpec("convolution_input_gradient", dtype)
+            depthwise = _is_depthwise(op, types)
+            return ContractionSpec("depthwise_input_gradient" if depthwise else "convolution_input_gradient", dtype)
         case ConvolutionKernelGradient():
-            return ContractionSpec("convolution_kernel_gradient", dtype)
+            depthwise = _is_depthwise(op, types)
+            return ContractionSpec("depthwise_kernel_gradient" if depthwise else "convolution_kernel_gradient", dtype)
         case WinogradConvolution():
             return ContractionSpec("winograd_convolution", dtype)
         case WinogradKernelGradient():
             return ContractionSpec("winograd_kernel_gradient", dtype)
     raise TypeError(f"op '{op.name}' is no contraction.")
+
+
+def _is_depthwise(op: SlidingKernel, types: tuple[TensorType, ...]) -> bool:
+    """Whether each of several groups has one input channel."""
+    kernel = types[2] if isinstance(op, ConvolutionKernelGradient) else types[1]
+    return op.groups > 1 and kernel.shape[-2] == 1
 
 
 def _geometry(op: Op, types: tuple[TensorType, ...]) -> Geometry | None:
