@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import enum
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
 
@@ -41,15 +41,51 @@ class Fusion(enum.Enum):
     OPAQUE = "opaque"  # nothing may share its loops
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Op(abc.ABC):
-    """What a node computes. Final subclasses are frozen dataclasses whose fields are the attributes.
+OpClass = TypeVar("OpClass", bound=type)
 
-    Subclass one of the families in `compiler.ops.families` and register with `compiler.ops.registry.op`.
+
+@dataclass_transform(frozen_default=True, eq_default=False)
+def with_attributes(cls: OpClass) -> OpClass:
+    """Make the annotations of an op class its attributes. `Op` has all that a frozen dataclass generates."""
+    dataclasses.dataclass(init=False, eq=False, repr=False)(cls)
+    return cls
+
+
+@with_attributes
+class Op(abc.ABC):
+    """What a node computes. Final subclasses are dataclasses whose fields are the attributes; they cannot be set.
+
+    Subclass one of the families in `compiler.ops.families` and register with `compiler.ops.registry.op`. What a frozen
+    dataclass would generate for each class is here once: a hundred generated constructors are a tenth of the import.
     """
 
     name: ClassVar[str]
     fusion: ClassVar[Fusion]
+    attribute_names: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        """The attributes, by position or name; `TypeError` for one that is missing, unknown or given twice."""
+        given = dict(zip(self.attribute_names, values, strict=False))
+        wrong = [name for name in named if name in given or name not in self.attribute_names]
+        if wrong or len(values) > len(self.attribute_names):
+            takes = f"{type(self).__name__} takes ({', '.join(self.attribute_names)})"
+            raise TypeError(f"{takes}; received {values} and {', '.join(named) or 'no names'}")
+        given |= named
+        for name in self.attribute_names:
+            value = given[name] if name in given else type(self).__dataclass_fields__[name].default
+            if value is dataclasses.MISSING:
+                raise TypeError(f"{type(self).__name__} needs the attribute '{name}'")
+            object.__setattr__(self, name, value)
+        self.__post_init__()
+
+    def __post_init__(self) -> None:  # noqa: B027  (most ops have nothing to check)
+        """Check the attributes."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise dataclasses.FrozenInstanceError(f"cannot assign to attribute '{name}' of an op; use dataclasses.replace")
+
+    def __delattr__(self, name: str) -> None:
+        raise dataclasses.FrozenInstanceError(f"cannot delete attribute '{name}' of an op")
 
     @abc.abstractmethod
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
@@ -88,7 +124,7 @@ class Op(abc.ABC):
     @property
     def fields(self) -> dict[str, Any]:
         """The attributes by name, in order."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: getattr(self, name) for name in self.attribute_names}
 
     def _bits(self) -> tuple[Any, ...]:
         """Equal for equal bits: `==` on floats takes -0.0 for 0.0 and no NaN for another."""

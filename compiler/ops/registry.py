@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import TypeVar, dataclass_transform
 
-from compiler.ir import Op
+from compiler.ir import Op, with_attributes
 
 OPS: dict[str, type[Op]] = {}
 
@@ -31,16 +31,18 @@ def _has_fields(cls: type[Op]) -> bool:
 
 @dataclass_transform(frozen_default=True, eq_default=False)
 def op(cls: OpClass) -> OpClass:
-    """Freeze, name and register a final op class.
+    """Name and register a final op class, its annotations being its attributes.
 
     Raises:
         OpDefinitionError: naming the methods the class lacks, or the module that has the name already.
     """
-    frozen = dataclasses.dataclass(frozen=True, eq=False)(cls) if _has_fields(cls) else cls  # equality is that of `Op`
-    frozen.name = snake_case(cls.__name__)
-    if missing := sorted(frozen.__abstractmethods__):
-        raise OpDefinitionError(f"op '{frozen.name}' ({cls.__module__}) lacks {', '.join(missing)}")
-    if frozen.name in OPS:
-        raise OpDefinitionError(f"op '{frozen.name}' is already defined in {OPS[frozen.name].__module__}")
-    OPS[frozen.name] = frozen
-    return frozen  # type: ignore[return-value]
+    if _has_fields(cls):
+        with_attributes(cls)
+    cls.name = snake_case(cls.__name__)
+    cls.attribute_names = tuple(field.name for field in dataclasses.fields(cls))
+    if missing := sorted(cls.__abstractmethods__):
+        raise OpDefinitionError(f"op '{cls.name}' ({cls.__module__}) lacks {', '.join(missing)}")
+    if cls.name in OPS:
+        raise OpDefinitionError(f"op '{cls.name}' is already defined in {OPS[cls.name].__module__}")
+    OPS[cls.name] = cls
+    return cls

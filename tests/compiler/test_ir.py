@@ -130,6 +130,31 @@ def test_ops_are_equal_where_their_attributes_have_the_same_bits():
     assert len({Full((3,), 0.0), Full((3,), -0.0), Full((3,), 0)}) == 2
 
 
+def test_attributes_are_given_by_position_or_name_and_then_fixed():
+    full = Full((2,), 1.0)
+    assert full == Full(shape=(2,), value=1.0, dtype="float32") == dataclasses.replace(Full((3,), 1.0), shape=(2,))
+    assert repr(full) == "Full(shape=(2,), value=1.0, dtype='float32')"
+    with pytest.raises(dataclasses.FrozenInstanceError, match="'value'"):
+        full.value = 2.0
+    with pytest.raises(dataclasses.FrozenInstanceError, match="'value'"):
+        del full.value
+    assert full.value == 1.0
+
+
+ATTRIBUTES = [
+    (((2,),), {}, "needs the attribute 'value'"),
+    (((2,), 1.0, "float32", 7), {}, r"takes \(shape, value, dtype\)"),
+    (((2,), 1.0), {"value": 2.0}, "received .* and value"),
+    (((2,), 1.0), {"colour": 2.0}, "received .* and colour"),
+]
+
+
+@pytest.mark.parametrize(("values", "named", "message"), ATTRIBUTES)
+def test_attributes_that_do_not_fit_are_refused(values, named, message):
+    with pytest.raises(TypeError, match=message):
+        Full(*values, **named)
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
