@@ -29,7 +29,7 @@ from benchmarks.roof import table as roof_table
 from benchmarks.turns import Contestant
 from benchmarks.workloads import Task
 
-ONE, ALL = "one thread", "graphcore"
+ONE, ALL = "one thread", "all threads"
 Key = tuple[str, str, int]  # measure, workload, batch: what names a row
 
 
@@ -91,7 +91,7 @@ def main() -> None:
     parts = [
         machine_text(machine, session.versions),
         f"**the machine's roof**\n\n{roof_table(roofs)}",
-        f"**shares of the peak**, by medians\n\n{step_table(timed, flops, roofs)}",
+        f"**shares of the peak**\n\n{step_table(timed, flops, roofs)}",
         to_markdown(rows),
     ]
     document = to_json(rows, machine, session.versions, {"command": sys.argv[1:]})

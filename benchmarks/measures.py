@@ -110,7 +110,7 @@ class Session:
         trainers = dict(by_engine.values())
         rows: list[Row] = []
         for model in self.options.models:
-            with progress(f"starts of {model}"):
+            with progress(f"start {model}"):
                 rows += measure_start(model, trainers, folder, self.options.start_rounds)
         return sorted(rows, key=lambda row: [row.measure for row in rows].index(row.measure))
 

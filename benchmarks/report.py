@@ -16,6 +16,11 @@ from benchmarks.results import Cell, Row, geometric_means
 
 BUSY_CORES = 0.1  # figures taken while others kept so many cores busy are marked
 _MARK = "†"
+_STATISTICS = {
+    "median": "median (minimum)",
+    "minimum": "minimum",
+    "processor": "median of processor time (minimum of wall-clock time)",
+}
 _UNITS = {
     "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
     "B": ((2.0**20, "MiB"),),
@@ -32,14 +37,16 @@ def figure(value: float, unit: str) -> str:
     return f"{scaled:.{digits}f} {name}"
 
 
-def cell_text(cell: Cell | None, unit: str) -> str:
-    """The median and the minimum; a mark where others kept the machine busy; "failed" for an error."""
+def cell_text(cell: Cell | None, unit: str, statistic: str = "median") -> str:
+    """A statistic and the minimum; a mark where others kept the machine busy; "failed" for an error."""
     if cell is None:
         return ""
     if cell.error:
         return "failed"
+    if statistic == "minimum":
+        return figure(cell.minimum, unit)
     mark = _MARK if cell.foreign_cores > BUSY_CORES else ""
-    return f"{figure(cell.median, unit)} ({figure(cell.minimum, unit)}){mark}"
+    return f"{figure(cell.value(statistic), unit)} ({figure(cell.minimum, unit)}){mark}"
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -52,7 +59,8 @@ def to_markdown(rows: Sequence[Row]) -> str:
     """One table for each measure, in the order of the rows, with the errors of all cells after the tables."""
     parts = []
     for measure, group in itertools.groupby(rows, key=lambda row: row.measure):
-        parts.append(f"**{measure}**, median (minimum)\n\n{_table(list(group))}")
+        members = list(group)
+        parts.append(f"**{measure}**, {_STATISTICS[members[0].statistic]}\n\n{_table(members)}")
     if any(cell.foreign_cores > BUSY_CORES for row in rows for cell in row.cells.values()):
         parts.append(f"{_MARK} other processes kept more than {BUSY_CORES} cores busy meanwhile.")
     means = [[m.measure, f"{m.ratio:.2f}", str(m.rows)] for m in geometric_means(rows)]
@@ -71,13 +79,12 @@ def to_markdown(rows: Sequence[Row]) -> str:
 def _table(rows: list[Row]) -> str:
     columns = list(dict.fromkeys(name for row in rows for name in row.cells))
     compared = any(not math.isnan(row.ratio) for row in rows)
-    statistic = rows[0].statistic
     head = ["workload", "batch", *columns]
     if compared:
-        head += ["best peer", "best peer / graphcore" + ("" if statistic == "median" else f", {statistic}")]
+        head += ["best peer", "best peer / graphcore"]
     lines = []
     for row in rows:
-        cells = [cell_text(row.cells.get(name), row.unit) for name in columns]
+        cells = [cell_text(row.cells.get(name), row.unit, row.statistic) for name in columns]
         line = [row.workload, str(row.batch) if row.batch else "", *cells]
         if compared:
             line += [row.best_peer, "" if math.isnan(row.ratio) else f"{row.ratio:.2f}"]

@@ -69,8 +69,9 @@ class Row:
 
     @property
     def best_peer(self) -> str:
-        """The peer with the smallest figure; empty if none has one."""
-        peers = [name for name in self.cells if ENGINES[name].peer and not math.isnan(self.value(name))]
+        """The peer with the smallest figure; empty if none has one. A column need not be an engine."""
+        known = [name for name in self.cells if name in ENGINES and ENGINES[name].peer]
+        peers = [name for name in known if not math.isnan(self.value(name))]
         return min(peers, key=self.value, default="")
 
     @property

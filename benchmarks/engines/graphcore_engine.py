@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import graphcore as keras
@@ -12,7 +13,8 @@ from benchmarks.workloads import Array, KernelWorkload, Task
 if TYPE_CHECKING:
     from compiler.ir import Graph
 
-_FIT_STEPS = 16  # batches that one call of fit trains on
+_FIT_SECONDS = 0.3  # what one call of fit should take: an epoch has a cost of its own
+_FIT_STEPS = (4, 128)  # the fewest and most batches of such a call
 
 
 class GraphcoreEngine(Engine):
@@ -21,6 +23,7 @@ class GraphcoreEngine(Engine):
     def __init__(self, threads: int, through: str) -> None:
         keras.config.set_num_threads(threads)
         self.through = through
+        self._fit_steps = 1
         self._models: dict[str, Any] = {}
 
     def prepare(self, task: Task) -> Step:
@@ -31,16 +34,21 @@ class GraphcoreEngine(Engine):
         if task.kind == "infer":
             x = task.workload.inputs(task.batch)
             return lambda: model.predict_on_batch(x)
-        if self.through == "fit":
-            x, y = _arrays(task, task.batch * _FIT_STEPS)
-            return lambda: model.fit(x, y, batch_size=task.batch, shuffle=False, verbose=0)
         x, y = _arrays(task, task.batch)
-        return lambda: model.train_on_batch(x, y)
+        if self.through == "train_on_batch":
+            return lambda: model.train_on_batch(x, y)
+        model.train_on_batch(x, y)
+        begin = time.perf_counter()
+        model.train_on_batch(x, y)
+        fewest, most = _FIT_STEPS
+        self._fit_steps = min(most, max(fewest, int(_FIT_SECONDS / (time.perf_counter() - begin))))
+        x, y = _arrays(task, task.batch * self._fit_steps)
+        return lambda: model.fit(x, y, batch_size=task.batch, shuffle=False, verbose=0)
 
     @property
     def steps_in_a_call(self) -> int:
         """One, or the batches of a call of fit."""
-        return _FIT_STEPS if self.through == "fit" else 1
+        return self._fit_steps
 
     def flops(self, task: Task) -> int:
         """Counted on the step's graph as traced and differentiated, at the task's batch."""
