@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ from compiler.codegen.contraction import (
     contraction_source,
     contraction_work,
     plain_epilogue,
+    specialised,
 )
 from compiler.codegen.contraction_types import Kind
 from compiler.codegen.microkernel import choose_tile
@@ -73,7 +75,7 @@ def fixed(*extents: Dim) -> tuple[int, ...]:
 def compiled(spec: ContractionSpec) -> tuple[Callable[..., None], float]:
     """A function of five addresses and counts, and the seconds its compilation took."""
     begin = time.thread_time()
-    source = contraction_source(spec, host_target(), plain_epilogue(spec.dtype))
+    source = contraction_source(spec, host_target(), plain_epilogue(spec.dtype, narrow=spec.narrow))
     kernel = compile_kernel(source.source, source.namespace)
     code = load(kernel.symbol, kernel.object_code)
     seconds = time.thread_time() - begin
@@ -114,7 +116,15 @@ def cases(dtype: str) -> list[Case]:
         matmul(f"dense {rows}x{depth}x{columns}", rows, depth, columns)
     matmul("dense gradient 784x128x128", 784, 128, 128, transpose_a=True)
     matmul("dense gradient 128x128x784", 128, 128, 784, transpose_b=True)
-    return result
+    transposed = ConvolutionGeometry((64, 32, 32, 3), (3, 3, 3, 32), (2, 2), ((0, 1), (0, 1)))
+    to_transposed = ContractionSpec("convolution_input_gradient", dtype)
+    result.append(Case("transposed conv 16x16 32->3 /2", to_transposed, transposed))
+    to_image = ConvolutionGeometry((64, 32, 32, 32), (3, 3, 32, 3), padding=((1, 1), (1, 1)))
+    result.append(Case("conv 32x32 32->3 forward", ContractionSpec("convolution", dtype), to_image))
+    for rows, depth, columns in ((1024, 256, 1), (1024, 256, 3)):
+        matmul(f"dense {rows}x{depth}x{columns}", rows, depth, columns)
+    target = host_target()
+    return [dataclasses.replace(case, spec=specialised(case.spec, case.geometry, target)) for case in result]
 
 
 def shapes(case: Case) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:

@@ -19,9 +19,12 @@ Operands stand in `pointers` as a, b, the epilogue's own, outputs:
 
 from __future__ import annotations
 
+import dataclasses
+
 from compiler.codegen import contraction_convolution as convolution
 from compiler.codegen import contraction_kernel_gradient as kernel_gradient
 from compiler.codegen import contraction_matmul as matmul
+from compiler.codegen import contraction_narrow as narrow
 from compiler.codegen import depthwise
 from compiler.codegen import depthwise_kernel_gradient as depthwise_sum
 from compiler.codegen import winograd_convolution as winograd
@@ -53,6 +56,7 @@ __all__ = [
     "contraction_work",
     "extent_count",
     "plain_epilogue",
+    "specialised",
 ]
 
 _EXTENT_COUNTS = {
@@ -68,6 +72,11 @@ _EXTENT_COUNTS = {
 def extent_count(spec: ContractionSpec) -> int:
     """How many extents the contraction itself reads; an epilogue's own follow them."""
     return _EXTENT_COUNTS.get(spec.kind, convolution.EXTENT_COUNT)
+
+
+def specialised(spec: ContractionSpec, geometry: Geometry, target: Target) -> ContractionSpec:
+    """The specification with the form that suits the geometry on a target."""
+    return dataclasses.replace(spec, narrow=narrow.is_narrow(spec, geometry, target.lanes(spec.dtype)))
 
 
 def contraction_extents(spec: ContractionSpec, geometry: Geometry) -> tuple[Dim, ...]:
@@ -94,7 +103,7 @@ def contraction_work(spec: ContractionSpec, extents: tuple[Dim, ...], target: Ta
     tile = choose_tile(spec.dtype, target)
     extents = extents[: extent_count(spec)]
     if spec.kind == "matmul":
-        return matmul.matmul_work(extents, tile)
+        return narrow.narrow_matmul_work(extents) if spec.narrow else matmul.matmul_work(extents, tile)
     if spec.kind == "winograd_convolution":
         return winograd.winograd_work(extents)
     if spec.kind == "winograd_kernel_gradient":
@@ -112,6 +121,8 @@ def contraction_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], target:
     """Bytes of scratch that one thread needs, aligned to 64."""
     tile = choose_tile(spec.dtype, target)
     extents = extents[: extent_count(spec)]
+    if spec.kind == "matmul" and spec.narrow:
+        return narrow.narrow_matmul_scratch(extents, tile)
     if spec.kind == "matmul":
         return matmul.matmul_scratch(spec, extents, tile)
     if spec.kind == "winograd_convolution":
@@ -130,6 +141,8 @@ def contraction_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], target:
 def contraction_source(spec: ContractionSpec, target: Target, epilogue: Epilogue) -> ContractionSource:
     """Python source of the contraction's kernel for a target, with the epilogue in its innermost loop."""
     tile = choose_tile(spec.dtype, target)
+    if spec.kind == "matmul" and spec.narrow:
+        return narrow.narrow_matmul_source(spec, tile, epilogue)
     if spec.kind == "matmul":
         return matmul.matmul_source(spec, tile, epilogue)
     if spec.kind == "winograd_convolution":
@@ -145,10 +158,15 @@ def contraction_source(spec: ContractionSpec, target: Target, epilogue: Epilogue
     return convolution.convolution_source(spec, tile, epilogue)
 
 
-def plain_epilogue(dtype: str, output: int = 2) -> Epilogue:
-    """Store each element to operand `output`."""
+def plain_epilogue(dtype: str, output: int = 2, *, narrow: bool = False) -> Epilogue:
+    """Store each element to operand `output`; `narrow` as in the specification."""
+
+    def body(value: str, row: str, column: str) -> list[str]:
+        place = "place" if narrow else f"{row} * output_columns + {column}"
+        return [f"p{output}[{place}] = {value}"]
+
     return Epilogue(
-        body=lambda value, row, column: [f"p{output}[{row} * output_columns + {column}] = {value}"],
+        body=body,
         prelude=(f"p{output} = output_pointer(pointers[{output}])",),
         namespace={"output_pointer": make_pointer(dtype)},
         streams=((output, element_bytes(dtype)),),

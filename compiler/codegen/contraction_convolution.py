@@ -23,6 +23,16 @@ import textwrap
 
 from compiler.codegen.contraction_driver import PREFETCH_STREAMS, REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
+from compiler.codegen.contraction_narrow import (
+    NARROW_BACKWARD_PACK,
+    NARROW_COMPUTE,
+    NARROW_FORWARD_PACK,
+    NARROW_STEPS,
+    NARROW_TABLES,
+    SECOND_HALF,
+    narrow_tables,
+    row_slack,
+)
 from compiler.codegen.contraction_types import ContractionSource, ContractionSpec, ConvolutionGeometry, Epilogue
 from compiler.codegen.microkernel import Tile
 from runtime.dimensions import Dim, align_up, ceil_div, dim_max
@@ -118,6 +128,10 @@ def convolution_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], tile: T
     packed = align_up(steps * panels * (groups * tile.columns * size))
     stride = ceil_div(target[2], tile.columns) + (1 if groups > 1 else 0)
     values = stride * target[1] * (block_rows * tile.columns * size)
+    if spec.narrow:
+        pixels = target[1] * block_rows
+        tables = tables + align_up(row_slack(tile)) + narrow_tables(pixels, target[2], tile)
+        values = align_up((pixels + 1) * target[2] * size) + 64
     return REPORT_BYTES + tables + packed + align_up(slab * size) + values
 
 
@@ -129,20 +143,29 @@ def _as_int(dim: Dim) -> int:
 
 def convolution_source(spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
     """The driver's source, forward or backward."""
-    return kernel_source(tile, _driver(spec.kind == "convolution_input_gradient"), epilogue)
+    return kernel_source(tile, _driver(spec.kind == "convolution_input_gradient", spec.narrow, tile), epilogue)
 
 
 @functools.cache
-def _driver(backward: bool) -> Driver:
+def _driver(backward: bool, narrow: bool, tile: Tile) -> Driver:
+    if narrow:
+        steps = NARROW_STEPS.format(pack=NARROW_BACKWARD_PACK if backward else NARROW_FORWARD_PACK)
+        tables, compute = NARROW_TABLES, NARROW_COMPUTE
+    else:
+        steps = _STEPS.format(pack=_BACKWARD_PACK if backward else _FORWARD_PACK)
+        tables, compute = "", _COMPUTE.format(prefetch=textwrap.indent(_PREFETCH, " " * 16))
     source = _SOURCE.format(
         extents=CONVOLUTION_EXTENTS,
         geometry=_BACKWARD_GEOMETRY if backward else _FORWARD_GEOMETRY,
         tap=_BACKWARD_TAP if backward else _FORWARD_TAP,
-        pack=_BACKWARD_PACK if backward else _FORWARD_PACK,
+        steps=steps,
+        tables=tables,
         copy=textwrap.indent(SLAB_COPY, " " * 8),
-        prefetch=textwrap.indent(_PREFETCH, " " * 16),
+        compute=compute,
+        report_table="column_table" if narrow else "index_table",
     )
-    return Driver(source, (), columns_extent=3 if backward else 6, indexed_rows=backward)
+    constants = (("ROW_SLACK", row_slack(tile) if narrow else 0), ("SECOND_HALF", SECOND_HALF))
+    return Driver(source, constants, 3 if backward else 6, indexed_rows=backward and not narrow, flat=narrow)
 
 
 CONVOLUTION_EXTENTS = """\
@@ -240,79 +263,14 @@ tile_row = (image * target_height + y_begin) * target_width + first_pixel + tile
 if phases == 1:
 {textwrap.indent(PREFETCH_STREAMS, "    ")}"""
 
-_SOURCE = """\
-def contract(pointers, extents, scratch, begin, end, item):
-{extents}
-{geometry}
-    group_source = source_channels // groups
-    group_target = target_channels // groups
-    panels = (group_target + TILE_COLUMNS - 1) // TILE_COLUMNS
-    pixel = source_channels * ELEMENT
-    phases = phases_y * phases_x
-    phase_rows = (block_rows + phases_y - 1) // phases_y
-    phase_columns = (target_width + phases_x - 1) // phases_x
-    slab_height = (phase_rows - 1) * step_y + last_y - first_y + 1
-    slab_width = (phase_columns - 1) * step_x + last_x - first_x + 1
-    last_row = ((target_height + phases_y - 1) // phases_y - 1) * step_y + last_y
-    in_place = first_y >= 0 and first_x >= 0 and last_row < source_height and first_x + slab_width <= source_width
-    pitch = source_width if in_place else slab_width
-    offsets = scratch + REPORT_BYTES
-    index_table = offsets + (taps * group_source * 8 + 63) // 64 * 64
-    row_table = index_table + block_rows * target_width * 8
-    phase_table = index_table + (block_rows * target_width * 16 + 63) // 64 * 64
-    packed = phase_table + ((phases + 2) * 16 + 63) // 64 * 64
-    panel_bytes = taps * group_source * PANEL_STEP
-    slab = packed + (groups * panels * panel_bytes + 63) // 64 * 64
-    slab_bytes = 0 if in_place else slab_height * slab_width * pixel
-    values = slab + (slab_bytes + 63) // 64 * 64
-    stride = (target_channels + TILE_COLUMNS - 1) // TILE_COLUMNS * PANEL_STEP
-    if groups > 1:
-        stride += PANEL_STEP
-    if item == begin:
-        step = 0
-        for phase in range(phases):
-            phase_y = phase // phases_x
-            phase_x = phase % phases_x
-            phase_table[phase * 2] = step
-            for tap in range(taps):
-{tap}
-                offset = ((tap_y - first_y) * pitch + tap_x - first_x) * pixel
+_STEPS = """\
                 for channel in range(group_source):
                     offsets[step + channel] = offset + channel * ELEMENT
                 for group in range(groups):
                     panel_address = packed + group * panels * panel_bytes + step * PANEL_STEP
-{pack}
-                step += group_source
-        phase_table[phases * 2] = step
-        phase_table[phases * 2 + 1] = 0
-        phase_table[phases * 2 + 2] = 0
-        if not in_place:
-            phase_table[phases * 2 + 2] = has_nonfinite(pointers[1], taps * group_source * target_channels)
-    checked = phase_table[phases * 2 + 2]
-    blocks = (target_height + block_rows - 1) // block_rows
-    image = item // blocks
-    y_begin = (item - image * blocks) * block_rows
-    y_count = min(block_rows, target_height - y_begin)
-    pixels = y_count * target_width
-    if phase_table[phases * 2 + 1] != pixels:
-        entry = 0
-        for phase in range(phases):
-            phase_table[phase * 2 + 1] = entry
-            for y in range(phase // phases_x, y_count, phases_y):
-                for x in range(phase % phases_x, target_width, phases_x):
-                    index_table[entry] = y * target_width + x
-                    row_table[entry] = (y // phases_y * step_y * pitch + x // phases_x * step_x) * pixel
-                    entry += 1
-        phase_table[phases * 2 + 1] = entry
-    source_row = y_begin // phases_y * step_y + first_y
-    source = pointers[0] + image * source_height * source_width * pixel
-    base = source + (source_row * source_width + first_x) * pixel
-    if not in_place:
-        base = slab
-{copy}
-    # The next item's source rows follow these; ask for a slice of them with each tile.
-    next_source = source + max(0, min(source_height, source_row + slab_height)) * source_width * pixel
-    next_bytes = phase_rows * step_y * source_width * pixel // (groups * panels * (pixels // TILE_ROWS + 1)) + 1
+{pack}"""
+
+_COMPUTE = """\
     for column_panel in range(groups * panels):
         group = column_panel // panels
         panel = column_panel - group * panels
@@ -348,13 +306,87 @@ def contract(pointers, extents, scratch, begin, end, item):
                         if y >= 0 and y < source_height and x >= 0 and x < source_width:
                             micro(1, group_base, phase_entries + (tile_pixel + tile_row) * 8, phase_offsets + step * 8,
                                   group_source, panel_address + step * PANEL_STEP, PANEL_STEP,
-                                  tile + tile_row * stride, stride, 1)
+                                  tile + tile_row * stride, stride, 1)"""
+
+_SOURCE = """\
+def contract(pointers, extents, scratch, begin, end, item):
+{extents}
+{geometry}
+    group_source = source_channels // groups
+    group_target = target_channels // groups
+    panels = (group_target + TILE_COLUMNS - 1) // TILE_COLUMNS
+    pixel = source_channels * ELEMENT
+    phases = phases_y * phases_x
+    phase_rows = (block_rows + phases_y - 1) // phases_y
+    phase_columns = (target_width + phases_x - 1) // phases_x
+    slab_height = (phase_rows - 1) * step_y + last_y - first_y + 1
+    slab_width = (phase_columns - 1) * step_x + last_x - first_x + 1
+    last_row = ((target_height + phases_y - 1) // phases_y - 1) * step_y + last_y
+    in_place = first_y >= 0 and first_x >= 0 and last_row < source_height and first_x + slab_width <= source_width
+    pitch = source_width if in_place else slab_width
+    offsets = scratch + REPORT_BYTES
+    index_table = offsets + (taps * group_source * 8 + 63) // 64 * 64
+    row_table = index_table + block_rows * target_width * 8
+    phase_table = index_table + (block_rows * target_width * 16 + ROW_SLACK + 63) // 64 * 64
+    packed = phase_table + ((phases + 2) * 16 + 63) // 64 * 64
+    panel_bytes = taps * group_source * PANEL_STEP
+    slab = packed + (groups * panels * panel_bytes + 63) // 64 * 64
+    slab_bytes = 0 if in_place else slab_height * slab_width * pixel
+    values = slab + (slab_bytes + 63) // 64 * 64
+    stride = (target_channels + TILE_COLUMNS - 1) // TILE_COLUMNS * PANEL_STEP
+    if groups > 1:
+        stride += PANEL_STEP
+    place_table = values + (block_rows * target_width + 1) * target_channels * ELEMENT // 8 * 8 + 8
+    column_table = place_table + (block_rows * target_width * 8 + ROW_SLACK + 63) // 64 * 64
+    if item == begin:
+        step = 0
+        for phase in range(phases):
+            phase_y = phase // phases_x
+            phase_x = phase % phases_x
+            phase_table[phase * 2] = step
+            for tap in range(taps):
+{tap}
+                offset = ((tap_y - first_y) * pitch + tap_x - first_x) * pixel
+{steps}
+                step += group_source
+        phase_table[phases * 2] = step
+        phase_table[phases * 2 + 1] = 0
+        phase_table[phases * 2 + 2] = 0
+        if not in_place:
+            phase_table[phases * 2 + 2] = has_nonfinite(pointers[1], taps * group_source * target_channels)
+    checked = phase_table[phases * 2 + 2]
+    blocks = (target_height + block_rows - 1) // block_rows
+    image = item // blocks
+    y_begin = (item - image * blocks) * block_rows
+    y_count = min(block_rows, target_height - y_begin)
+    pixels = y_count * target_width
+    if phase_table[phases * 2 + 1] != pixels:
+        entry = 0
+        for phase in range(phases):
+            phase_table[phase * 2 + 1] = entry
+            for y in range(phase // phases_x, y_count, phases_y):
+                for x in range(phase % phases_x, target_width, phases_x):
+                    index_table[entry] = y * target_width + x
+                    row_table[entry] = (y // phases_y * step_y * pitch + x // phases_x * step_x) * pixel
+                    entry += 1
+        phase_table[phases * 2 + 1] = entry
+{tables}
+    source_row = y_begin // phases_y * step_y + first_y
+    source = pointers[0] + image * source_height * source_width * pixel
+    base = source + (source_row * source_width + first_x) * pixel
+    if not in_place:
+        base = slab
+{copy}
+    # The next item's source rows follow these; ask for a slice of them with each tile.
+    next_source = source + max(0, min(source_height, source_row + slab_height)) * source_width * pixel
+    next_bytes = phase_rows * step_y * source_width * pixel // (groups * panels * (pixels // TILE_ROWS + 1)) + 1
+{compute}
     scratch[0] = values
     scratch[1] = stride // ELEMENT
     scratch[2] = pixels
     scratch[3] = target_channels
     scratch[4] = (image * target_height + y_begin) * target_width
     scratch[5] = 0
-    scratch[6] = index_table
+    scratch[6] = {report_table}
     return item + 1
 """

@@ -40,6 +40,8 @@ from compiler.codegen.contraction_packing import (
 from compiler.codegen.contraction_types import ContractionSource, Epilogue
 from compiler.codegen.depthwise_native import DEPTHWISE_PARTS
 from compiler.codegen.microkernel import Tile, emit_flat_microkernel, emit_microkernel
+from compiler.codegen.microkernel_dot import dot_rows, emit_dot_add, emit_dot_microkernel
+from compiler.codegen.scalar_math import scalar_namespace
 from compiler.codegen.winograd_transforms import emit_gradient_transform, emit_image_transform, emit_result_transform
 
 __all__ = ["PREFETCH_STREAMS", "REPORT_BYTES", "Driver", "kernel_source", "tile_constants"]
@@ -60,13 +62,16 @@ class Driver:
     """A native driver: its source, the constants it refers to beside the tile's, and what its report holds.
 
     `columns_extent`: which extent is the output's last one. `indexed_rows`: whether the rows of a block are
-    listed in a table, rather than consecutive.
+    listed in a table, rather than consecutive. `flat`: whether a block is a stretch of the output as it lies in memory,
+    all columns of consecutive rows; the report then holds a table of the elements' columns,
+    int32, in place of the rows'.
     """
 
     source: str
     constants: tuple[tuple[str, int], ...]
     columns_extent: int
     indexed_rows: bool = False
+    flat: bool = False
 
 
 # Ask for the output's cache lines while the tile that goes there is computed: `tile_row` of `tile_rows` rows
@@ -89,6 +94,8 @@ def tile_constants(tile: Tile) -> dict[str, int]:
         "STRIP_STEP": tile.rows * size,
         "STRIP_SLACK": panel_slack(size, tile.lanes, tile.rows),
         "REPORT_BYTES": REPORT_BYTES,
+        "LANES": tile.lanes,
+        "DOT_ROWS": dot_rows(tile),
     }
 
 
@@ -103,6 +110,8 @@ class Part:
 PARTS: Mapping[str, Part] = {
     "micro": Part(10, lambda module, tile: emit_microkernel(module, tile, "micro")),
     "micro_flat": Part(10, lambda module, tile: emit_flat_microkernel(module, tile, "micro_flat")),
+    "micro_dot": Part(8, lambda module, tile: emit_dot_microkernel(module, tile, "micro_dot")),
+    "dot_add": Part(4, lambda module, tile: emit_dot_add(module, tile, "dot_add")),
     "pack_columns": Part(6, lambda m, t: emit_pack_panels(m, t.dtype, t.lanes, t.columns, "pack_columns")),
     "pack_rows": Part(6, lambda m, t: emit_pack_panels(m, t.dtype, t.lanes, t.rows, "pack_rows")),
     "transpose_rows": Part(6, lambda m, t: emit_transpose_rows(m, t.dtype, t.lanes)),
@@ -152,12 +161,12 @@ def address_of(typing_context: Any, pointer: Any) -> Any:
 
 def kernel_source(tile: Tile, driver: Driver, epilogue: Epilogue) -> ContractionSource:
     """The Numba kernel: the driver's blocks, each followed by the epilogue over its elements."""
-    body = textwrap.indent("\n".join(epilogue.body("value", "row", "column")), " " * 16)
+    body = textwrap.indent("\n".join(epilogue.body("value", "row", "column")), " " * (12 if driver.flat else 16))
     streams = list(epilogue.streams)[:MOST_STREAMS]
     stream_lines = [f"report[7] = {len(streams)}"]
     for index, (operand, size) in enumerate(streams):
         stream_lines += [f"report[{8 + 2 * index}] = pointers[{operand}]", f"report[{9 + 2 * index}] = {size}"]
-    source = _KERNEL.format(
+    source = (_KERNEL + (_FLAT_BLOCK if driver.flat else _BLOCK)).format(
         tile=tile,
         fingerprint=_code_fingerprint(),
         driver=textwrap.indent(driver.source, "#     ", predicate=lambda line: True),
@@ -168,14 +177,21 @@ def kernel_source(tile: Tile, driver: Driver, epilogue: Epilogue) -> Contraction
         indices="        row_indices = table_pointer(report[6])\n" if driver.indexed_rows else "",
         body=body,
     )
-    namespace: Mapping[str, object] = {
+    namespace: dict[str, object] = {
         "contract": _make_driver_intrinsic(tile, driver),
         "address_of": address_of,
         "table_pointer": make_pointer("int64"),
         "private_pointer": make_private_pointer(tile.dtype),
         **epilogue.namespace,
     }
-    return ContractionSource(source, namespace)
+    return ContractionSource(source, {**namespace, **_FLAT_NAMES} if driver.flat else namespace)
+
+
+# 32-bit, so that a table of them does not halve the vectors of a float32 epilogue.
+_FLAT_NAMES: Mapping[str, object] = {
+    "private_int32": make_private_pointer("int32"),
+    **scalar_namespace(["cast_int32_int64"]),
+}
 
 
 @functools.cache
@@ -183,7 +199,7 @@ def _code_fingerprint() -> str:
     """A hash of the code that emits native functions: part of a kernel's source, so that its address changes too."""
     folder = Path(__file__).parent
     digest = hashlib.sha256()
-    families = ("contraction*.py", "depthwise*.py", "winograd*.py", "microkernel.py")
+    families = ("contraction*.py", "depthwise*.py", "winograd*.py", "microkernel*.py")
     for path in sorted(path for family in families for path in folder.glob(family)):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
@@ -201,9 +217,12 @@ def kernel(pointers, extents, scratch, begin, end):
     while item < end:
         item = contract(address_of(pointers), address_of(extents), scratch, begin, end, item)
         values = private_pointer(report[0])
-        stride = report[1]
         block_columns = report[3]
         first_row = report[4]
+"""
+
+_BLOCK = """\
+        stride = report[1]
         first_column = report[5]
 {indices}\
         for block_row in range(report[2]):
@@ -212,5 +231,15 @@ def kernel(pointers, extents, scratch, begin, end):
             for block_column in range(block_columns):
                 column = first_column + block_column
                 value = values[first + block_column]
+{body}
+"""
+
+_FLAT_BLOCK = """\
+        columns_table = private_int32(report[6])
+        for block_place in range(report[2] * block_columns):
+            place = first_row * output_columns + block_place
+            column = cast_int32_int64(columns_table[block_place])
+            row = place // output_columns
+            value = values[block_place]
 {body}
 """

@@ -20,6 +20,7 @@ __all__ = [
     "emit_pack_panels",
     "emit_prefetch",
     "emit_transpose_rows",
+    "masked_load",
     "panel_slack",
 ]
 
@@ -99,11 +100,11 @@ def _copy_strip(native: NativeFunction, destination: Any, source: Any, count: An
         if isinstance(count, ir.Constant) and first + native.lanes <= width:
             value = native.load(source_address, native.vector)
         else:
-            value = _masked_load(native, source_address, native.builder.sub(count, constant(first)))
+            value = masked_load(native, source_address, native.builder.sub(count, constant(first)))
         native.store(value, native.add(destination, offset))
 
 
-def _masked_load(native: NativeFunction, address: Any, count: Any) -> Any:
+def masked_load(native: NativeFunction, address: Any, count: Any) -> Any:
     """The first `count` elements at `address`, zeros after them; bytes past them are not touched."""
     builder = native.builder
     indices = ir.VectorType(INT64, native.lanes)

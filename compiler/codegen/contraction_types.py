@@ -10,6 +10,7 @@ from compiler.codegen.contraction_ir import element_bytes
 from runtime.dimensions import Dim
 
 __all__ = [
+    "NARROW_KINDS",
     "ContractionSource",
     "ContractionSpec",
     "ConvolutionGeometry",
@@ -30,6 +31,7 @@ Kind = Literal[
     "depthwise_kernel_gradient",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
+NARROW_KINDS = ("matmul", "convolution", "convolution_input_gradient")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,13 +39,16 @@ class ContractionSpec:
     """What specialises the source of a contraction; equal specifications share one compiled kernel.
 
     `transpose_a`: the matmul's a is [.., depth, rows]. `transpose_b`: its b is [.., columns, depth].
-    Raises `ValueError` for an unknown kind, a dtype other than float32 and float64, or a transposed convolution.
+    `narrow`: the result has fewer columns than a vector has lanes (see `contraction_narrow`).
+    Raises `ValueError` for an unknown kind, a dtype other than float32 and float64, a transposed convolution, or a
+    narrow result of a kind that has no such form.
     """
 
     kind: Kind
     dtype: str
     transpose_a: bool = False
     transpose_b: bool = False
+    narrow: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -51,6 +56,8 @@ class ContractionSpec:
         element_bytes(self.dtype)
         if self.kind != "matmul" and (self.transpose_a or self.transpose_b):
             raise ValueError(f"transpose_a and transpose_b are for matmul only; got them with {self.kind!r}")
+        if self.narrow and (self.kind not in NARROW_KINDS or self.transpose_a):
+            raise ValueError(f"there is no narrow form of {self}")
 
     @property
     def is_depthwise(self) -> bool:
@@ -135,8 +142,9 @@ class Epilogue:
     `streams`: index and element bytes of the operands that are matrices of the output's shape, read or written at
     (`row`, `column`). A hint that costs and changes nothing: their cache lines are asked for ahead.
 
-    They may read the kernel's parameters and `output_columns`, the output's last extent. Names that they assign
-    must contain a digit, as `v0` or `p3` do; the driver's own names contain none. Extents that they read follow
+    They may read the kernel's parameters and `output_columns`, the output's last extent; in a narrow kernel also
+    `place`, which is `row * output_columns + column`. Names that they assign must contain a digit, as `v0` or `p3` do;
+    the driver's own names contain none. Extents that they read follow
     the contraction's own: at `extents[extent_count(spec)]` and after.
     """
 

@@ -55,12 +55,16 @@ BOOLEAN_WORDS = {
 
 @dataclasses.dataclass(slots=True)
 class CpuPrinter:
-    """Prints statements; `extents` are the run-time sizes in the order the call passes them."""
+    """Prints statements; `extents` are the run-time sizes in the order the call passes them.
+
+    `aliases`: expressions that the text around knows by a name.
+    """
 
     operands: Sequence[Operand]
     extents: Sequence[Dim]
     first_extent: int = 0
     same_memory: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    aliases: Mapping[Expr, str] = dataclasses.field(default_factory=dict)
 
     def pointers(self, which: Sequence[int]) -> list[str]:
         """Lines that make typed pointers of operands.
@@ -111,6 +115,8 @@ class CpuPrinter:
 
     def expression(self, expression: Expr) -> str:
         """An expression as Python source."""
+        if self.aliases and (name := self.aliases.get(expression)) is not None:
+            return name
         match expression:
             case Literal(dtype=dtype, value=value):
                 return literal_source(dtype, value)

@@ -16,10 +16,11 @@ from compiler.codegen.contraction import (
     contraction_source,
     contraction_work,
     extent_count,
+    specialised,
 )
 from compiler.codegen.cpu import NOTHING_SHARED, CpuPrinter, print_loop_kernel
 from compiler.ir import Fusion, Graph, Op
-from compiler.loops import ContractionKernel, Kernel
+from compiler.loops import INDEX, ContractionKernel, Expr, Kernel, binary, literal
 from compiler.lower import lower_group
 from compiler.ops.contraction import Matmul
 from compiler.ops.convolution import Convolution, ConvolutionInputGradient, ConvolutionKernelGradient, SlidingKernel
@@ -73,10 +74,10 @@ def has_micro_kernel(op: Op, types: tuple[TensorType, ...]) -> bool:
 
 
 def _contraction(kernel: ContractionKernel, target: Target, shared: Mapping[int, int]) -> CpuKernel:
-    spec = _spec(kernel.op, kernel.types)
     geometry = _geometry(kernel.op, kernel.types)
     if geometry is None:
         raise TypeError(f"op '{kernel.op.name}' has no micro-kernel form.")
+    spec = specialised(_spec(kernel.op, kernel.types), geometry, target)
     own = contraction_extents(spec, geometry)
     source = contraction_source(spec, target, _epilogue(kernel, spec, shared))
     return CpuKernel(
@@ -90,7 +91,7 @@ def _contraction(kernel: ContractionKernel, target: Target, shared: Mapping[int,
 
 
 def _epilogue(kernel: ContractionKernel, spec: ContractionSpec, shared: Mapping[int, int]) -> Epilogue:
-    printer = CpuPrinter(kernel.operands, kernel.extents, extent_count(spec), shared)
+    printer = CpuPrinter(kernel.operands, kernel.extents, extent_count(spec), shared, _aliases(kernel, spec))
     extra = range(2, len(kernel.operands))
     pointers = printer.pointers(extra)
     prelude = [*pointers, *printer.sizes(), *printer.block(kernel.head)]
@@ -103,6 +104,14 @@ def _epilogue(kernel: ContractionKernel, spec: ContractionSpec, shared: Mapping[
 
     streams = tuple((i, item_size(kernel.operands[i].dtype)) for i in kernel.streams)
     return Epilogue(body, prelude, streams=streams)
+
+
+def _aliases(kernel: ContractionKernel, spec: ContractionSpec) -> dict[Expr, str]:
+    """A narrow kernel runs along the flat result; its tail must see that neighbours lie beside each other."""
+    columns = kernel.types[-1].shape[-1]
+    if not spec.narrow or not isinstance(columns, int):
+        return {}
+    return {binary("add", binary("multiply", kernel.row, literal(columns, INDEX)), kernel.column): "place"}
 
 
 def _spec(op: Op, types: tuple[TensorType, ...]) -> ContractionSpec:

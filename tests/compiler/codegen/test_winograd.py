@@ -210,9 +210,7 @@ def test_what_is_not_finite_reaches_every_result_it_has_a_product_with(bad: floa
         wrong = ~np.isfinite(result[0]).all(-1)
         assert not np.isfinite(result[0, max(y - 1, 0) : y + 2, max(column - 1, 0) : column + 2]).any()
         # It spreads no further than the tiles that read it.
-        rows, columns = (
-            [tile for tile in range(3) if tile * 4 - 1 <= place < tile * 4 + 5] for place in (y, column)
-        )
+        rows, columns = ([tile for tile in range(3) if tile * 4 - 1 <= place < tile * 4 + 5] for place in (y, column))
         reached = np.zeros((12, 12), bool)
         for row in rows:
             for tile in columns:
