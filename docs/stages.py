@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from compiler.assembly import label_of
 from compiler.codegen.cpu import print_loop_kernel
-from compiler.driver import compile_graph, label_of
+from compiler.driver import compile_graph
 from compiler.ir import Graph
 from compiler.loops import LoopKernel
 from compiler.lower import lower_group, plan_of

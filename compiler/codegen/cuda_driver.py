@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numba import cuda as numba_cuda
 
+from compiler.assembly import Assembly, assemble, label_of
 from compiler.codegen.cuda import CudaKernel, LaunchLimits, cuda_kernel
 from compiler.codegen.cuda_compile import launchable
 from compiler.codegen.cuda_math import SIMULATED
-from compiler.driver import Assembly, assemble, label_of
 from compiler.ir import Array, Graph, Node
 from compiler.ops.fused import Fused
 from compiler.passes.context import PassContext

@@ -9,7 +9,8 @@ import textwrap
 import numpy as np
 import pytest
 
-from compiler.driver import assemble, compile_graph, label_of, program_key
+from compiler.assembly import assemble, label_of
+from compiler.driver import compile_graph, program_key
 from compiler.interpret import interpret
 from compiler.ops.fused import Fused
 from compiler.passes.context import PassContext
