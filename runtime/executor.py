@@ -237,10 +237,12 @@ class Executable:
 
     def _run_steps(self, binding: Binding, tracked: bool, moves: Moves) -> None:
         done = 0
+        has_choice = binding.is_parallel and get_num_threads() > 1
         while done < moves.steps:
             # While it is being measured which is quicker, the pool or this thread alone, one by one. And the first
             # alone where it has something to prepare for the others.
-            is_alone = binding.thread_choice.is_sampling or (tracked and self._watch is not None and not done)
+            is_sampling = has_choice and binding.thread_choice.is_sampling
+            is_alone = is_sampling or (tracked and self._watch is not None and not done)
             count = 1 if is_alone else moves.steps - done
             self._run(binding, tracked, None, moves, count)
             done += count
