@@ -8,7 +8,7 @@ from typing import Any
 
 from compiler.ir import Graph, Op, Value
 from compiler.rewrite import rebuild
-from compiler.types import substitute_type
+from compiler.types import substitute_type, symbols_of_type
 from runtime.dimensions import Dim, SymbolicInt, substitute, symbols_of
 
 
@@ -47,7 +47,7 @@ def bind_graph(graph: Graph, bindings: Mapping[str, Dim]) -> Graph:
 
 
 def attribute_symbols(op: Op) -> frozenset[str]:
-    """Names of the symbols in an op's attributes."""
+    """Names of the symbols in an op's attributes, those of a body's nodes included."""
     names: set[str] = set()
     pending: list[Any] = [getattr(op, field.name) for field in dataclasses.fields(op)]
     while pending:
@@ -56,4 +56,7 @@ def attribute_symbols(op: Op) -> frozenset[str]:
             names.update(symbols_of(value))
         elif isinstance(value, tuple):
             pending.extend(value)
+        elif isinstance(value, Graph):
+            for node in value.nodes:
+                names.update(attribute_symbols(node.op), *(symbols_of_type(output.type) for output in node.outputs))
     return frozenset(names)

@@ -71,6 +71,37 @@ def test_sizes_with_symbols_are_not_prepared():
     assert prepared_nodes(graph) == frozenset()
 
 
+def test_a_size_that_no_shape_shows_is_not_prepared():
+    # 1/n is a kernel of its own, because two others read it.
+    text = """
+        graph mean {
+          input %x "x": f32[n,8]
+          variable %v "v": f32[8]
+          %size: f32[] = dimension() {extent=n, dtype="float32"}
+          %one: f32[] = full() {shape=(), value=1.0, dtype="float32"}
+          %rate: f32[] = divide(%one, %size)
+          %rates: f32[8] = broadcast(%rate) {shape=(8,), axes=()}
+          %scaled: f32[8] = multiply(%v, %rates)
+          %sum: f32[8] = reduce_sum(%x) {axes=(0,)}
+          %mean: f32[8] = multiply(%sum, %rates)
+          return "scaled"=%scaled
+          return "mean"=%mean
+          return "rate"=%rate
+        }
+        """
+    for kept in (text, text.replace('return "rate"=%rate', "")):
+        graph, memory = optimized(kept)
+        assert not any(map(is_kernel, prepared_nodes(graph)))
+        assert memory.prepared_bytes == 0
+        compiled = compile_graph(parse(textwrap.dedent(kept)))
+        v = np.arange(8, dtype=np.float32)
+        for size in (4, 5, 4, 9):
+            x = np.ones((size, 8), np.float32)
+            scaled, mean, *_ = compiled.executable.run([x], (v,), tracked=True)
+            np.testing.assert_allclose(scaled, v / size, rtol=1e-6)
+            np.testing.assert_allclose(mean, np.ones(8), rtol=1e-6)
+
+
 def test_numbers_through_changes_and_sizes():
     compiled = compile_graph(parse(textwrap.dedent(LOW_RANK)))
     assert compiled.program.prepared == 1

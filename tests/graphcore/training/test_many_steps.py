@@ -360,3 +360,17 @@ def test_the_bar_shows_when_output_is_no_terminal(capsys: pytest.CaptureFixture[
     assert not sys.stdout.isatty()
     classifier().fit(X, Y, batch_size=16, verbose=1)
     assert "13/13" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_batches_of_every_size_follow_the_interpreter(shuffle: bool) -> None:
+    def trained(jit: bool) -> list[np.ndarray[Any, Any]]:
+        set_random_seed(2)
+        model = Sequential([Input((4, 3)), Rescaling(1 / 255), Dense(8, "relu"), Head()])
+        model.compile("sgd", "sparse_categorical_crossentropy", jit=jit)
+        for batch_size in (32, 50):  # the last batches have 11 and 3 samples
+            model.fit(X, Y, batch_size=batch_size, shuffle=shuffle, verbose=0)
+        return [weight.copy() for weight in model.get_weights()]
+
+    for compiled, interpreted in zip(trained(True), trained(False), strict=True):
+        np.testing.assert_allclose(compiled, interpreted, atol=2e-6)
