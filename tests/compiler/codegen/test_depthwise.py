@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from codegen.test_contraction import check, convolution_operands, convolution_oracle, run
 from codegen.test_contraction_nonfinite import products
+from contraction_oracle import check, convolution_operands, convolution_oracle, run
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
