@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from runtime.arena import Arena, address_of, aligned_copy
 from runtime.arguments import checked_outputs, count_message, usable_input
 from runtime.binding import Binding, Shape, bind_symbols
-from runtime.loader import load
+from runtime.loader import load_objects
 from runtime.moves import Moves
 from runtime.native import native_loop
 from runtime.native_code import Frame
@@ -52,7 +52,7 @@ class Executable:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._code = tuple(load(kernel.symbol, kernel.object_code) for kernel in program.kernels)
+        self._code = load_objects([(kernel.symbol, kernel.object_code) for kernel in program.kernels])
         self._loop = native_loop()
         self._lock = threading.Lock()
         self._bindings: OrderedDict[Any, Binding] = OrderedDict()

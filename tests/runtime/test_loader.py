@@ -13,7 +13,7 @@ import pytest
 
 from runtime import loader
 from runtime.arena import address_of
-from runtime.loader import LoadError, host_target, load
+from runtime.loader import LoadError, host_target, load, load_objects
 
 PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 3)
 
@@ -86,3 +86,20 @@ def test_the_runtime_needs_neither_numba_nor_networkx() -> None:
         "assert not bad, bad\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_objects_are_linked_together_as_each_alone(native: ModuleType) -> None:
+    kernels = [native.object_code(text, name) for text, name in ((native.AXPB, "first"), (native.INCREMENT, "second"))]
+    namesake = native.object_code(native.INCREMENT, "first")
+    pairs = [("first", kernels[0]), ("second", kernels[1]), ("first", namesake), ("first", kernels[0])]
+    loaded = load_objects(pairs)
+    assert [code.symbol for code in loaded] == ["first", "second", "first", "first"]
+    assert loaded[0] is loaded[3] is load("first", kernels[0])
+    assert len({code.address for code in loaded}) == 3
+    np.testing.assert_array_equal(call_axpb(loaded[0], 2, 6)[:2], call_axpb(load("first", kernels[0]), 2, 6)[:2])
+
+
+def test_of_several_objects_the_one_that_cannot_be_linked_is_named(native: ModuleType) -> None:
+    good, bad = native.object_code(native.AXPB, "good"), native.object_code(native.UNRESOLVED, "unresolved")
+    with pytest.raises(LoadError, match="cannot link 'unresolved'"):
+        load_objects([("good", good), ("unresolved", bad)])
