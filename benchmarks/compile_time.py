@@ -1,16 +1,21 @@
 """Processor time to compile kernels: through Numba's front end, and translated straight to LLVM.
 
-usage: python benchmarks/compile_time.py [--rounds 5] [name ...]
+usage: python -m benchmarks.compile_time [--rounds 5] [name ...]
+       python -m benchmarks.compile_time --model cnn
 
 Each row is a graph; its time is that of all its kernels together, from printed text to object code. Medians over
 rounds that take turns; the thread's own processor time, for on a machine shared with others wall-clock time measures
 the others. `wrapper` is what Numba spends around the translated code: an empty kernel.
+
+With `--model`, one row for each kernel of the model's training step, the slowest first: to translate its text (in the
+first contraction with a tile, the tile's native parts too), LLVM's passes and code generation, and what came of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -18,14 +23,19 @@ from collections.abc import Callable, Mapping
 from numba import njit
 
 import compiler.ops  # noqa: F401  (fills the registry)
+import graphcore as keras
+from benchmarks.keras_models import build
+from benchmarks.workloads import WORKLOADS
 from compiler import functions as F
+from compiler.assembly import label_of
 from compiler.codegen.kernels import cpu_kernel
-from compiler.codegen.objects import OPTIONS, SIGNATURE, compile_kernel, kernel_scope
+from compiler.codegen.objects import OPTIONS, SIGNATURE, KernelQueue, compile_kernel, kernel_scope
 from compiler.functions.core import make
 from compiler.ir import Builder, Value
 from compiler.ops.fused import Fused
 from compiler.passes.context import PassContext
 from compiler.pipeline import run_pipeline
+from compiler.storage import is_kernel
 from compiler.target import host_target
 from compiler.types import TensorType
 from runtime.dimensions import Dim, symbol
@@ -107,6 +117,51 @@ def through_the_front_end(source: str, namespace: Mapping[str, object]) -> None:
     njit(SIGNATURE, **OPTIONS)(scope["kernel"])
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cost:
+    """What one kernel took, in milliseconds of processor time, and its size."""
+
+    name: str
+    calls: int
+    translating: float
+    optimising: float
+    lines: int
+    code_bytes: int
+
+
+def kernel_costs(model: str) -> list[Cost]:
+    """The kernels of a model's training step, in the order of the program."""
+    keras_model, workload = build(keras, model), WORKLOADS[model]
+    keras_model.compile("adam", workload.loss, metrics=None if workload.reconstructs else ["accuracy"])
+    keras_model.train_on_batch(workload.inputs(workload.batch), workload.targets(workload.batch))
+    found: dict[str, list[tuple[str, Printed]]] = {}
+    for node in keras_model.lowered("train").compiled.graph.nodes:
+        if is_kernel(node) and isinstance(node.op, Fused):
+            kernel = cpu_kernel(node.op.body, host_target())
+            found.setdefault(kernel.source, []).append((label_of(node), (kernel.source, kernel.namespace)))
+    return [_cost(uses[0][0], len(uses), *uses[0][1]) for uses in found.values()]
+
+
+def _cost(name: str, calls: int, source: str, namespace: Mapping[str, object]) -> Cost:
+    thread, process = time.thread_time(), time.process_time()
+    with KernelQueue() as queue:
+        result = queue.start(source, namespace)
+        translating = time.thread_time() - thread
+        code = result().object_code
+    total = time.process_time() - process
+    return Cost(name, calls, 1e3 * translating, 1e3 * (total - translating), source.count("\n"), len(code))
+
+
+def print_costs(costs: list[Cost]) -> None:
+    """A table, the slowest first, and the sum."""
+    print(f"{'kernel':62}{'uses':>5}{'translate, ms':>15}{'LLVM, ms':>10}{'lines':>7}{'bytes':>8}")
+    for c in sorted(costs, key=lambda cost: -(cost.translating + cost.optimising)):
+        print(f"{c.name[:61]:62}{c.calls:5}{c.translating:15.1f}{c.optimising:10.1f}{c.lines:7}{c.code_bytes:8}")
+    translating, optimising = sum(c.translating for c in costs), sum(c.optimising for c in costs)
+    lines, code_bytes = sum(c.lines for c in costs), sum(c.code_bytes for c in costs)
+    print(f"{f'{len(costs)} kernels':67}{translating:15.1f}{optimising:10.1f}{lines:7}{code_bytes:8}")
+
+
 def milliseconds(compile_one: Callable[[str, Mapping[str, object]], object], kernels: list[Printed]) -> float:
     start = time.process_time()
     for source, namespace in kernels:
@@ -117,8 +172,12 @@ def milliseconds(compile_one: Callable[[str, Mapping[str, object]], object], ker
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--model", choices=WORKLOADS, help="a row for each kernel of this model's training step")
     parser.add_argument("names", nargs="*", help=f"of {', '.join(case.__name__ for case in CASES)}")
     arguments = parser.parse_args()
+    if arguments.model:
+        print_costs(kernel_costs(arguments.model))
+        return
     chosen = [case for case in CASES if not arguments.names or case.__name__ in arguments.names]
     rows: dict[str, list[Printed]] = {"wrapper": [(EMPTY, {})]}
     rows |= {case.__name__: printed(case) for case in chosen}

@@ -50,6 +50,8 @@ class WorkerProcess:
         self.engine = engine
         self._log = log
         environment = os.environ | {"PYTHONPATH": str(ROOT)} | ENGINES[engine].environment(cache)
+        # An installed package has its bytecode compiled; without this, every process would compile it again.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         command = [python, "-m", "benchmarks.worker", engine, "--threads", str(threads)]
         with log.open("ab") as errors:
             self.started = time.perf_counter()
