@@ -163,13 +163,11 @@ class Binding:
         self.inputs = self._specs(program.inputs)
         self.outputs = self._specs(program.outputs)
         self.arena_bytes = self._number(program.arena_bytes, "arena_bytes")
-        self.scratch_stride = max(
-            (
-                align_up_bytes(self._number(instruction.scratch, f"scratch of {instruction.label!r}"))
-                for instruction in program.instructions
-            ),
-            default=0,
-        )
+        self._scratch = [
+            align_up_bytes(self._number(instruction.scratch, f"scratch of {instruction.label!r}"))
+            for instruction in program.instructions
+        ]
+        self.scratch_stride = max(self._scratch, default=0)
         self.stream = self._encode()
         self._shared_for = 1
         self._phases: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -271,7 +269,7 @@ class Binding:
             return
         self._shared_for = threads
         places = self._places()
-        grains = grain_counts(self.program.instructions, self._work, places, threads)
+        grains = grain_counts(self.program.instructions, self._work, self._scratch, places, threads)
         for start, count in zip(self._record_starts, grains, strict=True):
             self.stream[start + Record.GRAINS] = count
         ends = phase_ends(self.program.instructions, self._work, places, self.program.prepared)

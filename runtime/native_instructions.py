@@ -179,10 +179,9 @@ try:
   %some_left = icmp sgt i64 %left, 0
   br i1 %some_left, label %take, label %next_range
 take:
-  ; Half of what is left: few calls, and little to wait for at the end.
-  %half = lshr i64 %left, 1
-  %is_single = icmp eq i64 %half, 0
-  %number = select i1 %is_single, i64 1, i64 %half
+  ; Three quarters of what is left: few calls, and little to wait for at the end.
+  %quarter = lshr i64 %left, 2
+  %number = sub i64 %left, %quarter
   %used_next = add i64 %used, %number
   %word_next = add i64 %untouched, %used_next
   %exchange = cmpxchg ptr %claim, i64 %word, i64 %word_next acq_rel acquire

@@ -54,9 +54,11 @@ def test_instructions_without_work_bind_nothing() -> None:
 def test_grains_follow_the_bytes_and_the_items() -> None:
     places = [Place(0, 0, 8 * 1024), Place(1, 0, 64 * 1024), Place(2, 0, 1 << 30)]
     calls = [call((0,), ()), call((0,), (1,)), call((0,), (2,)), call((1,), (1,))]
-    assert grain_counts(calls, [1000] * 4, places, 2) == [1, 9, 32, 8]
-    assert grain_counts(calls, [5, 0, 3, 1], places, 2) == [1, 0, 3, 1]
-    assert grain_counts(calls, [1 << 40] * 4, places, 3)[2] == 48
+    none = [0] * 4
+    assert grain_counts(calls, [1000] * 4, none, places, 2) == [1, 9, 32, 8]
+    assert grain_counts(calls, [5, 0, 3, 1], none, places, 2) == [1, 0, 3, 1]
+    assert grain_counts(calls, [1 << 40] * 4, none, places, 3)[2] == 48
+    assert grain_counts(calls, [1000] * 4, [1 << 20] * 4, places, 2) == [1, 2, 2, 2]
 
 
 VARIABLES = 5

@@ -54,8 +54,8 @@ def test_threads_take_parts_that_cover_the_work(native: ModuleType, count: int, 
             begin, parts = w[begin], parts + 1
         assert begin == 1000
         assert np.count_nonzero(w) == parts
-        # 16 grains for each thread, by halves: 8, 4, 2, 1, 1; two that want the same grains may cut them finer.
-        assert parts == 1 if count == 1 else 5 * count <= parts <= phases.MOST_GRAINS * count
+        # 16 grains for each thread, in three parts: 12, 3, 1.
+        assert parts == (1 if count == 1 else 3 * count)
 
 
 @given(work=st.integers(0, 12), count=st.integers(1, 5))
