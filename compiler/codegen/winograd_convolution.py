@@ -24,7 +24,7 @@ from runtime.dimensions import Dim, align_up, ceil_div
 __all__ = [
     "EXTENT_COUNT",
     "WINOGRAD_EXTENTS",
-    "item_lines",
+    "lines_of",
     "point_bytes",
     "winograd_extents",
     "winograd_scratch",
@@ -37,7 +37,9 @@ EXTENT_COUNT = 10
 # Bytes that the tables of an item may take: they and the block of results share a second-level cache of 512 KiB with
 # a point's part of the kernel. Fewer tiles than the least fill too few rows of a register tile.
 TABLE_BYTES = 320 * 1024
-LEAST_TILES, MOST_TILES = 12, 64
+LEAST_TILES, MOST_TILES = 16, 64
+# Lines where the width is known at run time only.
+SYMBOLIC_LINES = 4
 
 
 def winograd_extents(geometry: ConvolutionGeometry) -> tuple[Dim, ...]:
@@ -45,16 +47,20 @@ def winograd_extents(geometry: ConvolutionGeometry) -> tuple[Dim, ...]:
     _, height, width, filters = geometry.output_shape
     (top, _), (left, _) = geometry.padding
     channels = geometry.input_shape[3]
-    return (*geometry.input_shape, height, width, filters, top, left, item_lines(width, channels, filters))
+    lines = lines_of(_item_tiles(channels, filters), width)
+    return (*geometry.input_shape, height, width, filters, top, left, lines)
 
 
-def item_lines(width: Dim, channels: Dim, filters: Dim) -> int:
-    """Rows of tiles in an item; one where the width is known at run time only."""
-    if not isinstance(width, int) or not isinstance(channels, int) or not isinstance(filters, int):
-        return 1
+def _item_tiles(channels: Dim, filters: Dim) -> int:
+    if not isinstance(channels, int) or not isinstance(filters, int):
+        return LEAST_TILES
     tiles = TABLE_BYTES // (POINTS * (channels + filters) * element_bytes("float32"))
-    tiles = max(LEAST_TILES, min(MOST_TILES, tiles))
-    return max(1, tiles // -(-width // TILE))
+    return max(LEAST_TILES, min(MOST_TILES, tiles))
+
+
+def lines_of(tiles: int, width: Dim) -> int:
+    """Lines that hold about so many tiles."""
+    return max(1, tiles // -(-width // TILE)) if isinstance(width, int) else SYMBOLIC_LINES
 
 
 def winograd_work(extents: tuple[Dim, ...]) -> Dim:
@@ -148,6 +154,11 @@ def contract(pointers, extents, scratch, begin, end, item):
             source += 4 * pixel
             x += 4
             tiles += 1
+    # The next item's rows of the image are asked for ahead, a slice with each tile of a product.
+    products = panels * ((tiles + TILE_ROWS - 1) // TILE_ROWS)
+    source_slice = (line_end - line_begin) * 4 * width * pixel // (36 * products) + 1
+    last_image = line_end // image_lines
+    next_source = pointers[0] + (last_image * height + (line_end - last_image * image_lines) * 4) * width * pixel
     for point in range(36):
         base = image_table + point * image_point
         results = result_table + point * result_point
@@ -158,6 +169,8 @@ def contract(pointers, extents, scratch, begin, end, item):
                 panel_address = packed + point * channels * PANEL_STEP
                 panel_stride = PANEL_STEP
             for tile in range(0, tiles, TILE_ROWS):
+                prefetch_input(next_source, 0, 1, source_slice)
+                next_source += source_slice
                 micro(min(TILE_ROWS, tiles - tile), base, row_table + tile * 8, offsets, channels, panel_address,
                       panel_stride, results + tile * result_pixel + panel * PANEL_STEP, result_pixel, 0)
     first_image = line_begin // image_lines

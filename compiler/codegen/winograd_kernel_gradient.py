@@ -14,7 +14,7 @@ from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_sou
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import ContractionSource, ConvolutionGeometry, Epilogue
 from compiler.codegen.microkernel import Tile
-from compiler.codegen.winograd_convolution import WINOGRAD_EXTENTS, point_bytes, winograd_extents
+from compiler.codegen.winograd_convolution import WINOGRAD_EXTENTS, lines_of, point_bytes, winograd_extents
 from compiler.winograd import POINTS, TILE, WINDOW
 from runtime.dimensions import Dim, align_up, ceil_div
 
@@ -22,10 +22,15 @@ __all__ = ["EXTENT_COUNT", "gradient_extents", "gradient_scratch", "gradient_sou
 
 EXTENT_COUNT = 11
 
+# Tiles of a block. They are the depth of 36 products whose sums do not stay in the first-level cache: with fewer,
+# loading and storing the sums costs too much; with more, the tables leave the second-level cache.
+BLOCK_TILES = 32
+
 
 def gradient_extents(geometry: ConvolutionGeometry) -> tuple[Dim, ...]:
     """Those of the convolution, with the lines of a block in the place of an item's; chunks."""
-    return (*winograd_extents(geometry), geometry.chunks)
+    *rest, _ = winograd_extents(geometry)
+    return (*rest, lines_of(BLOCK_TILES, geometry.output_shape[2]), geometry.chunks)
 
 
 def gradient_work(extents: tuple[Dim, ...]) -> Dim:
@@ -80,9 +85,11 @@ def contract(pointers, extents, scratch, begin, end, item):
     share_end = min(share_begin + share, lines)
     if share_begin == share_end:
         fill_zero(sums, 36 * channels * panels * TILE_COLUMNS)
+    products = 36 * panels * ((channels + TILE_ROWS - 1) // TILE_ROWS)
     for line_begin in range(share_begin, share_end, item_lines):
+        line_end = min(line_begin + item_lines, share_end)
         tiles = 0
-        for line in range(line_begin, min(line_begin + item_lines, share_end)):
+        for line in range(line_begin, line_end):
             image = line // image_lines
             y = (line - image * image_lines) * 4
             source = pointers[0] + ((image * height + y - padding_top) * width - padding_left) * pixel
@@ -99,12 +106,23 @@ def contract(pointers, extents, scratch, begin, end, item):
                 gradient += 4 * filters * ELEMENT
                 x += 4
                 tiles += 1
+        # The next block's rows of both images are asked for ahead, a slice with each tile of a product.
+        next_image = line_end // image_lines
+        next_line = line_end - next_image * image_lines
+        next_source = pointers[0] + (next_image * height + next_line * 4) * width * pixel
+        next_gradient = pointers[1] + (next_image * output_height + next_line * 4) * output_width * filters * ELEMENT
+        source_slice = (line_end - line_begin) * 4 * width * pixel // products + 1
+        gradient_slice = (line_end - line_begin) * 4 * output_width * filters * ELEMENT // products + 1
         for point in range(36):
             base = image_table + point * image_point
             point_sums = sums + point * channels * result_pixel
             for panel in range(panels):
                 panel_address = result_table + point * result_point + panel * PANEL_STEP
                 for channel in range(0, channels, TILE_ROWS):
+                    prefetch_input(next_source, 0, 1, source_slice)
+                    prefetch_input(next_gradient, 0, 1, gradient_slice)
+                    next_source += source_slice
+                    next_gradient += gradient_slice
                     micro(min(TILE_ROWS, channels - channel), base, row_table + channel * 8, offsets, tiles,
                           panel_address, result_pixel, point_sums + channel * result_pixel + panel * PANEL_STEP,
                           result_pixel, line_begin - share_begin)

@@ -30,6 +30,10 @@ _TILE_OF_IMAGE = ("image", "row_bytes", "pixel_bytes", "y_begin", "y_end", "x_be
 # The same tile at all points: the address at the first, bytes to the next point.
 _TILE_OF_POINTS = ("points", "point_bytes", "channels")
 
+# Rows of points that are computed together: a point and its negative share their sums, and the values of two rows fit
+# the registers where those of a whole tile would wait on the stack.
+_POINT_GROUPS = ((1, 2), (3, 4), (0, 5))
+
 
 def emit_image_transform(module: Any, dtype: str, lanes: int) -> None:
     """`image_transform(...)`: B^T d B of a 6x6 tile of an image; `outside` holds zeros."""
@@ -66,18 +70,19 @@ def _emit_from_image(module: Any, dtype: str, lanes: int, name: str, extent: int
     rows, columns = _row_addresses(native, extent), _columns_within(native, extent)
     with _channels(native) as offset:
         vectors = _Vectors(native)
-        halves = []
-        for column in range(extent):
-            shift = native.add(offset, native.multiply(native.arguments["pixel_bytes"], column))
-            entry = native.builder.block
-            with native.builder.if_then(columns[column]):
-                half = transform(vectors, [native.load(native.add(row, shift), native.vector) for row in rows])
-                read = native.builder.block
-            halves.append([_either(native, value, read, native.zero_vector(), entry) for value in half])
         address = _opaque(native, native.add(native.arguments["points"], offset))
-        for row, values in enumerate(zip(*halves, strict=True)):
-            for column, value in enumerate(transform(vectors, list(values))):
-                native.store(value, _point(native, address, row * WINDOW + column))
+        for group in _POINT_GROUPS:
+            halves = []
+            for column in range(extent):
+                shift = native.add(offset, native.multiply(native.arguments["pixel_bytes"], column))
+                entry = native.builder.block
+                with native.builder.if_then(columns[column]):
+                    half = transform(vectors, [native.load(native.add(row, shift), native.vector) for row in rows])
+                    read = native.builder.block
+                halves.append([_either(native, half[row], read, native.zero_vector(), entry) for row in group])
+            for row, values in zip(group, zip(*halves, strict=True), strict=True):
+                for column, value in enumerate(transform(vectors, list(values))):
+                    native.store(value, _point(native, address, row * WINDOW + column))
     native.finish()
 
 
