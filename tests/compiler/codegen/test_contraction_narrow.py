@@ -17,7 +17,10 @@ from compiler.codegen.contraction import (
     MatmulGeometry,
     specialised,
 )
+from compiler.driver import compile_graph
+from compiler.interpret import interpret
 from compiler.target import Target, host_target
+from compiler.text import parse
 from runtime.dimensions import symbol
 
 
@@ -120,3 +123,50 @@ def test_bad_values_stay_in_their_row_and_column() -> None:
     result = run(spec, MatmulGeometry(13, 19, 3), operands, (1, 13, 3), target=narrow_target(8))
     with np.errstate(invalid="ignore"):
         np.testing.assert_allclose(result, a @ b, rtol=1e-4, atol=1e-4)
+
+
+TAIL = """
+graph tail {{
+  input %0 "x": f32[n,9,11,32]
+  input %1 "scale": f32[n,{height},{width}]
+  input %2 "residual": f32[n,{height},{width},3]
+  variable %3 "kernel": f32[3,3,{kernel}]
+  variable %4 "bias": f32[3]
+  %5: f32[n,{height},{width},3] = {op}
+  %6: f32[n,{height},{width},3] = broadcast(%4) {{shape=(n, {height}, {width}, 3), axes=(3,)}}
+  %7: f32[n,{height},{width},3] = broadcast(%1) {{shape=(n, {height}, {width}, 3), axes=(0, 1, 2)}}
+  %8: f32[n,{height},{width},3] = add(%5, %6)
+  %9: f32[n,{height},{width},3] = sigmoid(%8)
+  %10: f32[n,{height},{width},3] = multiply(%9, %7)
+  %11: f32[n,{height},{width},3] = add(%10, %2)
+  return "y"=%11
+}}
+"""
+SLIDING = "padding=((1, 1), (1, 1)), dilation=(1, 1), groups=1}"
+
+
+@pytest.mark.parametrize(
+    ("op", "kernel", "height", "width"),
+    [
+        ("convolution(%0, %3) {strides=(1, 1), " + SLIDING, "32,3", 9, 11),
+        (
+            "convolution_input_gradient(%0, %3) {input_spatial=(17, 21), strides=(2, 2), " + SLIDING,
+            "3,32",
+            17,
+            21,
+        ),
+    ],
+    ids=["forward", "transposed"],
+)
+def test_a_tail_runs_along_the_memory_of_the_result(op: str, kernel: str, height: int, width: int) -> None:
+    graph = parse(TAIL.format(op=op, kernel=kernel, height=height, width=width))
+    compiled = compile_graph(graph)
+    generator = np.random.default_rng(0)
+    shapes = (2, 9, 11, 32), (2, height, width), (2, height, width, 3)
+    inputs = [generator.normal(size=shape).astype("float32") for shape in shapes]
+    state = [generator.normal(size=shape).astype("float32") for shape in (graph.variables[0].value.type.shape, (3,))]
+    wide, _ = interpret(graph, [a.astype("float64") for a in inputs], [a.astype("float64") for a in state])
+    (result,) = compiled.executable.run(inputs, state)
+    np.testing.assert_allclose(result, wide[0], rtol=1e-4, atol=1e-5)
+    (source,) = (kernel.source for kernel in compiled.program.kernels if "contract(" in kernel.source)
+    assert "[place]" in source, "neighbours in memory must be seen as neighbours"
