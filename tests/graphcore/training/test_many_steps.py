@@ -374,3 +374,26 @@ def test_batches_of_every_size_follow_the_interpreter(shuffle: bool) -> None:
 
     for compiled, interpreted in zip(trained(True), trained(False), strict=True):
         np.testing.assert_allclose(compiled, interpreted, atol=2e-6)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_several_inputs_outputs_and_weights_of_different_types_meet_their_places(shuffle: bool) -> None:
+    x = {"b": RNG.integers(0, 200, (40, 2)).astype(np.uint8), "a": RNG.normal(size=(40, 3))}
+    y = [RNG.normal(size=(40, 1)), RNG.integers(0, 3, 40).astype(np.int16)]
+    weights = [RNG.uniform(size=40), RNG.integers(1, 4, 40)]
+
+    def compiled() -> Model:
+        set_random_seed(4)
+        a, b = Input((3,), name="a"), Input((2,), name="b")
+        features = ops.concatenate([a, Rescaling(1 / 200)(b)], axis=1)
+        model = Model({"a": a, "b": b}, [Dense(1)(features), Dense(3, "softmax")(features)])
+        model.compile("sgd", ["mse", "sparse_categorical_crossentropy"])
+        return model
+
+    by_fit, by_batch = compiled(), compiled()
+    # One batch of all samples: the order does not matter.
+    by_fit.fit(x, y, sample_weight=weights, batch_size=40, epochs=3, shuffle=shuffle, verbose=0)
+    for _ in range(3):
+        by_batch.train_on_batch(x, y, sample_weight=weights)
+    for array, other in zip(by_fit.get_weights(), by_batch.get_weights(), strict=True):
+        np.testing.assert_allclose(array, other, atol=1e-6)
