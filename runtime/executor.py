@@ -253,8 +253,8 @@ class Executable:
         choice = binding.thread_choice
         has_choice = binding.is_parallel and get_num_threads() > 1
         wants_pool = has_choice and choice.begin(steps)
-        pool = borrow_pool() if wants_pool else None
         self._recent = None
+        pool = borrow_pool() if wants_pool else None
         try:
             if pool is not binding.pool or self._memory_version != binding.memory_version:
                 self._place_memory(binding, pool)

@@ -280,6 +280,8 @@ def _check_prepared(program: Program) -> None:
         raise ProgramError(f"{program.prepared!r} of {len(program.instructions)} instructions are to be prepared")
     updated = program.updated
     for index, instruction in enumerate(program.instructions[: program.prepared]):
+        if any(isinstance(size, SymbolicInt) for size in (*instruction.extents, instruction.work)):
+            raise ProgramError(f"instruction {index} ({instruction.label!r}) is prepared, but its sizes have symbols")
         for position, operand in enumerate(instruction.operands):
             buffer = program.buffers[operand]
             may_read = buffer.space in ("arena", "constant") or (buffer.space == "variable" and operand not in updated)

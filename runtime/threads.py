@@ -79,6 +79,9 @@ _pool: ThreadPool | None = None
 _num_threads: int | None = None
 # Held by the run that uses the pool, and by whoever replaces it.
 _in_use = threading.Lock()
+# The thread that borrowed the pool. Runs of one thread are never nested: if it comes again, an interrupt has kept it
+# from giving the pool back.
+_owner = 0
 
 
 def get_num_threads() -> int:
@@ -117,15 +120,17 @@ def _checked_count(value: object, name: str) -> int:
 def borrow_pool() -> ThreadPool | None:
     """The pool for one run, to be given back with `return_pool`; None when the run is to use its own thread
     alone."""
+    global _owner
     threads = get_num_threads()
-    if threads == 1 or not _in_use.acquire(blocking=False):
+    if threads == 1 or not (_in_use.acquire(blocking=False) or _owner == threading.get_ident()):
         return None
+    _owner = threading.get_ident()
     if _pool is not None and _pool.threads == threads:
         return _pool
     try:
         return _replace_pool(threads)
     except RuntimeError as error:
-        _in_use.release()
+        return_pool()
         set_num_threads(1)
         warnings.warn(
             f"cannot start {threads - 1} threads ({error}); programs run on one thread until set_num_threads",
@@ -134,12 +139,14 @@ def borrow_pool() -> ThreadPool | None:
         )
         return None
     except BaseException:
-        _in_use.release()
+        return_pool()
         raise
 
 
 def return_pool() -> None:
     """Let the next run have the pool."""
+    global _owner
+    _owner = 0
     _in_use.release()
 
 
@@ -168,8 +175,9 @@ def _stop_at_exit() -> None:
 
 def _forget_after_fork() -> None:
     # The workers, and whoever held the lock, do not exist in the child.
-    global _pool, _in_use
+    global _pool, _in_use, _owner
     _pool = None
+    _owner = 0
     _in_use = threading.Lock()
 
 
