@@ -72,6 +72,12 @@ class WinogradOp(Op):
         """Never as loops over scalars, which would transform each tile anew for each result."""
         raise TypeError(f"op '{self.name}' is computed by the contraction generator of the CPU only.")
 
+    def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
+        """Those of the direct convolution that it stands for, though it makes fewer."""
+        x, *rest = inputs
+        spread = [type_ for type_ in (*rest, *outputs) if type_.rank == x.rank]  # the result, or its cotangent
+        return spread[0].size * x.shape[-1] * KERNEL * KERNEL
+
     @classmethod
     def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
         """None: made by the pass `select_kernels` and tested by it; other targets never see these ops."""

@@ -75,3 +75,13 @@ def test_every_contraction_counts_and_nothing_else_does() -> None:
             inputs = [TensorType(array.shape, array.dtype.name) for array in arrays]
             counted = sample.multiply_adds(inputs, sample.infer(*inputs))
             assert (evaluate(counted, {}) > 0) == (op.fusion is Fusion.CONTRACTION), name
+
+
+@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 0), (0, 0))])
+def test_winograd_counts_as_the_direct_convolution(padding: tuple[tuple[int, int], ...]) -> None:
+    x, kernel = (2, 10, 12, 16), (3, 3, 16, 24)
+    output = (2, *(extent - 2 + sum(pair) for extent, pair in zip(x[1:-1], padding, strict=True)), 24)
+    expected = flops("convolution", {"strides": (1, 1), "padding": padding, "dilation": (1, 1), "groups": 1}, x, kernel)
+    assert flops("winograd_convolution", {"padding": padding}, x, (36, 16, 24)) == expected
+    for chunks in (1, 3):
+        assert flops("winograd_kernel_gradient", {"padding": padding, "chunks": chunks}, x, output) == expected
