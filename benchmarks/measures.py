@@ -63,7 +63,7 @@ def progress(text: str) -> Iterator[None]:
 
 
 class Session:
-    """Measures rows for some contestants, with one thread or more for kernels and models.
+    """Measures rows for some contestants. Ctrl-C ends it early.
 
     Args:
         options: as parsed with `add_options`.
@@ -83,42 +83,40 @@ class Session:
         self.versions: dict[str, dict[str, str]] = {}
 
     def rows(self) -> list[Row]:
-        """All rows that the options ask for, by measure."""
+        """All rows that the options ask for, by measure; after an interrupt those that there are."""
         measures: list[str] = self.options.measures
+        found: list[Row] = []
         with tempfile.TemporaryDirectory(prefix="graphcore-bench-") as name:
             folder = Path(name)
-            steps = [measure for measure in STEP_TITLES if measure in measures]
-            found = self._steps(steps, folder) if steps else []
-            if "start" in measures:
-                found += self._starts(folder)
-            if "kernels" in measures:
-                found += self._kernels(folder)
-        return found
+            try:
+                self._steps([measure for measure in STEP_TITLES if measure in measures], folder, found)
+                if "start" in measures:
+                    self._starts(folder, found)
+                if "kernels" in measures:
+                    self._kernels(folder, found)
+            except KeyboardInterrupt:
+                print(" interrupted; these rows were finished:", file=sys.stderr)
+        order = list(dict.fromkeys(row.measure for row in found))
+        return sorted(found, key=lambda row: order.index(row.measure))
 
-    def _steps(self, measures: list[str], folder: Path) -> list[Row]:
-        rows: dict[str, list[Row]] = {measure: [] for measure in measures}
-        with Team(self.contestants, folder) as team:
+    def _steps(self, measures: list[str], folder: Path, found: list[Row]) -> None:
+        with Team(self.contestants, folder, self.versions) as team:
             for model in self.options.models:
                 for measure in measures:
                     task = task_of(measure, model)
-                    rows[measure].append(self._row(team, STEP_TITLES[measure], task, self.contestants))
-            self.versions |= team.versions
-        return [row for measure in measures for row in rows[measure]]
+                    found.append(self._row(team, STEP_TITLES[measure], task, self.contestants))
 
-    def _starts(self, folder: Path) -> list[Row]:
+    def _starts(self, folder: Path, found: list[Row]) -> None:
         by_engine = {c.engine: (name, c) for name, c in self.contestants.items() if ENGINES[c.engine].starts}
         trainers = dict(by_engine.values())
-        rows: list[Row] = []
         for model in self.options.models:
             with progress(f"start {model}"):
-                rows += measure_start(model, trainers, folder, self.options.start_rounds)
-        return sorted(rows, key=lambda row: [row.measure for row in rows].index(row.measure))
+                found += measure_start(model, trainers, folder, self.options.start_rounds)
 
-    def _kernels(self, folder: Path) -> list[Row]:
-        with Team(self.kernel_contestants, folder) as team:
-            rows = [self._row(team, KERNEL_TITLE, Task("kernel", k), self.kernel_contestants) for k in KERNELS]
-            self.versions |= team.versions
-        return rows
+    def _kernels(self, folder: Path, found: list[Row]) -> None:
+        with Team(self.kernel_contestants, folder, self.versions) as team:
+            for kernel in KERNELS:
+                found.append(self._row(team, KERNEL_TITLE, Task("kernel", kernel), self.kernel_contestants))
 
     def _row(self, team: Team, title: str, task: Task, contestants: Mapping[str, Contestant]) -> Row:
         names = [name for name, c in contestants.items() if task.kind in ENGINES[c.engine].kinds]

@@ -29,13 +29,19 @@ class Contestant:
 
 
 class Team:
-    """The workers of some contestants by column name. They are started when first needed, and end with the block."""
+    """The workers of some contestants by column name. They are started when first needed, and end with the block.
 
-    def __init__(self, contestants: Mapping[str, Contestant], folder: Path) -> None:
+    Attributes:
+        versions: of what each column's engine is made; `versions` given are added to.
+    """
+
+    def __init__(
+        self, contestants: Mapping[str, Contestant], folder: Path, versions: dict[str, dict[str, str]] | None = None
+    ) -> None:
+        self.versions = {} if versions is None else versions
         self._contestants = contestants
         self._folder = folder
         self._workers: dict[str, WorkerProcess] = {}
-        self.versions: dict[str, dict[str, str]] = {}
 
     def __enter__(self) -> Team:
         return self

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import argparse
 import math
 
 import pytest
 
 from benchmarks.__main__ import ALL, ONE, count_flops, step_table
-from benchmarks.measures import KERNEL_TITLE, STEP_TITLES
+from benchmarks.measures import KERNEL_TITLE, STEP_TITLES, Session, add_options
 from benchmarks.report import to_markdown
 from benchmarks.results import Cell, Row
 from benchmarks.roof import Roof, table
-from benchmarks.workloads import KERNELS
+from benchmarks.turns import Contestant, Team
+from benchmarks.workloads import KERNELS, Task
 
 ROOFS = [Roof(1, 100e9, 10e9, 11e9), Roof(2, 200e9, 15e9, 16.25e9)]
 
@@ -54,3 +56,27 @@ def test_operations_are_counted_for_rows_that_are_timed_a_step() -> None:
         {(STEP_TITLES["latency"], "mlp", 1): forward, (KERNEL_TITLE, kernel.name, 0): kernel.flops}
     )
     assert count_flops(rows[1:2]) == {}
+
+
+def test_an_interrupt_keeps_the_rows_that_are_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Task] = []
+
+    def measure(team: Team, task: Task, names: list[str], rounds: int, seconds: float) -> dict[str, Cell]:
+        asked.append(task)
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return {name: Cell.of([float(len(asked))]) for name in names}
+
+    monkeypatch.setattr(Team, "measure", measure)
+    parser = argparse.ArgumentParser()
+    add_options(parser, ("train", "latency", "kernels"))
+    contestants = {"graphcore": Contestant("graphcore", 1), "onnxruntime": Contestant("onnxruntime", 1)}
+    rows = Session(parser.parse_args(["--models", "mlp", "cnn"]), contestants, contestants).rows()
+    assert [(row.measure, row.workload) for row in rows] == [
+        (STEP_TITLES["train"], "mlp"),
+        (STEP_TITLES["train"], "cnn"),
+        (STEP_TITLES["latency"], "mlp"),
+    ]
+    assert list(rows[0].cells) == ["graphcore"]  # ONNX Runtime does not train
+    assert list(rows[2].cells) == ["graphcore", "onnxruntime"]
+    assert [row.value("graphcore") for row in rows] == [1.0, 3.0, 2.0]
