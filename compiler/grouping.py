@@ -8,7 +8,8 @@ express, so `fuse` never proposes what cannot be lowered. The kinds:
 - *column*: reductions over the same other axes; elements before them, per-result values after them. A reduction may
   need another's result, repeated along the rows: then there is one more pass. So may elements that are stored,
   where a kept axis lies before the reduced ones, so that each of its entries is work of its own.
-- *contraction*: one matrix product or convolution with an elementwise tail.
+- *contraction*: one matrix product or convolution with an elementwise tail. Reductions over the pixels of each image
+  may follow: they read what the tail stores, image by image while it is in the cache.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from runtime.dimensions import Dim
 
 Shape = tuple[Dim, ...]
 
+FEWEST_IMAGES = 8  # with fewer images than this the threads share the rows of each
 # Emitted anew inside every group that reads them, because computing them costs less than a load.
 CLONED = (Fusion.BROADCAST, Fusion.SOURCE)
 NEVER = (Fusion.ALIAS, Fusion.OPAQUE, Fusion.FUSED, Fusion.COMPOSITE)
@@ -60,10 +62,11 @@ def is_fusible(node: Node) -> bool:
     return node.op.fusion not in NEVER
 
 
-def classify(members: Collection[Node], outputs: Iterable[Value]) -> Plan | Refusal:
+def classify(members: Collection[Node], outputs: Iterable[Value], *, by_image: bool = True) -> Plan | Refusal:
     """The loop nest that computes `members`, given which of their values are read outside.
 
     `members` excludes cloned producers (broadcasts and sources): they are pulled in when the body is built.
+    `by_image`: whether the target can reduce the images of a contraction's result in its kernel.
     """
     outputs = tuple(outputs)
     for node in members:
@@ -71,7 +74,7 @@ def classify(members: Collection[Node], outputs: Iterable[Value]) -> Plan | Refu
             return Refusal(f"'{node.op.name}' is never part of a fused kernel")
     contractions = [node for node in members if node.op.fusion is Fusion.CONTRACTION]
     if contractions:
-        return _classify_contraction(contractions, members, outputs)
+        return _classify_contraction(contractions, members, outputs, by_image)
     reductions = [node for node in members if node.op.fusion is Fusion.REDUCTION]
     if reductions:
         return _classify_reduction(reductions, members, outputs)
@@ -79,7 +82,7 @@ def classify(members: Collection[Node], outputs: Iterable[Value]) -> Plan | Refu
 
 
 def _classify_contraction(
-    contractions: list[Node], members: Collection[Node], outputs: tuple[Value, ...]
+    contractions: list[Node], members: Collection[Node], outputs: tuple[Value, ...], by_image: bool
 ) -> Plan | Refusal:
     if len(contractions) > 1:
         return Refusal("a kernel holds one contraction")
@@ -88,17 +91,67 @@ def _classify_contraction(
     inside = {value for node in members for value in node.outputs}
     if inside.intersection(contractions[0].inputs):
         return Refusal("factors of a contraction must be in memory")
-    for node in members:
-        if node is contractions[0]:
+    stored = tuple(value for value in outputs if value.type.shape == shape)
+    reductions = [node for node in members if node.op.fusion is Fusion.REDUCTION]
+    tail: Collection[Node] = members
+    plan = Plan("contraction", shape)
+    if reductions and by_image and contractions[0].op.by_image:
+        results = [value for value in outputs if value.type.shape != shape]
+        reduced = needed_for(results, members, stored)
+        judgement = _classify_images(contractions[0], reductions, reduced, results)
+        if isinstance(judgement, Refusal):
+            return judgement
+        plan = judgement
+        tail = needed_for(stored, members)
+    for node in tail:
+        if node is not contractions[0] and (refusal := _refuse_in_tail(node, shape, inside)):
+            return refusal
+    return plan
+
+
+def _refuse_in_tail(node: Node, shape: Shape, inside: set[Value]) -> Refusal | None:
+    if node.op.fusion is not Fusion.ELEMENTWISE:
+        return Refusal(f"the tail of a contraction is elementwise; '{node.op.name}' is not")
+    if node.outputs[0].type.shape != shape:
+        return Refusal(f"the tail of a contraction has its shape; '{node.op.name}' has {node.outputs[0].type}")
+    for value in node.inputs:
+        if value not in inside and not _reaches_tail(value, shape):
+            return Refusal(f"'{node.op.name}' reads a value that varies over neither all axes nor only the last")
+    return None
+
+
+def _classify_images(
+    contraction: Node, reductions: list[Node], reduced: list[Node], results: list[Value]
+) -> Plan | Refusal:
+    """The reductions behind a contraction: over all axes but those of the images and the channels."""
+    shape = contraction.outputs[0].type.shape
+    if contraction in reduced:
+        return Refusal("a reduction behind a contraction reads what its kernel stores, and this is not stored")
+    if isinstance(shape[0], int) and shape[0] < FEWEST_IMAGES:
+        return Refusal("work items are images, too few for the threads with so few images")
+    if contraction.op.fields.get("groups", 1) != 1 and not all(isinstance(extent, int) for extent in shape[1:]):
+        return Refusal("where groups are few channels, images of unknown size are no whole number of work items")
+    if not set(reductions).issubset(reduced):
+        return Refusal("the tail of a contraction is elementwise; a reduction is not")
+    plan = _classify_reduction(reductions, reduced, tuple(results))
+    if isinstance(plan, Refusal):
+        return plan
+    if plan.shape != shape or plan.axes != tuple(range(1, len(shape) - 1)):
+        return Refusal("reductions behind a contraction run over the pixels of each image")
+    return Plan("contraction", shape, plan.axes)
+
+
+def needed_for(values: Iterable[Value], members: Collection[Node], given: Collection[Value] = ()) -> list[Node]:
+    """The members that compute `values`, in their order, when those in `given` are known."""
+    inside = set(members)
+    found: set[Node] = set()
+    pending = [value for value in values if value not in given]
+    for value in pending:  # grows while it is walked
+        if value.node is None or value.node not in inside or value.node in found:
             continue
-        if node.op.fusion is not Fusion.ELEMENTWISE:
-            return Refusal(f"the tail of a contraction is elementwise; '{node.op.name}' is not")
-        if node.outputs[0].type.shape != shape:
-            return Refusal(f"the tail of a contraction has its shape; '{node.op.name}' has {node.outputs[0].type}")
-        for value in node.inputs:
-            if value not in inside and not _reaches_tail(value, shape):
-                return Refusal(f"'{node.op.name}' reads a value that varies over neither all axes nor only the last")
-    return Plan("contraction", shape)
+        found.add(value.node)
+        pending.extend(source for source in read_through_clones(value.node) if source not in given)
+    return [node for node in members if node in found]
 
 
 def _reaches_tail(value: Value, shape: Shape) -> bool:

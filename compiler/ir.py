@@ -61,6 +61,7 @@ class Op(abc.ABC):
 
     name: ClassVar[str]
     fusion: ClassVar[Fusion]
+    by_image: ClassVar[bool] = False  # a contraction whose kernel completes one entry of axis 0 after another
     attribute_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, *values: Any, **named: Any) -> None:

@@ -327,6 +327,8 @@ class Operand:
 
 BEGIN = Local(INDEX, "begin", 0)  # the first work item of this call
 END = Local(INDEX, "end", 0)  # one past the last
+FIRST_IMAGE = Local(INDEX, "first_image", 0)  # the images that a contraction's kernel has just completed
+NEXT_IMAGE = Local(INDEX, "next_image", 0)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -358,6 +360,8 @@ class ContractionKernel:
     head: tuple[Statement, ...]  # computed once a call
     tail: tuple[Statement, ...]
     streams: tuple[int, ...]  # operands of the result's shape beside the factors: read or written once each
+    images: tuple[Statement, ...] = ()  # run after images FIRST_IMAGE .. NEXT_IMAGE are stored; work items are images
+    scratch_rows: tuple[tuple[str, Dim], ...] = ()  # of `images`
 
 
 Kernel = LoopKernel | ContractionKernel

@@ -19,12 +19,12 @@ from compiler.loops import (
     Expr,
     Kernel,
     Local,
-    Loop,
     LoopKernel,
     binary,
     literal,
 )
-from compiler.lower_column import ColumnPass
+from compiler.lower_column import ColumnPass, lower_items, outer_axes, trailing
+from compiler.lower_images import lower_images, lower_images_to_loops
 from compiler.lowering import KernelLowering, prune, unflatten
 from compiler.types import product
 from runtime.dimensions import Dim, ceil_div
@@ -54,7 +54,9 @@ def lower_group(body: Graph, *, contraction_kernels: bool = True) -> Kernel:
     """
     plan = plan_of(body)
     if plan.kind == "contraction" and contraction_kernels:
-        return _lower_contraction(body)
+        return _lower_contraction(body, plan)
+    if plan.kind == "contraction" and plan.axes:
+        return lower_images_to_loops(body, plan)
     body = collapse(body, plan)
     plan = plan_of(body)
     k = KernelLowering(body)
@@ -116,40 +118,20 @@ def _lower_row(k: KernelLowering, plan: Plan) -> LoopKernel:
 
 
 def _lower_column(k: KernelLowering, plan: Plan) -> LoopKernel:
-    """The trailing kept axis stays open in scratch rows.
-
-    Axes before the last reduced one that are kept are work items; if there are none, blocks of columns are.
-    """
-    rank = len(plan.shape)
-    last_reduced = max(plan.axes)
-    tail = tuple(range(last_reduced + 1, rank))
-    outer_axes = tuple(axis for axis in range(last_reduced) if axis not in plan.axes)
-    columns = product(tuple(plan.shape[axis] for axis in tail))
-    index: dict[int, Expr] = {}
-    start: Expr = literal(0, INDEX)
-    stop = k.extent(columns)
-    loops: list[Loop] = []
-    if outer_axes:
-        extents = tuple(plan.shape[axis] for axis in outer_axes)
-        item, loop = k.open_loop("item", BEGIN, END)
-        loops.append(loop)
-        index.update(zip(outer_axes, unflatten(k, extents, item), strict=True))
-        work = product(extents)
-    else:
-        start, stop = _block_range(k, columns, COLUMN_BLOCK)
-        work = ceil_div(columns, COLUMN_BLOCK)
-    ColumnPass(k, plan, index, tail, start, stop).run()
-    for loop in reversed(loops):
-        k.close_loop(loop)
-    return k.loop_kernel(work)
+    """Axes before the last reduced one that are kept are work items; if there are none, blocks of columns are."""
+    if outer_axes(plan):
+        return k.loop_kernel(lower_items(k, plan, BEGIN, END))
+    columns = product(trailing(plan))
+    ColumnPass(k, plan, {}, *_block_range(k, columns, COLUMN_BLOCK)).run()
+    return k.loop_kernel(ceil_div(columns, COLUMN_BLOCK))
 
 
 def _constant_reader(value: Expr) -> Callable[[Sequence[Expr]], Expr]:
     return lambda index: value
 
 
-def _lower_contraction(body: Graph) -> ContractionKernel:
-    """The tail of a contraction at one (row, column) of its result seen as a matrix."""
+def _lower_contraction(body: Graph, plan: Plan) -> ContractionKernel:
+    """The tail of a contraction at one (row, column) of its result seen as a matrix, and what follows by images."""
     node = next(n for n in body.nodes if n.op.fusion is Fusion.CONTRACTION)
     k = KernelLowering(body)
     row, outer = k.open_loop("row", BEGIN, END)
@@ -159,20 +141,24 @@ def _lower_contraction(body: Graph) -> ContractionKernel:
     shape = node.outputs[0].type.shape
     index = (*unflatten(k, shape[:-1], row), column)
     k.place(shape, index, row * k.extent(shape[-1]) + column)
-    k.store(list(enumerate(value for _, value in body.outputs)), index)
+    k.store([(i, value) for i, (_, value) in enumerate(body.outputs) if value.type.shape == shape], index)
     tail = prune([*outer.body, *inner.body])
+    passes = lower_images(body, plan, k) if plan.axes else None
+    images = () if passes is None else prune(passes.scopes[0].statements)
     operand_types = [e.value.type for e in body.inputs] + [value.type for _, value in body.outputs]
     return ContractionKernel(
         k.operands(),
         node.op,
         (*(v.type for v in node.inputs), node.outputs[0].type),
-        k.used_extents([*k.scopes[0].statements, *tail]),
+        k.used_extents([*k.scopes[0].statements, *tail, *images]),
         row,
         column,
         finished,
         tuple(k.scopes[0].statements),
         tail,
         tuple(i for i, type_ in enumerate(operand_types) if i > 1 and type_.shape == shape),
+        images,
+        () if passes is None else tuple(passes.scratch_rows),
     )
 
 

@@ -22,22 +22,43 @@ from compiler.lowering import KernelLowering, accumulator_dtype, unflatten
 from compiler.ops.reduce import Reduction
 from compiler.ops.shape import Broadcast
 from compiler.types import product
+from runtime.dimensions import Dim
 
 ROW_BLOCK = 64  # rows summed before they are added to the total: keeps float32 sums accurate
 ROWS_TOGETHER = 4  # rows added to the scratch row at a time
 MOST_NODES_TOGETHER = 16  # a larger body has work enough in one row
 
 
+def outer_axes(plan: Plan) -> tuple[int, ...]:
+    """Axes before the last reduced one that are kept: each of their entries is an item of work."""
+    return tuple(axis for axis in range(max(plan.axes)) if axis not in plan.axes)
+
+
+def lower_items(k: KernelLowering, plan: Plan, begin: Expr, end: Expr) -> Dim:
+    """All passes for the items from `begin` to `end` of those that the outer axes have; returns how many there are."""
+    axes = outer_axes(plan)
+    extents = tuple(plan.shape[axis] for axis in axes)
+    item, loop = k.open_loop("item", begin, end)
+    index: dict[int, Expr] = dict(zip(axes, unflatten(k, extents, item), strict=True))
+    ColumnPass(k, plan, index, literal(0, INDEX), k.extent(product(trailing(plan)))).run()
+    k.close_loop(loop)
+    return product(extents)
+
+
+def trailing(plan: Plan) -> tuple[Dim, ...]:
+    """Extents of the columns' axes."""
+    return plan.shape[max(plan.axes) + 1 :]
+
+
 class ColumnPass:
     """The passes over one item: `start` to `stop` of the columns, the axes of `index` fixed."""
 
-    def __init__(
-        self, k: KernelLowering, plan: Plan, index: dict[int, Expr], tail: tuple[int, ...], start: Expr, stop: Expr
-    ) -> None:
-        self.k, self.plan, self.index, self.tail = k, plan, index, tail
+    def __init__(self, k: KernelLowering, plan: Plan, index: dict[int, Expr], start: Expr, stop: Expr) -> None:
+        self.k, self.plan, self.index = k, plan, index
+        self.tail = tuple(range(max(plan.axes) + 1, len(plan.shape)))
         self.start, self.stop = start, stop
         self.kept_axes = [axis for axis in range(len(plan.shape)) if axis not in plan.axes]
-        self.columns = product(tuple(plan.shape[axis] for axis in tail))
+        self.columns = product(trailing(plan))
         self.column: Expr = start  # of the innermost loop over columns
         self.level = levels(k.body.nodes)
         self.rows: dict[Node, tuple[int, int]] = {}

@@ -52,9 +52,11 @@ class Scope:
 class KernelLowering(Lowering):
     """Lowers one body; `scopes[d]` is the loop at nesting depth d (0: before all loops)."""
 
-    def __init__(self, body: Graph) -> None:
+    def __init__(self, body: Graph, numbers: Sequence[int] = ()) -> None:
+        """`numbers`: of the kernel's operands that the inputs and then the results are; in order, if not given."""
         self.body = body
-        self.operand_index: dict[Value, int] = {e.value: i for i, e in enumerate(body.inputs)}
+        self.numbers = numbers or range(len(body.inputs) + len(body.outputs))
+        self.operand_index: dict[Value, int] = {e.value: self.numbers[i] for i, e in enumerate(body.inputs)}
         self.scopes = [Scope([])]
         self.extents: list[Dim] = []
         self.scratch_rows: list[tuple[str, Dim]] = []
@@ -168,7 +170,7 @@ class KernelLowering(Lowering):
         index = tuple(self.let(part) for part in index)
         scalars = [self.element(value, index) for _, value in values]
         for (position, value), scalar in zip(values, scalars, strict=True):
-            operand = len(self.body.inputs) + position
+            operand = self.numbers[len(self.body.inputs) + position]
             self.scopes[-1].statements.append(Store(operand, self.flat(value.type.shape, index), scalar))
 
     def operands(self) -> tuple[Operand, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from compiler.ir import Fusion, Graph, Node, Value
 from compiler.lower import plan_of
+from compiler.lower_images import reduced_later
 from compiler.ops.fused import Fused
 
 AT_OWN_INDEX = (Fusion.ELEMENTWISE, Fusion.REDUCTION)
@@ -26,6 +27,7 @@ def in_place_pairs(node: Node) -> list[tuple[int, int]]:
     body = node.op.body
     plan = plan_of(body)
     users = body.users()
+    later = set(reduced_later(body, plan))
     pairs = []
     for i, entry in enumerate(body.inputs):
         x = entry.value
@@ -33,6 +35,8 @@ def in_place_pairs(node: Node) -> list[tuple[int, int]]:
             continue
         if any(user.op.fusion not in AT_OWN_INDEX for user in users[x]):
             continue
+        if x.type.shape == plan.shape and not later.isdisjoint(users[x]):
+            continue  # read again when the elements of a contraction's tail are stored
         pairs += [(i, j) for j, (_, y) in enumerate(body.outputs) if y.type == x.type]
     return pairs
 

@@ -37,6 +37,8 @@ from compiler.codegen.contraction_types import (
     ConvolutionGeometry,
     Epilogue,
     Geometry,
+    ImageTail,
+    ImageUnits,
     MatmulGeometry,
 )
 from compiler.codegen.microkernel import choose_tile
@@ -49,12 +51,14 @@ __all__ = [
     "ConvolutionGeometry",
     "Epilogue",
     "Geometry",
+    "ImageTail",
     "MatmulGeometry",
     "contraction_extents",
     "contraction_scratch",
     "contraction_source",
     "contraction_work",
     "extent_count",
+    "image_units",
     "plain_epilogue",
     "specialised",
 ]
@@ -115,6 +119,21 @@ def contraction_work(spec: ContractionSpec, extents: tuple[Dim, ...], target: Ta
     if spec.is_depthwise:
         return depthwise.gather_work(spec, extents)
     return convolution.convolution_work(spec, extents)
+
+
+def image_units(spec: ContractionSpec, extents: tuple[Dim, ...], items: Dim) -> ImageUnits:
+    """How the work items of a convolution or input gradient make up images.
+
+    Raises `ValueError` where they do not, as those of a matrix product and of a kernel gradient.
+    """
+    images = extents[0]
+    if spec.kind == "winograd_convolution":
+        return ImageUnits(*winograd.item_and_image_lines(extents), images, items)
+    if spec.is_depthwise:
+        return ImageUnits(*depthwise.item_and_image_pixels(spec, extents), images, items)
+    if items != images * (items // images):
+        raise ValueError(f"the {items} work items of a {spec.kind} are not a number for each of {images} images")
+    return ImageUnits(1, items // images, images, items)
 
 
 def contraction_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], target: Target) -> Dim:

@@ -37,7 +37,7 @@ from compiler.codegen.contraction_packing import (
     emit_transpose_rows,
     panel_slack,
 )
-from compiler.codegen.contraction_types import ContractionSource, Epilogue
+from compiler.codegen.contraction_types import ContractionSource, Epilogue, ImageTail
 from compiler.codegen.depthwise_native import DEPTHWISE_PARTS
 from compiler.codegen.microkernel import Tile, emit_flat_microkernel, emit_microkernel
 from compiler.codegen.microkernel_dot import dot_rows, emit_dot_add, emit_dot_microkernel
@@ -176,6 +176,7 @@ def kernel_source(tile: Tile, driver: Driver, epilogue: Epilogue) -> Contraction
         row="first_row + row_indices[block_row]" if driver.indexed_rows else "first_row + block_row",
         indices="        row_indices = table_pointer(report[6])\n" if driver.indexed_rows else "",
         body=body,
+        **_image_parts(epilogue.images),
     )
     namespace: dict[str, object] = {
         "contract": _make_driver_intrinsic(tile, driver),
@@ -192,6 +193,23 @@ _FLAT_NAMES: Mapping[str, object] = {
     "private_int32": make_private_pointer("int32"),
     **scalar_namespace(["cast_int32_int64"]),
 }
+
+
+def _image_parts(images: ImageTail | None) -> dict[str, str]:
+    """The lines of a kernel whose work items are units of images."""
+    if images is None:
+        return {"bounds": "", "begin": "begin", "end": "end", "before": "", "images": ""}
+    unit_items, item_lines, image_lines, count, items = images.sizes
+    completed = f"minimum_int64(item * {item_lines} // {image_lines}, {count})"
+    after = "\n".join([f"next_image = {completed}", *images.body])
+    bounds = [f"first_item = begin * {unit_items}", f"last_item = minimum_int64(end * {unit_items}, {items})"]
+    return {
+        "bounds": textwrap.indent("\n".join(bounds) + "\n", " " * 4),
+        "begin": "first_item",
+        "end": "last_item",
+        "before": f"        first_image = {completed}\n",
+        "images": textwrap.indent(after + "\n", " " * 8),
+    }
 
 
 @functools.cache
@@ -213,9 +231,11 @@ def kernel(pointers, extents, scratch, begin, end):
 {prelude}
     report = table_pointer(scratch)
 {streams}
-    item = begin
-    while item < end:
-        item = contract(address_of(pointers), address_of(extents), scratch, begin, end, item)
+{bounds}\
+    item = {begin}
+    while item < {end}:
+{before}\
+        item = contract(address_of(pointers), address_of(extents), scratch, {begin}, {end}, item)
         values = private_pointer(report[0])
         block_columns = report[3]
         first_row = report[4]
@@ -232,6 +252,7 @@ _BLOCK = """\
                 column = first_column + block_column
                 value = values[first + block_column]
 {body}
+{images}\
 """
 
 _FLAT_BLOCK = """\
@@ -242,4 +263,5 @@ _FLAT_BLOCK = """\
             row = place // output_columns
             value = values[block_place]
 {body}
+{images}\
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, get_args
 
@@ -16,6 +17,8 @@ __all__ = [
     "ConvolutionGeometry",
     "Epilogue",
     "Geometry",
+    "ImageTail",
+    "ImageUnits",
     "MatmulGeometry",
 ]
 
@@ -129,6 +132,50 @@ class ConvolutionGeometry:
 Geometry = MatmulGeometry | ConvolutionGeometry
 
 
+@dataclasses.dataclass(frozen=True)
+class ImageUnits:
+    """How a contraction's work items, in order, make up the images of its result.
+
+    An item is `item_lines` lines and an image `image_lines`; lines are counted through all images. The least number of
+    items that ends where an image ends is a *unit*: `unit_items` items, `unit_images` images.
+    """
+
+    item_lines: int
+    image_lines: Dim
+    images: Dim
+    items: Dim
+
+    @property
+    def _common(self) -> int:
+        return math.gcd(self.item_lines, self.image_lines) if isinstance(self.image_lines, int) else 1
+
+    @property
+    def unit_items(self) -> Dim:
+        """Items of a unit."""
+        return self.image_lines // max(self._common, 1)
+
+    @property
+    def unit_images(self) -> int:
+        """Images of a unit."""
+        return self.item_lines // max(self._common, 1)
+
+    @property
+    def extents(self) -> tuple[Dim, ...]:
+        """What a kernel reads: items of a unit, lines of an item and of an image, images, items."""
+        return (self.unit_items, self.item_lines, self.image_lines, self.images, self.items)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageTail:
+    """What a contraction's kernel runs when it has stored whole images; its work items are then units of images.
+
+    `body`: statements for the images `first_image` to `next_image`. `sizes`: the names of `ImageUnits.extents`.
+    """
+
+    body: Sequence[str]
+    sizes: tuple[str, str, str, str, str]
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Epilogue:
     """The elementwise tail of a contraction, run on each tile of results while it is in the first-level cache.
@@ -152,6 +199,7 @@ class Epilogue:
     prelude: Sequence[str] = ()
     namespace: Mapping[str, object] = dataclasses.field(default_factory=dict)
     streams: Sequence[tuple[int, int]] = ()
+    images: ImageTail | None = None
 
 
 @dataclasses.dataclass(frozen=True)

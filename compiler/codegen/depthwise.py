@@ -38,6 +38,7 @@ __all__ = [
     "gather_scratch",
     "gather_source",
     "gather_work",
+    "item_and_image_pixels",
     "run_table_bytes",
 ]
 
@@ -72,7 +73,27 @@ def depthwise_extents(spec: ContractionSpec, geometry: ConvolutionGeometry) -> t
 def _block(spec: ContractionSpec, geometry: ConvolutionGeometry) -> int:
     if spec.kind == "depthwise_kernel_gradient":
         return SUM_PIXELS
-    return max(1, ITEM_BYTES // (as_int(geometry.kernel_shape[3]) * element_bytes(spec.dtype)))
+    block = max(1, ITEM_BYTES // (as_int(geometry.kernel_shape[3]) * element_bytes(spec.dtype)))
+    backward = spec.kind == "depthwise_input_gradient"
+    _, height, width, _ = geometry.input_shape if backward else geometry.output_shape
+    return _fitting(block, height * width) if isinstance(height, int) and isinstance(width, int) else block
+
+
+def _fitting(block: int, image: int) -> int:
+    """About so many pixels that images end where blocks end: a part of an image, or several whole ones."""
+    if image <= block:
+        return block // max(image, 1) * max(image, 1)
+    parts = [size for size in range(1, min(image, 4 * block) + 1) if image % size == 0]
+    smaller = max(size for size in parts if size <= block)
+    if 2 * smaller >= block:
+        return smaller
+    return min((size for size in parts if size > block), default=smaller if 8 * smaller >= block else block)
+
+
+def item_and_image_pixels(spec: ContractionSpec, extents: tuple[Dim, ...]) -> tuple[int, Dim]:
+    """Target pixels of an item and of an image."""
+    height, width = extents[1:3] if spec.kind == "depthwise_input_gradient" else extents[4:6]
+    return as_int(extents[16]), height * width
 
 
 def as_int(dim: Dim) -> int:
@@ -84,9 +105,8 @@ def as_int(dim: Dim) -> int:
 
 def gather_work(spec: ContractionSpec, extents: tuple[Dim, ...]) -> Dim:
     """Blocks of target pixels."""
-    backward = spec.kind == "depthwise_input_gradient"
-    height, width = extents[1:3] if backward else extents[4:6]
-    return ceil_div(extents[0] * height * width, as_int(extents[16]))
+    item, image = item_and_image_pixels(spec, extents)
+    return ceil_div(extents[0] * image, item)
 
 
 def gather_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> int:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from compiler.codegen.contraction import (
     ContractionSpec,
     ConvolutionGeometry,
     Epilogue,
     Geometry,
+    ImageTail,
     MatmulGeometry,
     contraction_extents,
     contraction_scratch,
     contraction_source,
     contraction_work,
     extent_count,
+    image_units,
     specialised,
 )
-from compiler.codegen.cpu import NOTHING_SHARED, CpuPrinter, print_loop_kernel
+from compiler.codegen.cpu import NOTHING_SHARED, CpuPrinter, memory_dtype, print_loop_kernel
 from compiler.ir import Fusion, Graph, Op
 from compiler.loops import INDEX, ContractionKernel, Expr, Kernel, binary, literal
 from compiler.lower import lower_group
@@ -29,7 +31,7 @@ from compiler.ops.winograd import WinogradConvolution, WinogradKernelGradient
 from compiler.target import Target
 from compiler.types import TensorType, item_size, product
 from compiler.winograd import KERNEL
-from runtime.dimensions import Dim
+from runtime.dimensions import Dim, align_up, ceil_div
 
 NO_NAMES: Mapping[str, object] = {}
 
@@ -79,15 +81,24 @@ def _contraction(kernel: ContractionKernel, target: Target, shared: Mapping[int,
         raise TypeError(f"op '{kernel.op.name}' has no micro-kernel form.")
     spec = specialised(_spec(kernel.op, kernel.types), geometry, target)
     own = contraction_extents(spec, geometry)
+    work, scratch = contraction_work(spec, own, target), contraction_scratch(spec, own, target)
+    extents = own + kernel.extents
+    if kernel.images:
+        units = image_units(spec, own, work)
+        rows, scratch = _scratch_rows(kernel.scratch_rows, align_up(scratch, 64))
+        extents, work = (*extents, *units.extents, *rows), ceil_div(units.images, units.unit_images)
     source = contraction_source(spec, target, _epilogue(kernel, spec, shared))
-    return CpuKernel(
-        source.source,
-        source.namespace,
-        f"{spec} lanes={target.lanes(spec.dtype)} registers={target.vector_registers}",
-        own + kernel.extents,
-        contraction_work(spec, own, target),
-        contraction_scratch(spec, own, target),
-    )
+    identity = f"{spec} lanes={target.lanes(spec.dtype)} registers={target.vector_registers}"
+    return CpuKernel(source.source, source.namespace, identity, extents, work, scratch)
+
+
+def _scratch_rows(rows: Sequence[tuple[str, Dim]], start: Dim) -> tuple[list[Dim], Dim]:
+    """Where private rows lie one behind the other, and where they end."""
+    places: list[Dim] = []
+    for dtype, length in rows:
+        places.append(start)
+        start = align_up(start + length * item_size(dtype), 64)
+    return places, start
 
 
 def _epilogue(kernel: ContractionKernel, spec: ContractionSpec, shared: Mapping[int, int]) -> Epilogue:
@@ -103,7 +114,22 @@ def _epilogue(kernel: ContractionKernel, spec: ContractionSpec, shared: Mapping[
         return [f"{inner} = {outer}" for inner, outer in names if inner != outer] + tail
 
     streams = tuple((i, item_size(kernel.operands[i].dtype)) for i in kernel.streams)
-    return Epilogue(body, prelude, streams=streams)
+    if not kernel.images:
+        return Epilogue(body, prelude, streams=streams)
+    return Epilogue(body, prelude, streams=streams, images=_image_tail(kernel, spec, printer, prelude))
+
+
+def _image_tail(
+    kernel: ContractionKernel, spec: ContractionSpec, printer: CpuPrinter, prelude: list[str]
+) -> ImageTail:
+    """What runs when images are stored; the sizes of units and the places of private rows follow the tail's extents."""
+    first = len(kernel.extents)
+    names = [f"n{first + i}" for i in range(5 + len(kernel.scratch_rows))]
+    prelude += [f"{name} = extents[{extent_count(spec) + first + i}]" for i, name in enumerate(names)]
+    for i, (dtype, _) in enumerate(kernel.scratch_rows):
+        prelude.append(f"s{i} = private_{memory_dtype(dtype)}(scratch + {names[5 + i]})")
+    unit_items, item_lines, image_lines, images, items = names[:5]
+    return ImageTail(printer.block(kernel.images), (unit_items, item_lines, image_lines, images, items))
 
 
 def _aliases(kernel: ContractionKernel, spec: ContractionSpec) -> dict[Expr, str]:

@@ -24,6 +24,7 @@ from runtime.dimensions import Dim, align_up, ceil_div
 __all__ = [
     "EXTENT_COUNT",
     "WINOGRAD_EXTENTS",
+    "item_and_image_lines",
     "lines_of",
     "point_bytes",
     "winograd_extents",
@@ -65,9 +66,15 @@ def lines_of(tiles: int, width: Dim) -> int:
 
 def winograd_work(extents: tuple[Dim, ...]) -> Dim:
     """Groups of lines."""
+    lines, image_lines = item_and_image_lines(extents)
+    return ceil_div(extents[0] * image_lines, lines)
+
+
+def item_and_image_lines(extents: tuple[Dim, ...]) -> tuple[int, Dim]:
+    """Lines of an item and of an image."""
     lines = extents[9]
     assert isinstance(lines, int)
-    return ceil_div(extents[0] * ceil_div(extents[4], TILE), lines)
+    return lines, ceil_div(extents[4], TILE)
 
 
 def point_bytes(tiles: Dim, row_bytes: Dim) -> Dim:

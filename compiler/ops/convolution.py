@@ -101,6 +101,8 @@ class Convolution(SlidingKernel):
     dilation: tuple[int, ...]
     groups: int = 1
 
+    by_image = True
+
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         """Channels must agree; output extents follow from the windows."""
         self.check(*inputs)
@@ -179,6 +181,8 @@ class ConvolutionInputGradient(SlidingKernel):
     padding: Padding
     dilation: tuple[int, ...]
     groups: int = 1
+
+    by_image = True
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         """The convolution's input; its result must have the cotangent's shape."""

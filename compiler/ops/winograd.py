@@ -90,6 +90,8 @@ class WinogradConvolution(WinogradOp):
 
     padding: Padding
 
+    by_image = True
+
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         """Channels must agree; the kernel is 3x3, strides and dilation are 1."""
         require_inputs(self.name, inputs, 2)

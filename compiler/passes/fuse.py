@@ -6,7 +6,8 @@
     %5 = relu(%4)                                  }
 
 Contractions first take the elementwise chain behind them (their epilogue), but not what only reductions need, then
-reductions take what feeds them and what follows in the same rows, then the remaining elementwise nodes join each
+reductions take what feeds them and what follows in the same rows, and those over the pixels of images join the
+convolution that makes them; then the remaining elementwise nodes join each
 other. No kernel takes a reader whose result it would store beside what that is made of, where a copy in the next
 kernel costs less. For every edge that stays in memory a remark says why. After this pass a graph holds only `fused`
 nodes, aliases and constants.
@@ -30,7 +31,7 @@ def fuse(graph: Graph, context: PassContext) -> Graph:
     """Partition the graph into kernels; see the module's text."""
     if not any(is_fusible(node) for node in graph.nodes):
         return graph
-    partition = Partition(graph)
+    partition = Partition(graph, by_image=context.target.kind == "cpu")
     _grow_contractions(partition)
     _grow_reductions(partition)
     _grow_maps(partition)
@@ -66,6 +67,7 @@ def _grow_reductions(partition: Partition) -> None:
             group = partition.group[node]
             _absorb(partition, group, forward=False, kinds=kinds)
             _absorb(partition, group, forward=True, kinds=kinds)
+            _absorb(partition, partition.group[node], forward=False, kinds=(Fusion.CONTRACTION,))
 
 
 def _grow_maps(partition: Partition) -> None:

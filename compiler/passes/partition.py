@@ -27,8 +27,9 @@ class Group:
 class Partition:
     """The groups of a graph while they grow."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, *, by_image: bool = True) -> None:
         self.graph = graph
+        self.by_image = by_image
         self.position = {node: i for i, node in enumerate(graph.nodes)}
         self.users = graph.users()
         self.results = set(graph.results)
@@ -99,7 +100,7 @@ class Partition:
         members = sorted(one.members + other.members, key=self.position.__getitem__)
         if len(members) > MOST_NODES:
             return Refusal(f"the kernel would have more than {MOST_NODES} nodes")
-        plan = classify(members, self.outputs(members))
+        plan = classify(members, self.outputs(members), by_image=self.by_image)
         if isinstance(plan, Refusal):
             return plan
         if self._operand_count(members) > MOST_OPERANDS:
