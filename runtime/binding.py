@@ -185,6 +185,7 @@ class Binding:
         self.frame_address = address_of(self._frame)
         self._fill_frame()
         self._output_blocks = _plan_outputs(self.outputs)
+        self._only_output = self._output_blocks[0] if len(self.outputs) == 1 else None
         # What the addresses and the frame were last filled for; see Executable.
         self.variables_version = -1
         self.memory_version = -1
@@ -194,8 +195,13 @@ class Binding:
 
     def fresh_outputs(self) -> tuple[NDArray[np.generic], ...]:
         """New 64-byte aligned arrays for the outputs, with their addresses written to the table."""
-        arrays: list[Any] = [None] * len(self.outputs)
         addresses = self.addresses
+        if self._only_output is not None:
+            block, padding, address = self._only_output.take()
+            _, buffer, shape, dtype, _ = self._only_output.members[0]
+            addresses[buffer] = address
+            return (_ndarray(shape, dtype, block, padding),)
+        arrays: list[Any] = [None] * len(self.outputs)
         for output in self._output_blocks:
             block, padding, address = output.take()
             for position, buffer, shape, dtype, offset in output.members:

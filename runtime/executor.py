@@ -152,7 +152,8 @@ class Executable:
         try:
             failed = self._loop.run(binding.frame_address)
         finally:
-            self._variables.tell()
+            if self._variables.followers is not None:
+                self._variables.tell()
         if failed >= 0:
             self._raise_failure(binding)
         return results

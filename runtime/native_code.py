@@ -7,9 +7,9 @@ so the text itself depends on nothing but the processor.
 - `run(frame)` walks the instruction stream on the calling thread.
 - `run_pooled(frame)` walks it together with the pool's workers (SPMD): all go through the *phases*, runs of
   instructions that do not depend on each other. An instruction's work items are cut into *grains*; each thread
-  first takes grains of its own contiguous range, three quarters of what is left at a time, and then of the others'. Whoever
-  completes a phase opens the next one: a thread that sleeps, or has lost its core to another process, is not
-  waited for unless it holds grains. Which thread works on an item changes no bit.
+  takes grains of its own contiguous range, three quarters of what is left at a time, and then of the others'.
+  Whoever completes a phase opens the next one: a thread that sleeps, or has lost its core to another process, is
+  not waited for unless it holds grains. Which thread works on an item changes no bit.
 - `run_steps(frame, steps, advances, count)` runs the frame so many times, and after each time moves `count`
   addresses on: `advances` holds pairs of a buffer's number and the bytes from its one step to the next.
 - `work(pool, thread)` is a worker: it waits for a job, takes part, and waits again until it is told to stop.

@@ -29,6 +29,7 @@ class BoundVariables:
         addresses: buffer index by address.
         version: grows with every other set of arrays.
         are_symbolic: whether a size of a variable gives a symbol its value.
+        followers: to be told of updates; None for a program that updates nothing.
         watch: of those that prepared instructions read; None for a program that has none.
     """
 
@@ -46,7 +47,7 @@ class BoundVariables:
         self._prepared = [place for place, index in enumerate(program.variables) if index in read]
         updated = program.updated
         self._updated = [place for place, index in enumerate(program.variables) if index in updated]
-        self._followers: Followers | None = None
+        self.followers: Followers | None = None
 
     def take(self, variables: Sequence[Array]) -> bool:
         """Check a set of arrays and keep it; False if it is the set that is kept already.
@@ -70,7 +71,7 @@ class BoundVariables:
         self.arrays = arrays
         self.shapes = tuple(array.shape for array in arrays)
         self.version += 1
-        self._followers = Followers(arrays[place] for place in self._updated) if self._updated else None
+        self.followers = Followers(arrays[place] for place in self._updated) if self._updated else None
         if self.watch is not None:
             self.watch.follow(arrays[place] for place in self._prepared)
         return True
@@ -83,8 +84,8 @@ class BoundVariables:
 
     def tell(self) -> None:
         """Report that the program has written to those it updates."""
-        if self._followers is not None:
-            self._followers.tell()
+        if self.followers is not None:
+            self.followers.tell()
 
     def _distinct_addresses(self, arrays: tuple[Array, ...]) -> dict[int, int]:
         owners: dict[int, int] = {}

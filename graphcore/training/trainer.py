@@ -265,7 +265,7 @@ class Trainer(Steps):
 
     def predict_on_batch(self, x: Any) -> Any:
         """Predictions of one batch."""
-        session = self.training_session
+        session = self._untracked_session or self.training_session
         repeated = session.repeated_prediction(x)
         if repeated is not None:
             return repeated

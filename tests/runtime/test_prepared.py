@@ -210,10 +210,10 @@ def test_executables_that_are_gone_are_forgotten(program: Program) -> None:
 
 
 def test_a_program_says_what_may_not_be_prepared(program: Program) -> None:
-    with pytest.raises(ProgramError, match="'overwrite the rest'.* is prepared, but its sizes have symbols"):
+    with pytest.raises(ProgramError, match=r"'overwrite the rest'.* is prepared, but its sizes have symbols"):
         replace(program, prepared=3)
     calls = (*program.instructions[:2], program.instructions[4])
-    with pytest.raises(ProgramError, match="'see'.* is prepared, but uses output 'seen'"):
+    with pytest.raises(ProgramError, match=r"'see'.* is prepared, but uses output 'seen'"):
         replace(program, instructions=calls, prepared=3)
     with pytest.raises(ProgramError, match="6 of 5 instructions"):
         replace(program, prepared=6)
