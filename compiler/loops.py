@@ -392,3 +392,8 @@ class Lowering(abc.ABC):
         `combine` is one of add, multiply, maximum, minimum. The loops are placed in the scope of the
         result's own index, so that what does not depend on an inner loop is computed outside it.
         """
+
+    def split(self, position: Expr, step: int) -> tuple[Expr, Expr]:
+        """`position // step` and what remains; without arithmetic where the loops run over the quotient."""
+        quotient = position // step
+        return quotient, position - quotient * step

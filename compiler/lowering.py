@@ -63,6 +63,8 @@ class KernelLowering(Lowering):
         self.given: dict[Value, Callable[[Sequence[Expr]], Expr]] = {}
         self.names: dict[str, int] = {}
         self.depth = 0  # where the scalar being lowered belongs
+        # Positions that are a step times a loop's index plus a number: the index, the step and the number.
+        self.parts: dict[Expr, tuple[Expr, int, int]] = {}
         self.domain: tuple[tuple[Dim, ...], tuple[Expr, ...], Expr] | None = None
 
     # -------------------------------------------------------------------------------- Lowering protocol
@@ -103,6 +105,13 @@ class KernelLowering(Lowering):
         self.scopes = self.scopes + inner
         self.depth = home
         return cast(total, dtype)
+
+    def split(self, position: Expr, step: int) -> tuple[Expr, Expr]:
+        """The parts of a position that was made of them, else a division."""
+        if position in self.parts and self.parts[position][1] == step:
+            quotient, _, remainder = self.parts[position]
+            return quotient, literal(remainder, INDEX)
+        return super().split(position, step)
 
     # ------------------------------------------------------------------------------------------- pieces
 

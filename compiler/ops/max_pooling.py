@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from compiler.ir import Array, Builder, Op, Value
-from compiler.loops import INDEX, Element, Expr, Lowering, call, literal, select
+from compiler.loops import INDEX, Element, Expr, Literal, Lowering, call, literal, select
 from compiler.ops.checks import (
     concrete,
     require_inputs,
@@ -125,16 +125,17 @@ class MaxPoolGradient(Pooling):
         x, y, g = inputs
         batch, *at, channel = index
         tries, window = self.covering(k, types[1].shape[1:-1], at)
-        own = x(index)
 
         def body(number: Sequence[Expr]) -> Expr:
             output, offset, within = window(number)
             place = [batch, *output, channel]
             best = k.let(y(place))
-            rank = k.let(_rank(offset, self.size))
-            earlier = _earlier_winner(self, k, x, types[0], place, best, rank)
-            wins = all_of([within, _matches(own, best), earlier.equals(0)])
-            return guarded(wins, g(place), 0)
+            if self.tile is not None and all(isinstance(part, Literal) for part in offset):
+                wins = _wins_at(self, k, x, place, best, offset)
+            else:
+                earlier = _earlier_winner(self, k, x, types[0], place, best, k.let(_rank(offset, self.size)))
+                wins = _matches(x(index), best) & earlier.equals(0)
+            return guarded(all_of([within, wins]), g(place), 0)
 
         return reduce_over(k, "add", types[0].dtype, tries, body)
 
@@ -238,6 +239,25 @@ def _earlier_winner(
         return guarded(test, literal(1, FLAG), 0)
 
     return reduce_over(k, "maximum", FLAG, pooling.size, body)
+
+
+def _wins_at(
+    pooling: Pooling, k: Lowering, x: Element, place: Sequence[Expr], best: Expr, offset: Sequence[Expr]
+) -> Expr:
+    """Whether the element at a known offset of a window without padding is its first maximum.
+
+    Written out, so that the elements of a window share its comparisons.
+    """
+    batch, *output, channel = place
+    earlier: Expr | None = None
+    for number in itertools.product(*map(range, pooling.size)):
+        steps = zip(output, pooling.strides, number, strict=True)
+        positions = [at * stride + part for at, stride, part in steps]
+        match = k.let(_matches(x([batch, *positions, channel]), best))
+        if number == tuple(part.value for part in offset if isinstance(part, Literal)):
+            return match if earlier is None else match & call("logical_not", earlier)
+        earlier = match if earlier is None else k.let(earlier | match)
+    return literal(0, "bool")  # in the gap behind the window
 
 
 def _first_winner(pooling: Pooling, x: Array, y: Array) -> Array:

@@ -6,6 +6,7 @@ does. Every window holds at least one real element, since padding is smaller tha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -30,6 +31,8 @@ from compiler.ops.spatial import (
 from compiler.types import TensorType
 from runtime.dimensions import Dim
 
+MOST_TILE = 16  # elements of a window's block that are worth code of their own
+
 
 class Pooling(Op):
     """What the five ops share: the attributes and how windows fall on the input."""
@@ -49,6 +52,13 @@ class Pooling(Op):
     def ones(self) -> tuple[int, ...]:
         """The dilation."""
         return (1,) * len(self.size)
+
+    @property
+    def tile(self) -> tuple[int, ...] | None:
+        """Extents of the blocks of the input that belong to one window each; None where windows share elements."""
+        apart = all(size <= stride for size, stride in zip(self.size, self.strides, strict=True))
+        unpadded = all(amount == 0 for pair in self.padding for amount in pair)
+        return self.strides if apart and unpadded and math.prod(self.strides) <= MOST_TILE else None
 
     def pooled(self, x: TensorType) -> TensorType:
         """The type of one value for each window."""
@@ -87,8 +97,9 @@ class Pooling(Op):
             places, offsets, tests = [], [], []
             for axis, extent in enumerate(outputs):
                 stride, size = self.strides[axis], self.size[axis]
-                place = reached[axis] // stride - number[axis]
-                offsets.append(reached[axis] - place * stride)
+                quotient, remainder = k.split(reached[axis], stride)
+                place = quotient - number[axis]
+                offsets.append(remainder + number[axis] * stride)
                 tests.append(inside(k, place, extent))
                 if tries[axis] * stride > size:
                     tests.append(offsets[axis] < size)
