@@ -397,3 +397,7 @@ class Lowering(abc.ABC):
         """`position // step` and what remains; without arithmetic where the loops run over the quotient."""
         quotient = position // step
         return quotient, position - quotient * step
+
+    def column_of(self, shape: Sequence[Dim], index: Sequence[Expr]) -> tuple[Expr, int] | None:
+        """Where the loops run over groups of random words: an element's block and word (`compiler.random_groups`)."""
+        return None

@@ -26,6 +26,7 @@ from compiler.loops import (
 from compiler.lower_column import ColumnPass, lower_items, outer_axes, trailing
 from compiler.lower_images import lower_images, lower_images_to_loops
 from compiler.lowering import KernelLowering, prune, unflatten
+from compiler.random_groups import draws_whole_groups, lower_groups
 from compiler.tiles import lower_tiles, tile_of
 from compiler.types import product
 from runtime.dimensions import Dim, ceil_div
@@ -81,6 +82,8 @@ def _lower_map(k: KernelLowering, plan: Plan) -> LoopKernel:
         return k.loop_kernel(ceil_div(extent, FLAT_BLOCK))
     if (tile := tile_of(k.body)) is not None:
         return lower_tiles(k, plan.shape, tile)
+    if draws_whole_groups(k.body, plan.shape):
+        return lower_groups(k, plan.shape)
     rows = product(plan.shape[:-1])
     row, outer = k.open_loop("row", BEGIN, END)
     leading = unflatten(k, plan.shape[:-1], row)

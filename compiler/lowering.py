@@ -65,6 +65,8 @@ class KernelLowering(Lowering):
         self.depth = 0  # where the scalar being lowered belongs
         # Positions that are a step times a loop's index plus a number: the index, the step and the number.
         self.parts: dict[Expr, tuple[Expr, int, int]] = {}
+        # Elements of groups of random words: by shape and index the block and the word.
+        self.columns: dict[tuple[tuple[Dim, ...], tuple[Expr, ...]], tuple[Expr, int]] = {}
         self.domain: tuple[tuple[Dim, ...], tuple[Expr, ...], Expr] | None = None
 
     # -------------------------------------------------------------------------------- Lowering protocol
@@ -112,6 +114,10 @@ class KernelLowering(Lowering):
             quotient, _, remainder = self.parts[position]
             return quotient, literal(remainder, INDEX)
         return super().split(position, step)
+
+    def column_of(self, shape: Sequence[Dim], index: Sequence[Expr]) -> tuple[Expr, int] | None:
+        """What the schedule has noted."""
+        return self.columns.get((tuple(shape), tuple(index)))
 
     # ------------------------------------------------------------------------------------------- pieces
 

@@ -1,8 +1,10 @@
 """Random numbers as pure functions of a state: the same bits on every target and for every split of the work.
 
 The state is uint32[2], a seed and a counter that the caller advances. The generator is Philox4x32-10 (Salmon et
-al., Parallel Random Numbers: As Easy as 1, 2, 3, 2011): element i of a draw is word i % 4 of the block with the
-counter (i // 4 mod 2**32, i // 4 div 2**32, state[1], 0) under the key (state[0], 0).
+al., Parallel Random Numbers: As Easy as 1, 2, 3, 2011). A block of it has four words. Element i of a draw, in row-major
+order, is word i // 8 % 4 of block b = i // 32 * 8 + i % 8, whose counter is (b mod 2**32, b div 2**32, state[1], 0)
+under the key (state[0], 0): eight blocks side by side, one a vector lane, give 32 elements in four vectors, so that a
+kernel that runs over such groups computes each block once.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import numpy as np
 
 from compiler import functions as f
 from compiler.ir import Array, Builder, Fusion, Op, Value
-from compiler.loops import INDEX, Element, Expr, Lowering, call, cast, literal, select
+from compiler.loops import INDEX, Element, Expr, Literal, Lowering, call, cast, literal, select
 from compiler.ops.checks import concrete, require_dtype, require_inputs
 from compiler.ops.families import Cotangents, Derived
 from compiler.ops.registry import op
@@ -25,6 +27,8 @@ STATE = TensorType((2,), "uint32")
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
+WORDS = 4  # of a block
+LANES = 8  # blocks that lie side by side
 WORD = 2**32
 
 
@@ -45,11 +49,13 @@ class RandomBits(Op):
         """All blocks at once, in 64-bit arithmetic."""
         shape = concrete(self.shape)
         count = math.prod(shape)
-        block = np.arange(-(-count // 4), dtype="uint64")
+        groups = -(-count // (WORDS * LANES))
+        block = np.arange(groups * LANES, dtype="uint64")
         seed, stream = (np.full(block.shape, word, "uint64") for word in inputs[0])
         zero = np.zeros_like(block)
         words = philox((block % WORD, block // WORD, stream, zero), (seed, zero))
-        return (np.stack(words, -1).reshape(-1)[:count].astype("uint32").reshape(shape),)
+        ordered = np.stack(words).reshape(WORDS, groups, LANES).swapaxes(0, 1)
+        return (ordered.reshape(-1)[:count].astype("uint32").reshape(shape),)
 
     def gradient(
         self, b: Builder, cotangents: Cotangents, inputs: Sequence[Value], outputs: Sequence[Value]
@@ -59,11 +65,8 @@ class RandomBits(Op):
 
     def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """The element's block, ten rounds, one of its four words."""
-        position: Expr = literal(0, INDEX)
-        for extent, part in zip(self.shape, index, strict=True):
-            position = position * k.extent(extent) + part
-        position = k.let(position)
-        block = k.let(position // 4)
+        known = k.column_of(self.shape, index)
+        block, place = _column(k, self.shape, index) if known is None else (known[0], literal(known[1], INDEX))
         zero = literal(0, "uint32")
         word = [k.let(cast(block % WORD, "uint32")), k.let(cast(block // WORD, "uint32"))]
         word += [inputs[0]([literal(1, INDEX)]), zero]
@@ -74,9 +77,10 @@ class RandomBits(Op):
             low = [k.let(left * right) for left, right in products]
             word = [k.let(high[1] ^ word[1] ^ key[0]), low[1], k.let(high[0] ^ word[3] ^ key[1]), low[0]]
             key = [k.let(part + literal(weyl, "uint32")) for part, weyl in zip(key, WEYL, strict=True)]
-        lane = k.let(position % 4)
-        first = select(lane.equals(0), word[0], word[1])
-        return select(lane < 2, first, select(lane.equals(2), word[2], word[3]))
+        if isinstance(place, Literal):
+            return word[int(place.value)]
+        first = select(place.equals(0), word[0], word[1])
+        return select(place < 2, first, select(place.equals(2), word[2], word[3]))
 
     @classmethod
     def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
@@ -85,6 +89,16 @@ class RandomBits(Op):
         yield cls((3, 7)), (np.array([12345, 678], "uint32"),)
         yield cls(()), (np.array([1, 2], "uint32"),)
         yield cls((2, 3, 5)), (np.array([WORD - 1, WORD - 1], "uint32"),)
+
+
+def _column(k: Lowering, shape: Sequence[Dim], index: Sequence[Expr]) -> tuple[Expr, Expr]:
+    """The block and the word of an element."""
+    position: Expr = literal(0, INDEX)
+    for extent, part in zip(shape, index, strict=True):
+        position = position * k.extent(extent) + part
+    position = k.let(position)
+    block = position // (WORDS * LANES) * LANES + position % LANES
+    return k.let(block), k.let(position // LANES % WORDS)
 
 
 @op

@@ -144,9 +144,11 @@ def test_philox_known_answers(counter: list[int], key: list[int], expected: list
 
 
 def test_random_bits_are_blocks_of_four_words() -> None:
-    (bits,) = RandomBits((2, 3)).reference(np.array([0, 0], "uint32"))
-    assert bits.ravel()[:4].tolist() == PHILOX_VECTORS[0][2]
-    (other,) = RandomBits((6,)).reference(np.array([0, 0], "uint32"))
+    (bits,) = RandomBits((5, 13)).reference(np.array([0, 0], "uint32"))
+    assert bits.ravel()[:32:8].tolist() == PHILOX_VECTORS[0][2], "words of a block lie eight apart"
+    ninth = philox([np.array([c], "uint64") for c in (8, 0, 0, 0)], [np.zeros(1, "uint64")] * 2)
+    assert bits.ravel()[32:64:8].tolist() == [int(word[0]) for word in ninth], "eight blocks lie side by side"
+    (other,) = RandomBits((65,)).reference(np.array([0, 0], "uint32"))
     np.testing.assert_array_equal(bits.ravel(), other)
     draws = [RandomBits((64,)).reference(np.array(s, "uint32"))[0] for s in ([0, 0], [0, 1], [1, 0])]
     for one, two in itertools.combinations(draws, 2):
