@@ -42,7 +42,12 @@ from compiler.codegen.depthwise_native import DEPTHWISE_PARTS
 from compiler.codegen.microkernel import Tile, emit_flat_microkernel, emit_microkernel
 from compiler.codegen.microkernel_dot import dot_rows, emit_dot_add, emit_dot_microkernel
 from compiler.codegen.scalar_math import scalar_namespace
-from compiler.codegen.winograd_transforms import emit_gradient_transform, emit_image_transform, emit_result_transform
+from compiler.codegen.winograd_transforms import (
+    emit_fold_points,
+    emit_gradient_transform,
+    emit_image_transform,
+    emit_result_transform,
+)
 
 __all__ = ["PREFETCH_STREAMS", "REPORT_BYTES", "Driver", "kernel_source", "tile_constants"]
 
@@ -123,6 +128,7 @@ PARTS: Mapping[str, Part] = {
     "image_transform": Part(11, lambda m, t: emit_image_transform(m, t.dtype, t.lanes)),
     "result_transform": Part(11, lambda m, t: emit_result_transform(m, t.dtype, t.lanes)),
     "gradient_transform": Part(11, lambda m, t: emit_gradient_transform(m, t.dtype, t.lanes)),
+    "fold_points": Part(5, lambda m, t: emit_fold_points(m, t.dtype, t.lanes)),
     **{name: Part(arguments, emit) for name, (arguments, emit) in DEPTHWISE_PARTS.items()},
 }
 

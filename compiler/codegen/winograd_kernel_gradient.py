@@ -2,8 +2,9 @@
 
 For each of 36 points the gradient of the transformed kernel is a matrix product [channels, tiles] @ [tiles, filters]
 of the transformed input and the transformed gradient of the result. The lines of tiles of all images are dealt to a
-fixed number of *chunks*, each a work item with sums of its own in scratch; whoever reads the result adds them, in
-order. A chunk is computed some lines at a time, so that the tables of their tiles stay in the second-level cache.
+fixed number of *chunks*, each a work item with sums of its own in scratch, which it transforms back to a gradient of
+the kernel; whoever reads the result adds these, in order. A chunk is computed some lines at a time, so that the tables
+of their tiles stay in the second-level cache.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import ContractionSource, ConvolutionGeometry, Epilogue
 from compiler.codegen.microkernel import Tile
 from compiler.codegen.winograd_convolution import WINOGRAD_EXTENTS, lines_of, point_bytes, winograd_extents
-from compiler.winograd import POINTS, TILE, WINDOW
+from compiler.winograd import KERNEL, POINTS, TILE, WINDOW
 from runtime.dimensions import Dim, align_up, ceil_div
 
 __all__ = ["EXTENT_COUNT", "gradient_extents", "gradient_scratch", "gradient_source", "gradient_work"]
 
 EXTENT_COUNT = 11
+
+TAPS = KERNEL * KERNEL
 
 # Tiles of a block. They are the depth of 36 products whose sums do not stay in the first-level cache: with fewer,
 # loading and storing the sums costs too much; with more, the tables leave the second-level cache.
@@ -47,7 +50,7 @@ def gradient_scratch(extents: tuple[Dim, ...], tile: Tile) -> Dim:
     offsets = align_up(tiles * 8) + align_up(channels * 8)
     border = align_up(channels * (WINDOW * size)) + align_up(filters * (TILE * size))
     tables = (point_bytes(tiles, channels * size) + point_bytes(tiles, columns * size)) * POINTS
-    return REPORT_BYTES + offsets + border + tables + align_up(channels * columns * (POINTS * size))
+    return REPORT_BYTES + offsets + border + tables + align_up(channels * columns * ((POINTS + TAPS) * size))
 
 
 def gradient_source(tile: Tile, epilogue: Epilogue) -> ContractionSource:
@@ -71,10 +74,12 @@ def contract(pointers, extents, scratch, begin, end, item):
     image_table = zero_results + (4 * filters * ELEMENT + 63) // 64 * 64
     result_table = image_table + 36 * image_point
     sums = result_table + 36 * result_point
+    kernel = sums + 36 * channels * result_pixel
     if item == begin:
         fill_zero(zeros, 6 * channels)
         fill_zero(zero_results, 4 * filters)
-        fill_zero(result_table, 36 * result_point // ELEMENT)
+        if filters < panels * TILE_COLUMNS:
+            fill_zero(result_table, 36 * result_point // ELEMENT)
         for tile in range(item_lines * line_tiles):
             offsets[tile] = tile * pixel
         for channel in range(channels):
@@ -126,11 +131,12 @@ def contract(pointers, extents, scratch, begin, end, item):
                     micro(min(TILE_ROWS, channels - channel), base, row_table + channel * 8, offsets, tiles,
                           panel_address, result_pixel, point_sums + channel * result_pixel + panel * PANEL_STEP,
                           result_pixel, line_begin - share_begin)
-    scratch[0] = sums
+    fold_points(sums, channels * result_pixel, kernel, channels * result_pixel, channels * panels * TILE_COLUMNS)
+    scratch[0] = kernel
     scratch[1] = panels * TILE_COLUMNS
-    scratch[2] = 36 * channels
+    scratch[2] = 9 * channels
     scratch[3] = filters
-    scratch[4] = item * 36 * channels
+    scratch[4] = item * 9 * channels
     scratch[5] = 0
     return item + 1
 """

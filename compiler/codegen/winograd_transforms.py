@@ -17,9 +17,9 @@ from typing import Any
 from llvmlite import ir
 
 from compiler.codegen.contraction_ir import INT64, NativeFunction, constant
-from compiler.winograd import INNER, OUTER, TILE, WINDOW
+from compiler.winograd import INNER, KERNEL, OUTER, TILE, WINDOW, kernel_transform
 
-__all__ = ["emit_gradient_transform", "emit_image_transform", "emit_result_transform"]
+__all__ = ["emit_fold_points", "emit_gradient_transform", "emit_image_transform", "emit_result_transform"]
 
 Vectors = list[Any]
 Transform = Callable[["_Vectors", Vectors], Vectors]
@@ -62,6 +62,30 @@ def emit_result_transform(module: Any, dtype: str, lanes: int) -> None:
             with native.builder.if_then(columns[column]):
                 for row, pixel in zip(rows, pixels, strict=True):
                     native.store(pixel, native.add(row, shift))
+    native.finish()
+
+
+def emit_fold_points(module: Any, dtype: str, lanes: int) -> None:
+    """`fold_points(points, point_bytes, taps, tap_bytes, count)`: G^T u G of `count` elements, whole vectors of them.
+
+    Reads 36 rows, `point_bytes` apart; writes 9, `tap_bytes` apart.
+    """
+    native = NativeFunction(
+        module, "fold_points", ("points", "point_bytes", "taps", "tap_bytes", "count"), dtype, lanes
+    )
+    native.function.attributes.alignstack = 64
+    with native.loop(0, native.arguments["count"], lanes) as index:
+        vectors = _Vectors(native)
+        offset = native.multiply(index, native.size)
+        address = _opaque(native, native.add(native.arguments["points"], offset))
+        halves = []
+        for row in range(WINDOW):
+            points = [_point(native, address, row * WINDOW + column) for column in range(WINDOW)]
+            halves.append(_kernel(vectors, [native.load(point, native.vector) for point in points]))
+        for column, values in enumerate(zip(*halves, strict=True)):
+            for row, value in enumerate(_kernel(vectors, list(values))):
+                shift = native.multiply(native.arguments["tap_bytes"], row * KERNEL + column)
+                native.store(value, native.add(native.arguments["taps"], offset, shift))
     native.finish()
 
 
@@ -188,3 +212,17 @@ def _gradient(v: _Vectors, x: Vectors) -> Vectors:
         even, odd = v.multiply_add(point**2, x[2], x[0]), v.multiply_add(point**2, x[3], x[1])
         pairs += [v.multiply_add(point, odd, even), v.multiply_add(-point, odd, even)]
     return [x[0], *pairs, x[3]]
+
+
+def _kernel(v: _Vectors, x: Vectors) -> Vectors:
+    """G^T x for six values."""
+    transform = kernel_transform()
+    add, subtract, multiply = v.builder.fadd, v.builder.fsub, v.builder.fmul
+    sums, differences = (add(x[1], x[2]), add(x[3], x[4])), (subtract(x[1], x[2]), subtract(x[3], x[4]))
+
+    def combined(tap: int, pair: tuple[Any, Any]) -> Any:
+        inner, outer = (float(transform[row, tap]) for row in (1, 3))
+        return v.multiply_add(inner, pair[0], multiply(v.splat(outer), pair[1]))
+
+    first = v.multiply_add(float(transform[0, 0]), x[0], combined(0, sums))
+    return [first, combined(1, differences), add(x[5], combined(2, sums))]

@@ -1,6 +1,6 @@
 """Winograd's form of 3x3 convolutions with stride 1, which the pass `select_kernels` puts in the place of direct ones.
 
-Both ops work on transformed kernels [36, channels, filters], which the pass makes with a matrix product. Numbers
+The convolution takes a transformed kernel [36, channels, filters], which the pass makes with a matrix product. Numbers
 and sources: `compiler.winograd`. They appear after differentiation and are lowered by the contraction generator of
 the CPU only.
 
@@ -35,6 +35,7 @@ from compiler.winograd import (
     TILE,
     WINDOW,
     image_transform,
+    kernel_transform,
     result_transform,
 )
 from runtime.dimensions import Dim
@@ -119,10 +120,10 @@ class WinogradConvolution(WinogradOp):
 
 @op
 class WinogradKernelGradient(WinogradOp):
-    """(a convolution's input, cotangent of its result) -> `chunks` parts of the cotangent of the transformed kernel.
+    """(a convolution's input, cotangent of its result) -> `chunks` parts of the cotangent of its kernel.
 
-    The result is [chunks, 36, channels, filters]; the parts are still to be added. Part i holds the i-th share of the
-    tiles, in an order that the shapes decide, so that sums do not depend on the threads.
+    The result is [chunks * 3, 3, channels, filters]; its parts, three rows each, are still to be added. Part i holds
+    the i-th share of the tiles, in an order that the shapes decide, so that sums do not depend on the threads.
     """
 
     padding: Padding
@@ -140,7 +141,7 @@ class WinogradKernelGradient(WinogradOp):
         for axis, (extent, wanted) in enumerate(zip(g.shape[:-1], expected, strict=True)):
             what = f"extent of the cotangent and of the convolution's result on axis {axis}"
             require_equal_extents(self.name, what, extent, wanted)
-        return (x.with_shape(self.chunks, POINTS, x.shape[-1], g.shape[-1]),)
+        return (x.with_shape(self.chunks * KERNEL, KERNEL, x.shape[-1], g.shape[-1]),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Shares of rows of tiles, counted through all images."""
@@ -154,11 +155,11 @@ class WinogradKernelGradient(WinogradOp):
         results = _sandwich(result_transform().T, tiles).reshape(POINTS, -1, g.shape[-1])
         rows = g.shape[0] * grid[0]
         share = -(-rows // self.chunks) * grid[1]
-        parts = [
-            np.matmul(images[:, i * share : (i + 1) * share].swapaxes(1, 2), results[:, i * share : (i + 1) * share])
-            for i in range(self.chunks)
-        ]
-        return (np.stack(parts),)
+        parts = []
+        for begin in range(0, self.chunks * share, share):
+            points = np.matmul(images[:, begin : begin + share].swapaxes(1, 2), results[:, begin : begin + share])
+            parts.append(_sandwich(kernel_transform().T, points.reshape(WINDOW, WINDOW, *points.shape[1:])))
+        return (np.concatenate(parts),)
 
 
 def _sandwich(transform: np.ndarray, tiles: Array) -> Array:

@@ -7,8 +7,8 @@
                                     %5 = winograd_convolution(%x, %4)
 
 The gradient with respect to the input is the convolution with the turned kernel. That with respect to the kernel is
-`winograd_kernel_gradient`, whose parts one matrix product adds and transforms back. The transforms of kernels are
-ordinary nodes, computed once for all threads.
+`winograd_kernel_gradient`, whose parts are added where they are read. The transforms of kernels are ordinary nodes,
+computed once for all threads.
 
 Only for the CPU and float32, and only where `PassContext.winograd` allows it, since the results differ by rounding:
 with weights and inputs drawn at random, the error is about twice that of direct sums (see `compiler.winograd`).
@@ -118,13 +118,16 @@ class _Convolution:
         if not isinstance(channels, int) or not isinstance(filters, int):
             return None
         chunks = MANY_CHUNKS if channels * filters <= MOST_FOR_MANY_CHUNKS else FEW_CHUNKS
-        if not self._wins(GRADIENT_TRANSFORM, folded=chunks * POINTS * KERNEL * KERNEL):
+        if not self._wins(GRADIENT_TRANSFORM, added=chunks * (POINTS + KERNEL * KERNEL)):
             return None
         parts = self.b.emit(WinogradKernelGradient(self.padding, chunks), *inputs)
-        rows = f.reshape(self.b, parts, (chunks * POINTS, channels * filters))
-        back = np.tile(np.kron(kernel_transform(), kernel_transform()).T, (1, chunks))
-        kernel = f.matmul(self.b, self._constant(f"back{chunks}", back), rows)
-        return (f.reshape(self.b, kernel, (KERNEL, KERNEL, channels, filters)),)
+        # Slices, not a reduction: they are elements of the kernel that updates the weights.
+        total: Value | None = None
+        for begin in range(0, chunks * KERNEL, KERNEL):
+            start, stop = (begin, 0, 0, 0), (begin + KERNEL, KERNEL, channels, filters)
+            part = f.slice_(self.b, parts, start, stop)
+            total = part if total is None else f.add(self.b, total, part)
+        return None if total is None else (total,)
 
     def _transformed(self, kernel: Value, name: str, matrix: Array) -> Value:
         """[3, 3, channels, filters] -> [36, channels, filters]."""
@@ -139,8 +142,8 @@ class _Convolution:
             self.constants[name] = self.b.emit(Constant(ArrayAttribute(matrix.astype(np.float32))))
         return self.constants[name]
 
-    def _wins(self, target_transform: int, folded: int = 0) -> bool:
-        """Whether the model expects `LEAST_GAIN`; `folded`: multiplications, once, for each channel and filter."""
+    def _wins(self, target_transform: int, added: int = 0) -> bool:
+        """Whether the model expects `LEAST_GAIN`; `added`: elements passed over once for each channel and filter."""
         batch, height, width, filters = self.target.type.shape
         channels = self.source.type.shape[-1]
         if not isinstance(channels, int) or not isinstance(filters, int) or min(channels, filters) < LEAST_CHANNELS:
@@ -152,7 +155,7 @@ class _Convolution:
         direct = images * height * width * KERNEL * KERNEL * pairs / self.lanes
         products = tiles * POINTS * (pairs + PRODUCT_OVERHEAD * filters) / self.lanes
         transforms = tiles * (IMAGE_TRANSFORM * channels + target_transform * filters) / self.lanes
-        return direct >= LEAST_GAIN * (products + transforms + folded * pairs / self.lanes)
+        return direct >= LEAST_GAIN * (products + transforms + added * pairs / self.lanes)
 
 
 def _usual(extent: Dim, otherwise: int) -> int:
