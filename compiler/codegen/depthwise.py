@@ -17,9 +17,10 @@ With a multiplier of m filters a channel, filter c * m + j belongs to channel c.
 of one filter a channel with the kernel packed apart, and interleaves them; the input gradient treats the m filters as
 channels of their own and adds m neighbours at the end.
 
-What it must reach (one thread, Zen 3, 64 images of 32 x 32 x 32, 3 x 3): forward and input gradient within 1.5 of the
-time that memory or the multiply-adds need, some 1 ms each; kernel gradient 1.5 ms. Before, as plain loops: 4.9, 10
-and 183 ms.
+What it was to reach (one thread, Zen 3, 64 images of 32 x 32 x 32, 3 x 3): forward and input gradient within 1.5 of the
+time that memory or the multiply-adds need, some 1 ms each; kernel gradient 1.5 ms. Reached on a busy machine: 1.7,
+1.8 and 1.4 ms, where multiplying the same array by a number takes 0.85; as plain loops they took 4.9, 10 and 183.
+The sums alone take 1.1 ms; the rest is the way of the results to memory, which nothing overlaps.
 """
 
 from __future__ import annotations
