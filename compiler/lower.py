@@ -19,19 +19,26 @@ from compiler.loops import (
     Expr,
     Kernel,
     Local,
+    Loop,
     LoopKernel,
+    ScratchLoad,
+    ScratchStore,
     binary,
     literal,
 )
 from compiler.lower_column import ColumnPass, lower_items, outer_axes, trailing
 from compiler.lower_images import lower_images, lower_images_to_loops
-from compiler.lowering import KernelLowering, prune, unflatten
+from compiler.lowering import RUN_TIME_EXTENT, KernelLowering, flat_index, prune, unflatten
 from compiler.random_groups import draws_whole_groups, lower_groups
 from compiler.tiles import lower_tiles, tile_of
 from compiler.types import product
 from runtime.dimensions import Dim, ceil_div
 
 FLAT_BLOCK = 1024  # elements in one work item of a flat kernel; a multiple of every unrolled vector loop
+LONGEST_KEPT_ROW = 2048  # elements of a private row that stay in the first-level cache beside the operands
+COSTLY = frozenset({
+    "exp", "expm1", "log", "log1p", "power", "sin", "cos", "tanh", "sigmoid", "erf",
+})  # fmt: skip
 COLUMN_BLOCK = 64  # columns in one work item of a column reduction
 
 
@@ -106,6 +113,7 @@ def _lower_row(k: KernelLowering, plan: Plan) -> LoopKernel:
     row, outer = k.open_loop("row", BEGIN, END)
     leading = unflatten(k, plan.kept, row)
     outputs = list(enumerate(value for _, value in k.body.outputs))
+    _keep_costly(k, plan, leading)
     for node in k.body.nodes:
         # Everything of the row is computed before anything is stored: a result may take an operand's memory.
         if not is_cloned(node) and node.outputs[0].type.shape == plan.kept:
@@ -113,14 +121,49 @@ def _lower_row(k: KernelLowering, plan: Plan) -> LoopKernel:
     k.store([entry for entry in outputs if entry[1].type.shape == plan.kept], leading)
     elements = [entry for entry in outputs if entry[1].type.shape != plan.kept]
     if elements:
-        loops = [
-            k.open_loop("i", literal(0, INDEX), k.extent(extent)) for extent in plan.shape[len(plan.kept) :]
-        ]
-        k.store(elements, (*leading, *(i for i, _ in loops)))
-        for _, loop in reversed(loops):
+        index, loops = _open_row(k, plan)
+        k.store(elements, (*leading, *index))
+        for loop in reversed(loops):
             k.close_loop(loop)
     k.close_loop(outer)
     return k.loop_kernel(product(plan.kept))
+
+
+def _open_row(k: KernelLowering, plan: Plan) -> tuple[tuple[Expr, ...], list[Loop]]:
+    """Loops over the elements of a row."""
+    opened = [k.open_loop("i", literal(0, INDEX), k.extent(extent)) for extent in plan.shape[len(plan.kept) :]]
+    return tuple(index for index, _ in opened), [loop for _, loop in opened]
+
+
+def _keep_costly(k: KernelLowering, plan: Plan, leading: tuple[Expr, ...]) -> None:
+    """Compute once what is costly and read by several: the exponentials of a softmax, summed and then divided.
+
+    They wait in a private row. Other elements are computed anew by each loop that reads them, from operands that
+    the first-level cache holds.
+    """
+    inner = plan.shape[len(plan.kept) :]
+    length = product(inner)
+    if not isinstance(length, int) or not RUN_TIME_EXTENT <= length <= LONGEST_KEPT_ROW:
+        return
+    users = k.body.users()
+    for node in k.body.nodes:
+        (value,) = node.outputs
+        if node.op.name not in COSTLY or value.type.shape != plan.shape or len(set(users[value])) < 2:
+            continue
+        k.scratch_rows.append((value.type.dtype, length))
+        row = len(k.scratch_rows) - 1
+        index, loops = _open_row(k, plan)
+        scalar = k.element(value, (*leading, *index))
+        k.scopes[-1].statements.append(ScratchStore(row, flat_index(k, inner, index), scalar))
+        for loop in reversed(loops):
+            k.close_loop(loop)
+        k.given[value] = _row_reader(k, row, value.type.dtype, inner)
+
+
+def _row_reader(
+    k: KernelLowering, row: int, dtype: str, inner: tuple[Dim, ...]
+) -> Callable[[Sequence[Expr]], Expr]:
+    return lambda index: k.let(ScratchLoad(dtype, row, flat_index(k, inner, index[len(index) - len(inner) :])))
 
 
 def _lower_column(k: KernelLowering, plan: Plan) -> LoopKernel:

@@ -208,6 +208,23 @@ AWKWARD = {
           return "y"=%y
         }
         """,
+    "what is costly is computed once a row, over one axis and over two": """
+        graph g {
+          input %x "x": f32[n,29]
+          input %z "z": f32[n,5,9]
+          %y: f32[n,29] = softmax(%x) {axis=1}
+          %e: f32[n,5,9] = exp(%z)
+          %s: f32[n] = reduce_sum(%e) {axes=(1,2)}
+          %ss: f32[n,5,9] = broadcast(%s) {shape=(n,5,9), axes=(0,)}
+          %l: f32[n,5,9] = tanh(%ss)
+          %d: f32[n,5,9] = divide(%e, %l)
+          %q: f32[n,5,9] = multiply(%d, %e)
+          %t: f32[n] = reduce_max(%q) {axes=(1,2)}
+          return "y"=%y
+          return "q"=%q
+          return "t"=%t
+        }
+        """,
     "a reduction of a reduction's elements": """
         graph g {
           input %x "x": f32[n,m]
