@@ -11,7 +11,7 @@ import pytest
 from compiler.driver import compile_graph, program_key
 from compiler.interpret import interpret
 from compiler.ir import Builder, Graph
-from compiler.ops.convolution import Convolution
+from compiler.ops.convolution import Convolution, ConvolutionKernelGradient
 from compiler.ops.spatial import Padding
 from compiler.passes.context import PassContext
 from compiler.passes.differentiate import differentiate
@@ -144,3 +144,16 @@ def test_a_training_step_gives_the_same_numbers(sizes: dict[str, int], arrays_fo
         for value in values[1:]:
             np.testing.assert_allclose(value, values[0], rtol=0, atol=3e-6 * np.abs(values[0]).max())
             np.testing.assert_array_equal(value, values[1])
+
+
+def test_a_kernel_gradient_with_few_tiles_stays_direct() -> None:
+    def gradient(size: int) -> Graph:
+        b = Builder("step")
+        x, g = (b.input(name, TensorType((symbol("batch"), size, size, 64))) for name in "xg")
+        op = ConvolutionKernelGradient((3, 3), (1, 1), SAME, (1, 1))
+        b.output("of_kernel", b.emit(op, x, g))
+        return b.build()
+
+    assert selected(gradient(8))
+    assert not selected(gradient(3)), "clearing and adding the sums of 36 points costs more than nine taps"
+    assert selected(forward(64, 64, 3)), "the convolution has no such sums"
