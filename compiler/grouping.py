@@ -16,16 +16,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable
+from math import prod
 
 from compiler.ir import Fusion, Node, Value
 from compiler.ops.reduce import Reduction
 from compiler.ops.shape import Broadcast
 from compiler.ops.sources import Full
+from compiler.types import item_size
 from runtime.dimensions import Dim
 
 Shape = tuple[Dim, ...]
 
 FEWEST_IMAGES = 8  # with fewer images than this the threads share the rows of each
+LARGEST_IMAGE = 128 * 1024  # bytes that the tail stores and the reductions read back, beside as much of other operands
 # Emitted anew inside every group that reads them, because computing them costs less than a load.
 CLONED = (Fusion.BROADCAST, Fusion.SOURCE)
 NEVER = (Fusion.ALIAS, Fusion.OPAQUE, Fusion.FUSED, Fusion.COMPOSITE)
@@ -129,6 +132,9 @@ def _classify_images(
         return Refusal("a reduction behind a contraction reads what its kernel stores, and this is not stored")
     if isinstance(shape[0], int) and shape[0] < FEWEST_IMAGES:
         return Refusal("work items are images, too few for the threads with so few images")
+    elements = prod(extent for extent in shape[1:] if isinstance(extent, int))
+    if elements * item_size(contraction.outputs[0].type.dtype) > LARGEST_IMAGE:
+        return Refusal("an image is too large to be read back from the second-level cache")
     if contraction.op.fields.get("groups", 1) != 1 and not all(isinstance(extent, int) for extent in shape[1:]):
         return Refusal("where groups are few channels, images of unknown size are no whole number of work items")
     if not set(reductions).issubset(reduced):

@@ -122,7 +122,7 @@ def test_numbers_at_odd_sizes(case, check_compiled):
         check_compiled(CASES[case], compiled=compiled, n=n, h=h, w=w, seed=n)
 
 
-@pytest.mark.parametrize("size", [(32, 32), (28, 28), (8, 8), (13, 5), (4, 4)])
+@pytest.mark.parametrize("size", [(24, 24), (28, 28), (8, 8), (13, 5), (4, 4)])
 @pytest.mark.parametrize("symbolic", [False, True])
 def test_items_of_several_lines_and_several_images(size, symbolic):
     # Winograd's work items are rows of tiles, counted through all images: some hold less than an image, some more.
@@ -143,7 +143,7 @@ def test_items_of_several_lines_and_several_images(size, symbolic):
     assert any(node.op.fusion is Fusion.CONTRACTION for node in reduced.nodes)
 
 
-@pytest.mark.parametrize("size", [(32, 32), (15, 15), (7, 7), (1, 97), (2, 3)])
+@pytest.mark.parametrize("size", [(28, 28), (15, 15), (7, 7), (1, 97), (2, 3)])
 @pytest.mark.parametrize("op", ["forward", "backward"])
 def test_depthwise_blocks_of_pixels_end_where_images_end(size, op, check_compiled):
     h, w = size
@@ -205,6 +205,7 @@ def test_an_operand_that_the_sums_read_again_is_not_overwritten():
 
 REFUSED = {
     "a few images of known number": ("f32[2,h,w,3]", "(1,2)", "so few images"),
+    "images too large for the cache": ("f32[n,256,256,3]", "(1,2)", "too large"),
     "over the images too": ("f32[n,h,w,3]", "(0,1,2)", "pixels of each image"),
     "over rows only": ("f32[n,h,w,3]", "(1,)", "pixels of each image"),
 }
@@ -213,8 +214,7 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refusals_say_why(case):
     type_, axes, words = REFUSED[case]
-    n = type_[4:].split(",")[0]
-    kept = [part for i, part in enumerate((n, "h", "w", "3")) if str(i) not in axes]
+    kept = [part for i, part in enumerate(type_[4:-1].split(",")) if str(i) not in axes]
     context = PassContext()
     text = f"""
         graph g {{
