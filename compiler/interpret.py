@@ -46,7 +46,8 @@ def evaluate_nodes(nodes: Iterable[Node], known: dict[Value, Array], bindings: d
     """Run `nodes` in order, adding every result to `known`."""
     with np.errstate(all="ignore"):
         for node in nodes:
-            results = bind(node.op, bindings).reference(*(known[value] for value in node.inputs))
+            bound = bind(node.op, bindings) if bindings else node.op
+            results = bound.reference(*(known[value] for value in node.inputs))
             for value, array in zip(node.outputs, results, strict=True):
                 known[value] = np.asarray(array)
 
