@@ -16,12 +16,16 @@ MOST_OPERANDS = 24
 
 
 class Group:
-    """Nodes that become one kernel."""
+    """Nodes that become one kernel.
 
-    __slots__ = ("members",)
+    `place` is its position in an order in which every group comes after what it reads.
+    """
 
-    def __init__(self, members: list[Node]) -> None:
+    __slots__ = ("members", "place")
+
+    def __init__(self, members: list[Node], place: int) -> None:
         self.members = members
+        self.place = place
 
 
 class Partition:
@@ -35,10 +39,16 @@ class Partition:
         self.results = set(graph.results)
         self.known_readers: dict[Value, list[Node]] = {}
         self.group: dict[Node, Group] = {}
+        self.unit: dict[Node, Group] = {}  # the groups, and each node that is no kernel by itself
+        self.sequence: list[Group | None] = []  # by place; merging leaves holes
         self.recomputed: set[Value] = set()  # read anew from memory by each kernel that needs them
         for node in graph.nodes:
-            if is_fusible(node) and not is_cloned(node):
-                self.group[node] = Group([node])
+            if is_cloned(node):
+                continue
+            unit = self.unit[node] = Group([node], len(self.sequence))
+            self.sequence.append(unit)
+            if is_fusible(node):
+                self.group[node] = unit
 
     def readers(self, value: Value) -> list[Node]:
         """Nodes that read a value, looking through broadcasts."""
@@ -105,7 +115,7 @@ class Partition:
             return plan
         if self._operand_count(members) > MOST_OPERANDS:
             return Refusal(f"the kernel would have more than {MOST_OPERANDS} operands")
-        if self._has_outer_path(members):
+        if self._between(one, other) is None:
             return Refusal("something between the two needs to run in between")
         return plan
 
@@ -125,31 +135,41 @@ class Partition:
         read = {value for node in members for value in node.inputs if value not in inside}
         return len(read) + len(self.outputs(members))
 
-    def _has_outer_path(self, members: list[Node]) -> bool:
-        """Whether a path leaves the members and comes back: then merging them would make a cycle."""
-        inside = set(members)
-        leaving = {reader for node in members for value in node.outputs for reader in self.readers(value)}
-        stack = list(leaving - inside)
-        seen: set[Node] = set()
-        while stack:
-            node = stack.pop()
-            if node in seen:
-                continue
-            together = self.group[node].members if node in self.group else [node]
-            seen.update(together)
-            for peer in together:
-                for value in peer.outputs:
-                    readers = self.readers(value)
-                    if not inside.isdisjoint(readers):
-                        return True
-                    stack.extend(readers)
-        return False
+    def _between(self, one: Group, other: Group) -> set[Group] | None:
+        """What depends on the earlier of two groups and stands before the later one.
+
+        None if the later one reads any of that: merging the two would make a cycle.
+        """
+        first, last = sorted((one, other), key=lambda group: group.place)
+        found: set[Group] = set()
+        pending = [first]
+        while pending:
+            group = pending.pop()
+            for reader in [self.unit[r] for node in group.members for v in node.outputs for r in self.readers(v)]:
+                if reader is last and group is not first:
+                    return None
+                if reader not in found and first.place < reader.place < last.place:
+                    found.add(reader)
+                    pending.append(reader)
+        return found
+
+    def _close_ranks(self, one: Group, other: Group, behind: set[Group]) -> None:
+        """Give `one` the place of both in the order, before the groups `behind` that depend on the earlier."""
+        start, stop = sorted((one.place, other.place))
+        rest = [unit for unit in self.sequence[start : stop + 1] if unit not in (None, one, other)]
+        order = [unit for unit in rest if unit not in behind]
+        order += [one, *(unit for unit in rest if unit in behind)]
+        self.sequence[start : stop + 1] = [*order, *[None] * (stop + 1 - start - len(order))]
+        for place, unit in enumerate(order, start):
+            if unit is not None:
+                unit.place = place
 
     def merge(self, one: Group, other: Group) -> bool:
         """Merge two groups if that is one kernel."""
         if one is other or isinstance(self.judge(one, other), Refusal):
             return False
+        self._close_ranks(one, other, self._between(one, other) or set())
         one.members = sorted(one.members + other.members, key=self.position.__getitem__)
         for node in other.members:
-            self.group[node] = one
+            self.group[node] = self.unit[node] = one
         return True
