@@ -117,9 +117,10 @@ class Session:
         """`model.get_metrics_result()` as Python floats."""
         key = tuple(id(variable) for metric in self.metrics_of(model) for variable in metric.variables)
         if self._report is None or self._report[0] != key:
-            # A handful of scalar operations: interpreting them takes less than compiling would ever save.
+            # Compiled like the steps: interpreting a handful of scalar operations takes 0.1 ms, as long as a small
+            # step, and the progress bar asks for them again and again.
             program = trace_step(
-                "metrics", lambda _: model.get_metrics_result(), Batch(None), (), training=False, jit=False
+                "metrics", lambda _: model.get_metrics_result(), Batch(None), (), training=False, jit=self.jit
             )
             self._report = (key, program)
         return pythonify(self._report[1](Batch(None)))

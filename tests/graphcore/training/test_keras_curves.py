@@ -95,7 +95,8 @@ def test_one_compilation_serves_every_batch_size(monkeypatch: pytest.MonkeyPatch
     original = compiler.driver.compile_graph
 
     def counting(graph: Any, **options: Any) -> Any:
-        compiled.append(graph.name)
+        if graph.name != "metrics":  # what the values shown are made of, whatever the batches
+            compiled.append(graph.name)
         return original(graph, **options)
 
     monkeypatch.setattr(compiler.driver, "compile_graph", counting)
