@@ -312,6 +312,9 @@ _SOURCE = """\
 def contract(pointers, extents, scratch, begin, end, item):
 {extents}
 {geometry}
+    if target_width < 1:
+        scratch[2] = 0
+        return end
     group_source = source_channels // groups
     group_target = target_channels // groups
     panels = (group_target + TILE_COLUMNS - 1) // TILE_COLUMNS

@@ -202,19 +202,39 @@ _FLAT_NAMES: Mapping[str, object] = {
 
 
 def _image_parts(images: ImageTail | None) -> dict[str, str]:
-    """The lines of a kernel whose work items are units of images."""
+    """The lines of a kernel whose work items are units of images.
+
+    Images without pixels have no work items: they are counted instead, and `contract` is not called for them.
+    """
+    call = "        item = contract(address_of(pointers), address_of(extents), scratch, {begin}, {end}, item)\n"
     if images is None:
-        return {"bounds": "", "begin": "begin", "end": "end", "before": "", "images": ""}
+        return {
+            "bounds": "", "begin": "begin", "before": "", "end": "end", "images": "",
+            "contract": call.format(begin="begin", end="end"),
+        }  # fmt: skip
     unit_items, item_lines, image_lines, count, items = images.sizes
-    completed = f"minimum_int64(item * {item_lines} // {image_lines}, {count})"
-    after = "\n".join([f"next_image = {completed}", *images.body])
-    bounds = [f"first_item = begin * {unit_items}", f"last_item = minimum_int64(end * {unit_items}, {items})"]
+    # The division is 0 where there are no pixels.
+    completed = f"minimum_int64(item * {item_lines} // {image_lines}, {count}) + empty * item"
+    bounds = [
+        f"empty = 1 - minimum_int64({image_lines}, 1)",
+        f"first_item = begin * ({unit_items} + empty * {item_lines})",
+        f"last_item = minimum_int64(end * {unit_items}, {items})",
+        f"last_item = last_item + empty * minimum_int64(end * {item_lines}, {count})",
+        "report[2] = 0",
+    ]
+    contract = [
+        "for turn in range(empty):",
+        "    item = last_item",
+        "for turn in range(1 - empty):",
+        call.format(begin="first_item", end="last_item").strip().join(("    ", "")),
+    ]
     return {
         "bounds": textwrap.indent("\n".join(bounds) + "\n", " " * 4),
         "begin": "first_item",
         "end": "last_item",
         "before": f"        first_image = {completed}\n",
-        "images": textwrap.indent(after + "\n", " " * 8),
+        "contract": textwrap.indent("\n".join(contract) + "\n", " " * 8),
+        "images": textwrap.indent("\n".join([f"next_image = {completed}", *images.body]) + "\n", " " * 8),
     }
 
 
@@ -241,7 +261,7 @@ def kernel(pointers, extents, scratch, begin, end):
     item = {begin}
     while item < {end}:
 {before}\
-        item = contract(address_of(pointers), address_of(extents), scratch, {begin}, {end}, item)
+{contract}\
         values = private_pointer(report[0])
         block_columns = report[3]
         first_row = report[4]

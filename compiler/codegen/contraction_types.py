@@ -147,7 +147,8 @@ class ImageUnits:
 
     @property
     def _common(self) -> int:
-        return math.gcd(self.item_lines, self.image_lines) if isinstance(self.image_lines, int) else 1
+        known = isinstance(self.image_lines, int) and self.image_lines > 0
+        return math.gcd(self.item_lines, self.image_lines) if known else 1
 
     @property
     def unit_items(self) -> Dim:

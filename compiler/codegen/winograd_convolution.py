@@ -133,6 +133,9 @@ WINOGRAD_EXTENTS = """\
 _SOURCE = """\
 def contract(pointers, extents, scratch, begin, end, item):
 {extents}
+    if line_tiles < 1:
+        scratch[2] = 0
+        return end
     whole_panels = filters // TILE_COLUMNS
     point_kernel = channels * filters * ELEMENT
     row_table = scratch + REPORT_BYTES

@@ -234,3 +234,33 @@ def test_a_result_that_is_not_stored_is_reduced_by_a_kernel_of_its_own():
     text = CASES["a sum of what is stored"].replace('return "p"=%p\n', "")
     kernels = [node.op.body for node in run_pipeline(parse(text)).nodes if isinstance(node.op, Fused)]
     assert [any(node.op.fusion is Fusion.CONTRACTION for node in body.nodes) for body in kernels] == [True, False]
+
+
+DEPTHWISE = """
+    graph g {
+      input %x "x": f32[n,h,w,40]
+      input %k "k": f32[3,3,1,40]
+      %p: f32[n,h,w,40] = convolution(%x, %k) {SAME}
+      %s: f32[n,40] = reduce_sum(%p) {axes=(1,2)}
+      return "p"=%p
+      return "s"=%s
+    }
+    """.replace("SAME", SAME.replace("groups=1", "groups=40"))
+WINOGRAD = textwrap.dedent(GRAPHS["a sum of what is stored"]).replace("3]", "32]", 1).replace("3,17]", "32,17]")
+EMPTY = CASES | {"depthwise": textwrap.dedent(DEPTHWISE), "32 channels": WINOGRAD.replace("SAME", SAME)}
+
+
+@pytest.mark.parametrize("case", EMPTY)
+def test_images_without_pixels_have_the_sums_of_nothing(case, arrays_for):
+    graph = parse(EMPTY[case])
+    executable = compile_graph(graph).executable
+    for n, h, w in ((300, 0, 5), (1, 0, 1), (0, 4, 4)):
+        arrays = arrays_for(graph, n=n, h=h, w=w)
+        with np.errstate(over="ignore"):
+            stored, *sums = executable.run(arrays, [])
+        assert stored.size == 0
+        for found in sums:
+            assert found.shape[0] == n
+            starts = {"statistics": np.nan, "a convolution": np.iinfo("int32").min}
+            expected = next((value for start, value in starts.items() if case.startswith(start)), 0)
+            np.testing.assert_array_equal(found, np.full_like(found, expected))

@@ -180,3 +180,23 @@ def test_a_specification_refuses_what_no_kernel_computes() -> None:
         contraction_extents(ContractionSpec("convolution", "float32"), MatmulGeometry(1, 1, 1))
     with pytest.raises(ValueError, match="at least 1"):
         ConvolutionGeometry((1, 4, 4, 1), (1, 1, 1, 1), strides=(0, 1))
+
+
+@pytest.mark.parametrize("empty", [0, 1, 2])
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+@pytest.mark.parametrize("depthwise", [False, True])
+def test_convolutions_of_nothing(kind: str, empty: int, depthwise: bool) -> None:
+    """No images, rows or columns: nothing is touched, and sums over nothing are 0."""
+    groups = 4 if depthwise else 1
+    shape = tuple(0 if axis == empty else size for axis, size in enumerate((3, 5, 6, 4)))
+    geometry = ConvolutionGeometry(shape, (3, 3, 4 // groups, 8), padding=((1, 1), (1, 1)), groups=groups)  # type: ignore[arg-type]
+    first, second = convolution_operands(kind, geometry, "float32", 0)
+    results = {"convolution": geometry.output_shape, "convolution_input_gradient": shape}
+    name = kind.replace("convolution", "depthwise") if depthwise else kind
+    result = run(
+        ContractionSpec(name, "float32"),  # type: ignore[arg-type]
+        geometry,
+        (first, second),
+        results.get(kind, geometry.kernel_shape),
+    )
+    np.testing.assert_array_equal(result, np.zeros_like(result))

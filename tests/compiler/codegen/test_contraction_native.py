@@ -15,7 +15,7 @@ from numba import njit
 
 from compiler.codegen import contraction_packing as packing
 from compiler.codegen.contraction_assembly import compile_to_assembly, make_native_intrinsic
-from compiler.codegen.contraction_driver import PARTS, _emit_parts
+from compiler.codegen.contraction_driver import PARTS
 from compiler.codegen.contraction_native import translate
 from compiler.codegen.microkernel import Tile, choose_tile, make_microkernel
 from compiler.target import Target, host_target
@@ -116,10 +116,10 @@ def test_a_driver_refuses_what_it_cannot_hold(line: str) -> None:
 
 
 def test_the_list_of_parts_is_true() -> None:
-    module = ir.Module()
-    _emit_parts(module, choose_tile("float32", host_target()))
-    for name, count in PARTS.items():
-        assert len(module.get_global(name).args) == count
+    for name, part in PARTS.items():
+        module = ir.Module()
+        part.emit(module, choose_tile("float32", host_target()))
+        assert len(module.get_global(name).args) == part.arguments
 
 
 CASES = [("float32", 4), ("float32", 8), ("float64", 4), ("float32", 16)]

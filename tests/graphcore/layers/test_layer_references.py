@@ -86,7 +86,7 @@ def traced(name):
     graph, variables = trace.finish(outputs)
     keys = [case["output"], *(key for key in case["input_gradients"] if key is not None), *case["weight_gradients"]]
     feeds = [*inputs, REFERENCES[case["cotangent"]]]
-    return graph, feeds, [variable.array for variable in variables], [REFERENCES[key] for key in keys]
+    return graph, feeds, [variable.storage for variable in variables], [REFERENCES[key] for key in keys]
 
 
 @pytest.mark.parametrize("name", CASES)
