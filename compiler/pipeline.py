@@ -19,6 +19,7 @@ from compiler.passes.eliminate_dead_code import eliminate_dead_code
 from compiler.passes.fold_constants import fold_constants
 from compiler.passes.fuse import fuse
 from compiler.passes.infer_shapes import infer_shapes
+from compiler.passes.pack_kernels import pack_kernels
 from compiler.passes.plan_memory import plan_memory
 from compiler.passes.recompute import recompute
 from compiler.passes.schedule import schedule
@@ -39,6 +40,7 @@ PIPELINE: tuple[Pass, ...] = (
     eliminate_dead_code,
     recompute,
     select_kernels,
+    pack_kernels,
     fuse,
     schedule,
     plan_memory,

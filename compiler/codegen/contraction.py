@@ -11,6 +11,7 @@ Operands stand in `pointers` as a, b, the epilogue's own, outputs:
 - convolution: x `[n, h, w, c]`, kernel `[kh, kw, c / groups, f]`, result `[n, oh, ow, f]`;
 - convolution_input_gradient: gradient of the result, kernel; result shaped as x. With the roles of the extents
   exchanged this is the transposed convolution;
+- packed forms of both: the kernel as panels, and after it a number that is finite where all of the kernel is;
 - convolution_kernel_gradient: x, gradient of the result; result shaped as the kernel;
 - winograd_convolution: x, transformed kernel `[36, c, f]`; result as that of the 3x3 convolution;
 - winograd_kernel_gradient: x, gradient of the result; result `[chunks, 36, c, f]`, to be summed and transformed;
@@ -25,6 +26,7 @@ from compiler.codegen import contraction_convolution as convolution
 from compiler.codegen import contraction_kernel_gradient as kernel_gradient
 from compiler.codegen import contraction_matmul as matmul
 from compiler.codegen import contraction_narrow as narrow
+from compiler.codegen import contraction_sizes as sizes
 from compiler.codegen import depthwise
 from compiler.codegen import depthwise_kernel_gradient as depthwise_sum
 from compiler.codegen import winograd_convolution as winograd
@@ -75,11 +77,13 @@ _EXTENT_COUNTS = {
 
 def extent_count(spec: ContractionSpec) -> int:
     """How many extents the contraction itself reads; an epilogue's own follow them."""
-    return _EXTENT_COUNTS.get(spec.kind, convolution.EXTENT_COUNT)
+    return _EXTENT_COUNTS.get(spec.kind, sizes.EXTENT_COUNT)
 
 
 def specialised(spec: ContractionSpec, geometry: Geometry, target: Target) -> ContractionSpec:
     """The specification with the form that suits the geometry on a target."""
+    if spec.packed:
+        return spec
     return dataclasses.replace(spec, narrow=narrow.is_narrow(spec, geometry, target.lanes(spec.dtype)))
 
 
@@ -99,7 +103,7 @@ def contraction_extents(spec: ContractionSpec, geometry: Geometry) -> tuple[Dim,
         return winograd_gradient.gradient_extents(geometry)
     if spec.is_depthwise:
         return depthwise.depthwise_extents(spec, geometry)
-    return convolution.convolution_extents(spec, geometry)
+    return sizes.convolution_extents(spec, geometry)
 
 
 def contraction_work(spec: ContractionSpec, extents: tuple[Dim, ...], target: Target) -> Dim:
@@ -118,7 +122,7 @@ def contraction_work(spec: ContractionSpec, extents: tuple[Dim, ...], target: Ta
         return depthwise_sum.depthwise_sum_work(spec, extents)
     if spec.is_depthwise:
         return depthwise.gather_work(spec, extents)
-    return convolution.convolution_work(spec, extents)
+    return sizes.convolution_work(spec, extents)
 
 
 def image_units(spec: ContractionSpec, extents: tuple[Dim, ...], items: Dim) -> ImageUnits:
@@ -154,7 +158,7 @@ def contraction_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], target:
         return depthwise_sum.depthwise_sum_scratch(spec, extents, tile)
     if spec.is_depthwise:
         return depthwise.gather_scratch(spec, extents, tile)
-    return convolution.convolution_scratch(spec, extents, tile)
+    return sizes.convolution_scratch(spec, extents, tile)
 
 
 def contraction_source(spec: ContractionSpec, target: Target, epilogue: Epilogue) -> ContractionSource:

@@ -7,9 +7,9 @@ all pixels, and neighbouring pixels read neighbouring source pixels, so that no 
 ever multiplied (the sub-pixel decomposition of transposed convolution). Every tap belongs to exactly one phase.
 
 Per call, once: a table of row offsets (target pixels), one of step offsets (taps and channels), and the kernel
-packed into panels, phase by phase. Per work item, a block of target rows of one image: the source rows it needs
-are copied into a slab with zeros around it, or read in place where nothing is padded; then every panel meets
-every tile of pixels.
+packed into panels, phase by phase, if it does not come so (`compiler.passes.pack_kernels`). Per work item, a block of
+target rows of one image: the source rows it needs are copied into a slab with zeros around it, or read in place where
+nothing is padded; then every panel meets every tile of pixels.
 
 A zero of the padding would turn an infinite or NaN weight into NaN where the convolution has no product at
 all. So weights are checked as they are packed, and where one is not finite the sums run tap by tap, with the
@@ -21,8 +21,7 @@ from __future__ import annotations
 import functools
 import textwrap
 
-from compiler.codegen.contraction_driver import PREFETCH_STREAMS, REPORT_BYTES, Driver, kernel_source
-from compiler.codegen.contraction_ir import element_bytes
+from compiler.codegen.contraction_driver import PREFETCH_STREAMS, Driver, kernel_source
 from compiler.codegen.contraction_narrow import (
     NARROW_BACKWARD_PACK,
     NARROW_COMPUTE,
@@ -30,135 +29,34 @@ from compiler.codegen.contraction_narrow import (
     NARROW_STEPS,
     NARROW_TABLES,
     SECOND_HALF,
-    narrow_tables,
     row_slack,
 )
-from compiler.codegen.contraction_types import ContractionSource, ContractionSpec, ConvolutionGeometry, Epilogue
+from compiler.codegen.contraction_types import ContractionSource, ContractionSpec, Epilogue
 from compiler.codegen.microkernel import Tile
-from runtime.dimensions import Dim, align_up, ceil_div, dim_max
 
-__all__ = [
-    "CONVOLUTION_EXTENTS",
-    "EXTENT_COUNT",
-    "SLAB_COPY",
-    "convolution_extents",
-    "convolution_scratch",
-    "convolution_source",
-    "convolution_work",
-]
-
-EXTENT_COUNT = 18
-
-# Target pixels of a work item: some forty tiles, so that a last partial tile costs little. In a kernel gradient pixels
-# are the steps of a sum: with twice as many, the input of a block outgrows the first-level cache.
-ITEM_PIXELS = 256
-GRADIENT_PIXELS = 128
-# Rows of a work item where the image's extents are known at run time only.
-SYMBOLIC_ROWS = 8
-
-
-def convolution_extents(spec: ContractionSpec, geometry: ConvolutionGeometry) -> tuple[Dim, ...]:
-    """All three kinds: input shape, output height, width and channels, kernel size, strides, low padding,
-    dilation, groups, rows of a block, images of a block.
-    """
-    _, output_height, output_width, filters = geometry.output_shape
-    (top, _), (left, _) = geometry.padding
-    rows, images = _block(spec, geometry)
-    return (
-        *geometry.input_shape,
-        output_height,
-        output_width,
-        filters,
-        *geometry.kernel_shape[:2],
-        *geometry.strides,
-        top,
-        left,
-        *geometry.dilation,
-        geometry.groups,
-        rows,
-        images,
-    )
-
-
-def _block(spec: ContractionSpec, geometry: ConvolutionGeometry) -> tuple[int, int]:
-    """Rows and images of a block: whole images where they are smaller than the pixels a block should have."""
-    backward = spec.kind == "convolution_input_gradient"
-    summed = spec.kind == "convolution_kernel_gradient"
-    pixels = GRADIENT_PIXELS if summed else ITEM_PIXELS
-    _, height, width, _ = geometry.input_shape if backward else geometry.output_shape
-    multiple = geometry.strides[0] if backward else 1
-    if not isinstance(height, int) or not isinstance(width, int):
-        return -(-SYMBOLIC_ROWS // multiple) * multiple, 1
-    height, width = max(height, 1), max(width, 1)
-    blocks = -(-height * width // (pixels + pixels // 4))
-    rows = -(-height // blocks)
-    images = max(1, pixels // (height * width)) if summed else 1
-    return -(-rows // multiple) * multiple, images
-
-
-def convolution_work(spec: ContractionSpec, extents: tuple[Dim, ...]) -> Dim:
-    """Blocks of rows of all images."""
-    backward = spec.kind == "convolution_input_gradient"
-    height = extents[1] if backward else extents[4]
-    block_rows = _as_int(extents[16])
-    return extents[0] * ((height + (block_rows - 1)) // block_rows)
-
-
-def convolution_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
-    """Bytes of tables, packed kernel, slab and one tile of results."""
-    backward = spec.kind == "convolution_input_gradient"
-    size = element_bytes(tile.dtype)
-    source, target = (extents[4:7], extents[1:4]) if backward else (extents[1:4], extents[4:7])
-    kernel = [_as_int(extent) for extent in extents[7:9]]
-    strides = [_as_int(extent) for extent in extents[9:11]]
-    dilation = [_as_int(extent) for extent in extents[13:15]]
-    groups, block_rows = _as_int(extents[15]), _as_int(extents[16])
-    taps = kernel[0] * kernel[1]
-    slab: Dim = source[2]
-    for axis, target_extent in enumerate((block_rows, target[1])):
-        reach = (kernel[axis] - 1) * dilation[axis]
-        if backward:
-            slab = slab * ((target_extent + strides[axis] - 1) // strides[axis] + reach // strides[axis] + 2)
-        else:
-            slab = slab * dim_max(0, (target_extent - 1) * strides[axis] + reach + 1)
-    panels = ceil_div(target[2] // groups, tile.columns)
-    steps = source[2] // groups * taps
-    phases = strides[0] * strides[1] if backward else 1
-    tables = align_up(steps * 8) + align_up(target[1] * (block_rows * 16)) + align_up((phases + 2) * 16)
-    packed = align_up(steps * panels * (groups * tile.columns * size))
-    stride = ceil_div(target[2], tile.columns) + (1 if groups > 1 else 0)
-    values = stride * target[1] * (block_rows * tile.columns * size)
-    if spec.narrow:
-        pixels = target[1] * block_rows
-        tables = tables + align_up(row_slack(tile)) + narrow_tables(pixels, target[2], tile)
-        values = align_up((pixels + 1) * target[2] * size) + 64
-    return REPORT_BYTES + tables + packed + align_up(slab * size) + values
-
-
-def _as_int(dim: Dim) -> int:
-    if not isinstance(dim, int):
-        raise TypeError(f"strides, padding, dilation, groups and kernel size of a convolution are integers; got {dim}")
-    return dim
-
+__all__ = ["CONVOLUTION_EXTENTS", "SLAB_COPY", "convolution_source"]
 
 def convolution_source(spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
     """The driver's source, forward or backward."""
-    return kernel_source(tile, _driver(spec.kind == "convolution_input_gradient", spec.narrow, tile), epilogue)
+    driver = _driver(spec.kind == "convolution_input_gradient", spec.narrow, spec.packed, tile)
+    return kernel_source(tile, driver, epilogue)
 
 
 @functools.cache
-def _driver(backward: bool, narrow: bool, tile: Tile) -> Driver:
+def _driver(backward: bool, narrow: bool, packed: bool, tile: Tile) -> Driver:
     if narrow:
         steps = NARROW_STEPS.format(pack=NARROW_BACKWARD_PACK if backward else NARROW_FORWARD_PACK)
         tables, compute = NARROW_TABLES, NARROW_COMPUTE
     else:
-        steps = _STEPS.format(pack=_BACKWARD_PACK if backward else _FORWARD_PACK)
+        steps = _STEPS + ("" if packed else _PACK.format(pack=_BACKWARD_PACK if backward else _FORWARD_PACK))
         tables, compute = "", _COMPUTE.format(prefetch=textwrap.indent(_PREFETCH, " " * 16))
     source = _SOURCE.format(
         extents=CONVOLUTION_EXTENTS,
         geometry=_BACKWARD_GEOMETRY if backward else _FORWARD_GEOMETRY,
         tap=_BACKWARD_TAP if backward else _FORWARD_TAP,
         steps=steps,
+        panels=_READY_PANELS if packed else _OWN_PANELS,
+        weights=_FINITE if packed else _WEIGHTS,
         tables=tables,
         copy=textwrap.indent(SLAB_COPY, " " * 8),
         compute=compute,
@@ -266,9 +164,24 @@ if phases == 1:
 _STEPS = """\
                 for channel in range(group_source):
                     offsets[step + channel] = offset + channel * ELEMENT
+"""
+
+_PACK = """\
                 for group in range(groups):
                     panel_address = packed + group * panels * panel_bytes + step * PANEL_STEP
 {pack}"""
+
+# Where the panels lie, and where the checks look for numbers that are not finite.
+_OWN_PANELS = """\
+    packed = phase_table + ((phases + 2) * 16 + 63) // 64 * 64
+    slab = packed + (groups * panels * panel_bytes + 63) // 64 * 64"""
+
+_READY_PANELS = """\
+    packed = pointers[1]
+    slab = phase_table + ((phases + 2) * 16 + 63) // 64 * 64"""
+
+_WEIGHTS = "pointers[1], taps * group_source * target_channels"
+_FINITE = "pointers[2], 1"
 
 _COMPUTE = """\
     for column_panel in range(groups * panels):
@@ -331,9 +244,8 @@ def contract(pointers, extents, scratch, begin, end, item):
     index_table = offsets + (taps * group_source * 8 + 63) // 64 * 64
     row_table = index_table + block_rows * target_width * 8
     phase_table = index_table + (block_rows * target_width * 16 + ROW_SLACK + 63) // 64 * 64
-    packed = phase_table + ((phases + 2) * 16 + 63) // 64 * 64
     panel_bytes = taps * group_source * PANEL_STEP
-    slab = packed + (groups * panels * panel_bytes + 63) // 64 * 64
+{panels}
     slab_bytes = 0 if in_place else slab_height * slab_width * pixel
     values = slab + (slab_bytes + 63) // 64 * 64
     stride = (target_channels + TILE_COLUMNS - 1) // TILE_COLUMNS * PANEL_STEP
@@ -356,7 +268,7 @@ def contract(pointers, extents, scratch, begin, end, item):
         phase_table[phases * 2 + 1] = 0
         phase_table[phases * 2 + 2] = 0
         if not in_place:
-            phase_table[phases * 2 + 2] = has_nonfinite(pointers[1], taps * group_source * target_channels)
+            phase_table[phases * 2 + 2] = has_nonfinite({weights})
     checked = phase_table[phases * 2 + 2]
     blocks = (target_height + block_rows - 1) // block_rows
     image = item // blocks

@@ -34,6 +34,7 @@ Kind = Literal[
     "depthwise_kernel_gradient",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
+PACKED_KINDS = ("convolution", "convolution_input_gradient")
 NARROW_KINDS = ("matmul", "convolution", "convolution_input_gradient")
 
 
@@ -43,8 +44,9 @@ class ContractionSpec:
 
     `transpose_a`: the matmul's a is [.., depth, rows]. `transpose_b`: its b is [.., columns, depth].
     `narrow`: the result has fewer columns than a vector has lanes (see `contraction_narrow`).
+    `packed`: the convolution's kernel comes as panels, with a number that is finite where all of it is.
     Raises `ValueError` for an unknown kind, a dtype other than float32 and float64, a transposed convolution, or a
-    narrow result of a kind that has no such form.
+    narrow or packed form of a kind that has none.
     """
 
     kind: Kind
@@ -52,6 +54,7 @@ class ContractionSpec:
     transpose_a: bool = False
     transpose_b: bool = False
     narrow: bool = False
+    packed: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -61,6 +64,8 @@ class ContractionSpec:
             raise ValueError(f"transpose_a and transpose_b are for matmul only; got them with {self.kind!r}")
         if self.narrow and (self.kind not in NARROW_KINDS or self.transpose_a):
             raise ValueError(f"there is no narrow form of {self}")
+        if self.packed and (self.kind not in PACKED_KINDS or self.narrow):
+            raise ValueError(f"there is no packed form of {self}")
 
     @property
     def is_depthwise(self) -> bool:

@@ -26,6 +26,7 @@ from compiler.loops import INDEX, ContractionKernel, Expr, Kernel, binary, liter
 from compiler.lower import lower_group
 from compiler.ops.contraction import Matmul
 from compiler.ops.convolution import Convolution, ConvolutionInputGradient, ConvolutionKernelGradient, SlidingKernel
+from compiler.ops.packed_convolution import PackedConvolution
 from compiler.ops.spatial import Padding
 from compiler.ops.winograd import WinogradConvolution, WinogradKernelGradient
 from compiler.target import Target
@@ -68,7 +69,7 @@ def has_micro_kernel(op: Op, types: tuple[TensorType, ...]) -> bool:
     """Whether the contraction generator takes an op; 3-D convolutions are plain loops."""
     if types[0].dtype not in ("float32", "float64"):
         return False
-    if isinstance(op, (Matmul, WinogradConvolution, WinogradKernelGradient)):
+    if isinstance(op, (Matmul, PackedConvolution, WinogradConvolution, WinogradKernelGradient)):
         return True
     if not isinstance(op, (Convolution, ConvolutionInputGradient, ConvolutionKernelGradient)):
         return False
@@ -76,10 +77,12 @@ def has_micro_kernel(op: Op, types: tuple[TensorType, ...]) -> bool:
 
 
 def _contraction(kernel: ContractionKernel, target: Target, shared: Mapping[int, int]) -> CpuKernel:
-    geometry = _geometry(kernel.op, kernel.types)
+    op, types = _plain(kernel.op, kernel.types)
+    geometry = _geometry(op, types)
     if geometry is None:
-        raise TypeError(f"op '{kernel.op.name}' has no micro-kernel form.")
-    spec = specialised(_spec(kernel.op, kernel.types), geometry, target)
+        raise TypeError(f"op '{op.name}' has no micro-kernel form.")
+    packed = op is not kernel.op
+    spec = specialised(dataclasses.replace(_spec(op, types), packed=packed), geometry, target)
     own = contraction_extents(spec, geometry)
     work, scratch = contraction_work(spec, own, target), contraction_scratch(spec, own, target)
     extents = own + kernel.extents
@@ -90,6 +93,13 @@ def _contraction(kernel: ContractionKernel, target: Target, shared: Mapping[int,
     source = contraction_source(spec, target, _epilogue(kernel, spec, shared))
     identity = f"{spec} lanes={target.lanes(spec.dtype)} registers={target.vector_registers}"
     return CpuKernel(source.source, source.namespace, identity, extents, work, scratch)
+
+
+def _plain(op: Op, types: tuple[TensorType, ...]) -> tuple[Op, tuple[TensorType, ...]]:
+    """What a packed convolution stands for, with the types of its two factors and its result; others as they are."""
+    if not isinstance(op, PackedConvolution):
+        return op, types
+    return op.plain, (types[0], types[0].with_shape(*op.kernel), types[-1])
 
 
 def _scratch_rows(rows: Sequence[tuple[str, Dim]], start: Dim) -> tuple[list[Dim], Dim]:

@@ -1,0 +1,173 @@
+"""Which kernels of convolutions are packed once, and that packing changes no number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compiler import functions as f
+from compiler.driver import compile_graph
+from compiler.interpret import interpret
+from compiler.ir import Builder, Graph
+from compiler.ops.convolution import Convolution, ConvolutionInputGradient
+from compiler.ops.spatial import Padding
+from compiler.passes.context import PassContext
+from compiler.passes.pack_kernels import pack_kernels
+from compiler.target import CUDA_TARGET
+from compiler.text import parse, to_text
+from compiler.types import TensorType
+from runtime.dimensions import symbol
+from runtime.threads import get_num_threads, set_num_threads
+
+SAME = ((1, 1), (1, 1))
+
+
+@pytest.fixture(autouse=True)
+def restored() -> Iterator[None]:
+    before = get_num_threads()
+    yield
+    set_num_threads(before)
+
+
+def forward(
+    kernel: tuple[int, ...] = (3, 3, 5, 24),
+    strides: tuple[int, ...] = (2, 2),
+    padding: Padding = SAME,
+    dilation: tuple[int, ...] = (1, 1),
+    groups: int = 1,
+    dtype: str = "float32",
+    updated: bool = False,
+) -> Graph:
+    b = Builder("step")
+    spatial = tuple(9 + axis for axis in range(len(kernel) - 2))
+    x = b.input("x", TensorType((symbol("batch"), *spatial, kernel[-2] * groups), dtype))
+    w = b.variable("kernel", TensorType(kernel, dtype))
+    b.output("y", b.emit(Convolution(strides, padding, dilation, groups), x, w))
+    if updated:
+        b.update("kernel", f.negative(b, w))
+    return b.build()
+
+
+def transposed(
+    kernel: tuple[int, ...] = (3, 3, 20, 6),
+    strides: tuple[int, ...] = (2, 2),
+    padding: Padding = ((0, 1), (0, 1)),
+    dilation: tuple[int, ...] = (1, 1),
+    dtype: str = "float32",
+) -> Graph:
+    b = Builder("step")
+    spatial = tuple(9 + axis for axis in range(len(kernel) - 2))
+    op = ConvolutionInputGradient(spatial, strides, padding, dilation)
+    outputs = op.outputs_of(spatial, kernel[:-2])
+    g = b.input("g", TensorType((symbol("batch"), *outputs, kernel[-1]), dtype))
+    w = b.variable("kernel", TensorType(kernel, dtype))
+    b.output("x", b.emit(op, g, w))
+    return b.build()
+
+
+def is_packed(graph: Graph, **options: Any) -> bool:
+    return any(node.op.name == "packed_convolution" for node in pack_kernels(graph, PassContext(**options)).nodes)
+
+
+CASES = {
+    "strided": forward(),
+    "one by one": forward((1, 1, 7, 33), (1, 1), ((0, 0), (0, 0))),
+    "dilated": forward((3, 2, 4, 16), (1, 2), ((2, 1), (0, 1)), (2, 1)),
+    "row": forward((4, 3, 18), (2,), ((1, 2),), (1,)),
+    "double": forward(dtype="float64"),
+    "transposed": transposed(),
+    "transposed unevenly": transposed((4, 3, 17, 8), (3, 2), ((1, 2), (0, 2))),
+    "transposed dilated": transposed((3, 3, 40, 5), (2, 1), ((2, 1), (1, 1)), (1, 2)),
+    "transposed by one": transposed((3, 3, 16, 3), (1, 1), SAME),
+    "transposed row": transposed((5, 20, 4), (2,), ((2, 2),), (1,)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_packed_form_computes_the_same(name: str, arrays_for: Callable[..., Any]) -> None:
+    graph = CASES[name]
+    packed = pack_kernels(graph, PassContext())
+    assert is_packed(graph)
+    assert pack_kernels(packed, PassContext()) is packed
+    assert to_text(parse(to_text(packed))) == to_text(packed)
+    for batch in (1, 3):
+        arrays = arrays_for(graph, 1, batch=batch)
+        wide = [array.astype("float64") for array in arrays]
+        (exact,), _ = interpret(graph, wide[:1], wide[1:])
+        if arrays[0].dtype == "float64":
+            (again,), _ = interpret(packed, wide[:1], wide[1:])
+            np.testing.assert_allclose(again, exact, rtol=1e-13, atol=1e-13)
+        compiled = compile_graph(graph)
+        assert "packed_convolution" in to_text(compiled.graph)
+        assert compiled.program.prepared >= 2, "panels, and whether they are finite, are made once"
+        results = []
+        for threads in (1, 2, 3):
+            set_num_threads(threads)
+            (result,) = compiled.executable.run(arrays[:1], arrays[1:])
+            results.append(np.array(result))
+        unit = np.finfo(arrays[0].dtype).eps
+        np.testing.assert_allclose(results[0], exact, rtol=0, atol=30 * unit * np.abs(exact).max())
+        for other in results[1:]:
+            np.testing.assert_array_equal(other, results[0])
+
+
+@pytest.mark.parametrize("graph", [forward(), transposed()], ids=["forward", "transposed"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_weight_that_is_not_finite_touches_only_what_it_multiplies(
+    graph: Graph, value: float, arrays_for: Callable[..., Any]
+) -> None:
+    x, kernel = arrays_for(graph, 1, batch=2)
+    x = np.abs(x) + 1  # no product of zero and infinity, no sum of two infinities
+    kernel[0, 0, 1, 2] = value
+    op = next(node.op for node in graph.nodes)
+    forwards = isinstance(op, Convolution)
+    marked = np.zeros_like(kernel, "float64")
+    marked[0, 0, 1, 2] = 1
+    (touched,) = op.reference(x.astype("float64"), marked)
+    (result,) = compile_graph(graph).executable.run([x], [kernel])
+    assert (~np.isfinite(result) == (touched != 0)).all()
+    assert (touched == 0)[..., 2 if forwards else 1].any(), "the padding, which has no product, is among the pixels"
+
+
+def test_new_weights_are_packed_again(arrays_for: Callable[..., Any]) -> None:
+    graph = forward()
+    compiled = compile_graph(graph)
+    x, kernel = arrays_for(graph, 1, batch=2)
+    (first,) = map(np.array, compiled.executable.run([x], [kernel]))
+    (second,) = map(np.array, compiled.executable.run([x], [kernel * 2]))
+    np.testing.assert_array_equal(second, first * 2)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        forward(updated=True),
+        forward(groups=2),
+        forward((3, 3, 1, 8), groups=8),
+        forward((3, 3, 5, 3)),
+        forward((2, 2, 2, 3, 16), (1, 1, 1), (SAME[0],) * 3, (1, 1, 1)),
+        transposed((3, 3, 3, 16)),
+    ],
+    ids=["updated", "groups", "depthwise", "few filters", "3-D", "few channels"],
+)
+def test_what_keeps_the_plain_form(graph: Graph) -> None:
+    assert pack_kernels(graph, PassContext()) is graph
+
+
+def test_other_targets_keep_the_plain_form() -> None:
+    assert not is_packed(forward(), target=CUDA_TARGET)
+
+
+def test_panels_that_do_not_fit_are_refused() -> None:
+    packed = pack_kernels(forward(), PassContext())
+    node = next(node for node in packed.nodes if node.op.name == "packed_convolution")
+    x, panels, finite = (value.type for value in node.inputs)
+    with pytest.raises(ValueError, match="panels must hold 24 channels"):
+        node.op.infer(x, panels.with_shape(9, *panels.shape[1:]), finite)
+    with pytest.raises(ValueError, match=r"rows of .* and steps of the sum"):
+        node.op.infer(x, panels.with_shape(panels.shape[0], 44, panels.shape[2]), finite)
+    with pytest.raises(TypeError, match="expected 3 inputs"):
+        node.op.infer(x, panels)
