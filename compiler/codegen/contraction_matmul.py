@@ -26,20 +26,27 @@ __all__ = ["matmul_extents", "matmul_scratch", "matmul_source", "matmul_work"]
 
 EXTENT_COUNT = 7
 
-# Steps of the sum in a depth block: a panel of 256 x 16 float32 is half of a 32 KiB cache. A sum a little longer
-# is not cut: a second pass over the block of results costs more than reading panels from the second level.
-DEPTH_BLOCK = 256
-WHOLE_DEPTH = 512
+# Steps of the sum in a depth block, and the longest sum that is not cut: a second pass over the block of results costs
+# more than reading panels of 64 KiB from the second level (192 x 1024 x 1024, packed operands: 93 GFLOP/s with one
+# block, 86 with two, 82 to 86 with four). A transposed a is packed in strips, which are to stay in that level.
+DEPTH_BLOCK = {False: 512, True: 256}
+WHOLE_DEPTH = {False: 1024, True: 512}
 # Tiles of rows that share a pass over the packed panels, and columns packed at a time. A transposed a is packed again
 # for each column block, so there its blocks are larger.
 GROUP_TILES = {False: 8, True: 16}
 COLUMN_BLOCK = {False: 288, True: 576}
 # Every tile's width divides this. Fewer columns are taken where their panels would hold more elements than that.
 COLUMN_MULTIPLE = 96
-# With so few rows, packing b costs as much as it gains (measured: 88 to 91 % of peak either way at 128 rows, 81 against
-# 76 % at 32), and every thread would pack for itself.
-IN_PLACE_ROWS = 128
+# With so few rows, packing b costs as much as it gains, and every thread would pack for itself. With more, panels read
+# in b lie in few sets of the first level: 784 x 128 takes 97 us either way at 32 rows, packed 174 in place of 184 at 64
+# rows and 315 in place of 360 at 128.
+IN_PLACE_ROWS = 32
 PACKED_ELEMENTS = 1 << 20
+# A transposed a that meets this many panels or fewer is read where it lies: packing it would cost more (784 x 128 x 16
+# columns 70 -> 51 us, x 128 columns 368 -> 337, x 256 no gain). Not so where its rows are a multiple of a page long:
+# then all steps of a tile lie in one set of the first level (1024 x 128 x 128: 478 -> 644 us).
+IN_PLACE_PANELS = 8
+PAGE_BYTES = 4096
 
 
 def matmul_extents(spec: ContractionSpec, geometry: MatmulGeometry) -> tuple[Dim, ...]:
@@ -85,7 +92,7 @@ def matmul_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) 
     rows = GROUP_TILES[spec.transpose_a] * tile.rows
     tables = REPORT_BYTES + align_up(depth * 8) + align_up(rows * 8)
     panels = align_up(depth * width * size)
-    strips = align_up(rows * (WHOLE_DEPTH + 16) * size)
+    strips = align_up(rows * (WHOLE_DEPTH[True] + 16) * size) if spec.transpose_a else 0
     return tables + panels + strips + align_up(rows * width * size)
 
 
@@ -103,15 +110,18 @@ def _driver(tile: Tile, transpose_a: bool, transpose_b: bool) -> Driver:
         flat="" if transpose_a or transpose_b else _FLAT,
         pack_b=_PACK_TRANSPOSED_B if transpose_b else _PACK_B,
         prefetch=textwrap.indent(PREFETCH_STREAMS, " " * 20),
-        step="STRIP_STEP" if transpose_a else "ELEMENT",
+        strip_steps="(WHOLE_DEPTH + 16)" if transpose_a else "0",
+        step=_STEP_TRANSPOSED_A if transpose_a else "    step = ELEMENT",
     )
     constants = {
         "GROUP_TILES": GROUP_TILES[transpose_a],
         "GROUP_ROWS": GROUP_TILES[transpose_a] * tile.rows,
-        "DEPTH_BLOCK": DEPTH_BLOCK,
-        "WHOLE_DEPTH": WHOLE_DEPTH,
+        "DEPTH_BLOCK": DEPTH_BLOCK[transpose_a],
+        "WHOLE_DEPTH": WHOLE_DEPTH[transpose_a],
         "IN_PLACE_ROWS": IN_PLACE_ROWS,
         "FLAT_ROWS": len(flat),
+        "IN_PLACE_PANELS": IN_PLACE_PANELS,
+        "PAGE_BYTES": PAGE_BYTES,
         "FLAT_1": flat[0].columns,
         "FLAT_2": flat[1].columns,
     }
@@ -136,7 +146,7 @@ def contract(pointers, extents, scratch, begin, end, item):
     panel_bytes = depth * PANEL_STEP
     packed_panels = (min(column_block, columns) + TILE_COLUMNS - 1) // TILE_COLUMNS
     strips = packed + (packed_panels * panel_bytes + 63) // 64 * 64
-    values = strips + (GROUP_ROWS * (WHOLE_DEPTH + 16) * ELEMENT + 63) // 64 * 64
+    values = strips + (GROUP_ROWS * {strip_steps} * ELEMENT + 63) // 64 * 64
     block = item // row_items
     row_item = item - block * row_items
     batch = block // column_blocks
@@ -144,9 +154,10 @@ def contract(pointers, extents, scratch, begin, end, item):
     block_columns = min(column_block, columns - first_column)
     panels = (block_columns + TILE_COLUMNS - 1) // TILE_COLUMNS
     stride = panels * PANEL_STEP
+{step}
     if item == begin:
         for index in range(depth):
-            offsets[index] = index * {step}
+            offsets[index] = index * step
     b = pointers[1] + batch * extents[4] * ELEMENT
     whole_panels = 0
     flat_columns = 0
@@ -224,10 +235,16 @@ _PACK_A = """\
         for index in range(row_count):
             row_table[index] = index * depth * ELEMENT"""
 
+_STEP_TRANSPOSED_A = """\
+    packed_a = columns > IN_PLACE_PANELS * TILE_COLUMNS or rows * ELEMENT % PAGE_BYTES == 0
+    step = STRIP_STEP if packed_a else rows * ELEMENT"""
+
 _PACK_TRANSPOSED_A = """\
-        base = strips
-        strip_bytes = steps * STRIP_STEP + STRIP_SLACK
-        pack_rows(strips, strip_bytes, a + (depth_begin * rows + first_row) * ELEMENT, rows * ELEMENT, steps,
-                  row_count)
+        base = a + (depth_begin * rows + first_row) * ELEMENT
+        strip_bytes = TILE_ROWS * ELEMENT
+        if packed_a:
+            strip_bytes = steps * STRIP_STEP + STRIP_SLACK
+            pack_rows(strips, strip_bytes, base, rows * ELEMENT, steps, row_count)
+            base = strips
         for index in range(row_count):
             row_table[index] = index // TILE_ROWS * strip_bytes + index % TILE_ROWS * ELEMENT"""

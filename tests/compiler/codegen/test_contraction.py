@@ -99,6 +99,25 @@ def test_matmul_in_float64(transposes: tuple[bool, bool]) -> None:
     check_matmul(MatmulGeometry(29, 531, 37), ContractionSpec("matmul", "float64", *transposes))
 
 
+@pytest.mark.parametrize(
+    ("transpose_a", "geometry"),
+    [
+        (True, MatmulGeometry(1024, 37, 19, 2)),  # rows of a are a page long: packed
+        (True, MatmulGeometry(2048, 520, 5)),
+        (True, MatmulGeometry(1000, 531, 19, 2)),  # read in place, the sum cut
+        (True, MatmulGeometry(50, 531, 300)),  # too many columns: packed
+        (False, MatmulGeometry(40, 1024, 21, 2)),  # the longest sum that is not cut
+        (False, MatmulGeometry(40, 1025, 21, 2)),
+        (False, MatmulGeometry(32, 1300, 40)),  # panels read in b
+        (False, MatmulGeometry(2, 1300, 150)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_matmul_reads_and_packs_a_and_cuts_long_sums(transpose_a: bool, geometry: MatmulGeometry, dtype: str) -> None:
+    check_matmul(geometry, ContractionSpec("matmul", dtype, transpose_a))
+
+
 TARGETS = [(16, 16), (16, 32), (32, 16), (64, 32)]
 
 
