@@ -109,7 +109,8 @@ def _driver(tile: Tile, transpose_a: bool, transpose_b: bool) -> Driver:
         in_place="" if transpose_b else _READ_B_IN_PLACE if transpose_a else _READ_B_IN_PLACE + _FLAT_COLUMNS,
         flat="" if transpose_a or transpose_b else _FLAT,
         pack_b=_PACK_TRANSPOSED_B if transpose_b else _PACK_B,
-        prefetch=textwrap.indent(PREFETCH_STREAMS, " " * 20),
+        prefetch=textwrap.indent(PREFETCH_STREAMS, " " * 16),
+        following=_NEXT_PANEL_OR_ROWS if transpose_a else _NEXT_ROWS,
         strip_steps="(WHOLE_DEPTH + 16)" if transpose_a else "0",
         step=_STEP_TRANSPOSED_A if transpose_a else "    step = ELEMENT",
     )
@@ -173,21 +174,22 @@ def contract(pointers, extents, scratch, begin, end, item):
         steps = min(block_depth, depth - depth_begin)
 {pack_a}
 {flat}
-        for panel in range(flat_columns // TILE_COLUMNS, panels):
+        panel = flat_columns // TILE_COLUMNS
+        tile_begin = 0
+        for turn in range((panels - panel) * ((row_count + TILE_ROWS - 1) // TILE_ROWS)):
             panel_stride = PANEL_STEP
             panel_address = packed + panel * panel_bytes + depth_begin * PANEL_STEP
             if panel < whole_panels:
                 panel_stride = columns * ELEMENT
                 panel_address = b + (depth_begin * columns + first_column + panel * TILE_COLUMNS) * ELEMENT
-            tile = values + panel * PANEL_STEP
-            column = first_column + panel * TILE_COLUMNS
-            for tile_begin in range(0, row_count, TILE_ROWS):
-                tile_rows = min(TILE_ROWS, row_count - tile_begin)
-                if depth_index == depth_blocks - 1:
-                    tile_row = batch * rows + first_row + tile_begin
+            tile_rows = min(TILE_ROWS, row_count - tile_begin)
+            if depth_index == depth_blocks - 1:
+                tile_row = batch * rows + first_row + tile_begin
+                column = first_column + panel * TILE_COLUMNS
 {prefetch}
-                micro(tile_rows, base, row_table + tile_begin * 8, offsets, steps, panel_address, panel_stride,
-                      tile + tile_begin * stride, stride, depth_index)
+            micro(tile_rows, base, row_table + tile_begin * 8, offsets, steps, panel_address, panel_stride,
+                  values + panel * PANEL_STEP + tile_begin * stride, stride, depth_index)
+{following}
     scratch[0] = values
     scratch[1] = stride // ELEMENT
     scratch[2] = row_count
@@ -234,6 +236,25 @@ _PACK_A = """\
         base = a + (first_row * depth + depth_begin) * ELEMENT
         for index in range(row_count):
             row_table[index] = index * depth * ELEMENT"""
+
+_NEXT_ROWS = """\
+            tile_begin += TILE_ROWS
+            if tile_begin >= row_count:
+                tile_begin = 0
+                panel += 1"""
+
+# Rows that lie scattered are kept in the first level while all panels pass (512 x 512 x 64: 557 -> 496 us).
+_NEXT_PANEL_OR_ROWS = """\
+            panel += 1
+            if packed_a:
+                panel -= 1
+                tile_begin += TILE_ROWS
+                if tile_begin >= row_count:
+                    tile_begin = 0
+                    panel += 1
+            elif panel == panels:
+                panel = 0
+                tile_begin += TILE_ROWS"""
 
 _STEP_TRANSPOSED_A = """\
     packed_a = columns > IN_PLACE_PANELS * TILE_COLUMNS or rows * ELEMENT % PAGE_BYTES == 0
