@@ -2,7 +2,7 @@
 
 Blocking after Goto and van de Geijn (2008): b is packed for a *column block*, all of its depth, into panels of the
 tile's width; rows of a are taken a few dozen at a time and, for each *depth block*, every tile of rows meets every
-panel. A panel of a depth block stays in the first-level cache. With more than one depth block, sums wait in the
+panel. Rows and panel of a depth block stay in the second-level cache. With more than one depth block, sums wait in the
 block of results. Where there are few rows, panels are read in b itself, and with one or two rows in strips as wide
 as the registers allow: then the product is as fast as b streams from memory (784 x 128 from the second-level cache:
 7 us for one row, 11 with strips of one tile).
