@@ -123,6 +123,7 @@ def _emit_instruction(a: Assembly, node: Node) -> None:
             scratch=printed.scratch,
             label=label,
             reads=len(node.inputs),
+            fills=printed.fills,
         )
     )
 

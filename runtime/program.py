@@ -84,7 +84,8 @@ class Instruction:
 
     `operands` are buffer indices, inputs then outputs; `extents` are the integers the kernel reads;
     `scratch` is the number of bytes of private memory each thread needs; `label` is what errors and
-    profiles call it. The kernel only reads the first `reads` operands; all others it may write.
+    profiles call it. The kernel only reads the first `reads` operands; all others it may write. `fills`: each call
+    begins by filling private memory, with packed weights for example, whatever part of the work it does.
     """
 
     kernel: int
@@ -94,6 +95,7 @@ class Instruction:
     scratch: Dim = 0
     label: str = ""
     reads: int = 0
+    fills: bool = False
 
 
 @dataclass(frozen=True, eq=False, repr=False)

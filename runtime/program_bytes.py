@@ -16,7 +16,7 @@ from runtime.program import DTYPES, Buffer, Instruction, Kernel, Program, Progra
 __all__ = ["bytes_of", "program_from"]
 
 # The digit is the version of the format: another one is refused, not guessed at.
-_MAGIC = b"GCPROG2\n"
+_MAGIC = b"GCPROG3\n"
 _CHECKSUM_BYTES = 32
 
 
@@ -54,7 +54,7 @@ def _header_of(program: Program) -> dict[str, Any]:
         "outputs": program.outputs,
         "buffers": [[b.name, b.dtype, [str(dim) for dim in b.shape], b.space, str(b.offset)] for b in program.buffers],
         "instructions": [
-            [i.kernel, i.operands, [str(e) for e in i.extents], str(i.work), str(i.scratch), i.label, i.reads]
+            [i.kernel, i.operands, [str(e) for e in i.extents], str(i.work), str(i.scratch), i.label, i.reads, i.fills]
             for i in program.instructions
         ],
         "kernels": [[k.name, k.key, k.symbol, len(k.object_code), k.source] for k in program.kernels],
@@ -106,10 +106,10 @@ def _program_of(header: dict[str, Any], payload: memoryview) -> Program:
 
 
 def _instruction_of(
-    kernel: int, operands: list[int], extents: list[str], work: str, scratch: str, label: str, reads: int
+    kernel: int, operands: list[int], extents: list[str], work: str, scratch: str, label: str, reads: int, fills: bool
 ) -> Instruction:
-    sizes = tuple(map(parse_dim, extents))
-    return Instruction(kernel, tuple(operands), sizes, parse_dim(work), parse_dim(scratch), _text(label), reads)
+    sizes, items, private = tuple(map(parse_dim, extents)), parse_dim(work), parse_dim(scratch)
+    return Instruction(kernel, tuple(operands), sizes, items, private, _text(label), reads, _flag(fills))
 
 
 def _payload_of(header: dict[str, Any], payload: memoryview) -> tuple[list[bytes], tuple[NDArray[np.generic], ...]]:
@@ -133,6 +133,12 @@ def _payload_of(header: dict[str, Any], payload: memoryview) -> tuple[list[bytes
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ProgramError(f"the program's header has {value!r} where text belongs")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ProgramError(f"the program's header has {value!r} where true or false belongs")
     return value
 
 

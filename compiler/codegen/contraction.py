@@ -12,7 +12,7 @@ Operands stand in `pointers` as a, b, the epilogue's own, outputs:
 - convolution_input_gradient: gradient of the result, kernel; result shaped as x. With the roles of the extents
   exchanged this is the transposed convolution;
 - packed forms of both: the kernel as panels, and after it a number that is finite where all of the kernel is;
-- convolution_kernel_gradient: x, gradient of the result; result shaped as the kernel;
+- convolution_kernel_gradient: x, gradient of the result; result shaped as the kernel, `chunks` times, to be summed;
 - winograd_convolution: x, transformed kernel `[36, c, f]`; result as that of the 3x3 convolution;
 - winograd_kernel_gradient: x, gradient of the result; result `[chunks, 36, c, f]`, to be summed and transformed;
 - depthwise, depthwise_input_gradient, depthwise_kernel_gradient: the same with one input channel a group.
@@ -67,6 +67,7 @@ __all__ = [
 
 _EXTENT_COUNTS = {
     "matmul": matmul.EXTENT_COUNT,
+    "convolution_kernel_gradient": kernel_gradient.EXTENT_COUNT,
     "depthwise": depthwise.EXTENT_COUNT,
     "depthwise_input_gradient": depthwise.EXTENT_COUNT,
     "depthwise_kernel_gradient": depthwise.EXTENT_COUNT,
@@ -101,6 +102,8 @@ def contraction_extents(spec: ContractionSpec, geometry: Geometry) -> tuple[Dim,
         return winograd.winograd_extents(geometry)
     if spec.kind == "winograd_kernel_gradient":
         return winograd_gradient.gradient_extents(geometry)
+    if spec.kind == "convolution_kernel_gradient":
+        return kernel_gradient.kernel_gradient_extents(spec, geometry)
     if spec.is_depthwise:
         return depthwise.depthwise_extents(spec, geometry)
     return sizes.convolution_extents(spec, geometry)

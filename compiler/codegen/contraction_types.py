@@ -34,6 +34,7 @@ Kind = Literal[
     "depthwise_kernel_gradient",
 ]
 KINDS: tuple[str, ...] = get_args(Kind)
+WHOLE_ITEMS = ("winograd_convolution", "winograd_kernel_gradient", "depthwise", "depthwise_input_gradient")
 PACKED_KINDS = ("convolution", "convolution_input_gradient")
 NARROW_KINDS = ("matmul", "convolution", "convolution_input_gradient")
 
@@ -72,6 +73,12 @@ class ContractionSpec:
         """Whether each group of the convolution has one input channel, and there is more than one group."""
         return self.kind.startswith("depthwise")
 
+    def fills(self, geometry: Geometry) -> bool:
+        """Whether each call packs an operand, or reads all images, whatever part of the work items it computes."""
+        if self.packed or self.kind in WHOLE_ITEMS:
+            return False
+        return not isinstance(geometry, ConvolutionGeometry) or geometry.chunks == 1
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MatmulGeometry:
@@ -94,7 +101,7 @@ class ConvolutionGeometry:
 
     `input_shape`: [images, height, width, channels]. `kernel_shape`: [height, width, channels / groups, filters].
     `padding`: ((top, bottom), (left, right)) in input pixels. Strides and dilation are (vertical, horizontal).
-    A one-dimensional convolution has height 1. `chunks`: parts of the sum of Winograd's kernel gradient.
+    A one-dimensional convolution has height 1. `chunks`: parts of the sum of a kernel gradient.
     Strides, padding, dilation, groups and the kernel's height and width are ints. Raises `ValueError` for a stride,
     dilation or groups below 1 or a negative padding.
     """

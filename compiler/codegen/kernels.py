@@ -26,6 +26,7 @@ from compiler.loops import INDEX, ContractionKernel, Expr, Kernel, binary, liter
 from compiler.lower import lower_group
 from compiler.ops.contraction import Matmul
 from compiler.ops.convolution import Convolution, ConvolutionInputGradient, ConvolutionKernelGradient, SlidingKernel
+from compiler.ops.kernel_gradient_parts import ConvolutionKernelGradientParts
 from compiler.ops.packed_convolution import PackedConvolution
 from compiler.ops.spatial import Padding
 from compiler.ops.winograd import WinogradConvolution, WinogradKernelGradient
@@ -41,7 +42,8 @@ NO_NAMES: Mapping[str, object] = {}
 class CpuKernel:
     """Everything needed to compile and call one kernel.
 
-    `identity` goes into the cache key beside the source: what the source's names stand for.
+    `identity` goes into the cache key beside the source: what the source's names stand for. `fills`: whether each call
+    fills private memory before it does its part of the work.
     """
 
     source: str
@@ -50,6 +52,7 @@ class CpuKernel:
     extents: tuple[Dim, ...]
     work: Dim
     scratch: Dim
+    fills: bool = False
 
 
 def cpu_kernel(body: Graph, target: Target, shared: Mapping[int, int] = NOTHING_SHARED) -> CpuKernel:
@@ -71,7 +74,7 @@ def has_micro_kernel(op: Op, types: tuple[TensorType, ...]) -> bool:
         return False
     if isinstance(op, (Matmul, PackedConvolution, WinogradConvolution, WinogradKernelGradient)):
         return True
-    if not isinstance(op, (Convolution, ConvolutionInputGradient, ConvolutionKernelGradient)):
+    if not isinstance(op, SlidingKernel):
         return False
     return isinstance(_geometry(op, types), ConvolutionGeometry)
 
@@ -92,7 +95,7 @@ def _contraction(kernel: ContractionKernel, target: Target, shared: Mapping[int,
         extents, work = (*extents, *units.extents, *rows), ceil_div(units.images, units.unit_images)
     source = contraction_source(spec, target, _epilogue(kernel, spec, shared))
     identity = f"{spec} lanes={target.lanes(spec.dtype)} registers={target.vector_registers}"
-    return CpuKernel(source.source, source.namespace, identity, extents, work, scratch)
+    return CpuKernel(source.source, source.namespace, identity, extents, work, scratch, spec.fills(geometry))
 
 
 def _plain(op: Op, types: tuple[TensorType, ...]) -> tuple[Op, tuple[TensorType, ...]]:
@@ -163,6 +166,8 @@ def _spec(op: Op, types: tuple[TensorType, ...]) -> ContractionSpec:
         case ConvolutionKernelGradient():
             depthwise = _is_depthwise(op, types)
             return ContractionSpec("depthwise_kernel_gradient" if depthwise else "convolution_kernel_gradient", dtype)
+        case ConvolutionKernelGradientParts():
+            return ContractionSpec("convolution_kernel_gradient", dtype)
         case WinogradConvolution():
             return ContractionSpec("winograd_convolution", dtype)
         case WinogradKernelGradient():
@@ -179,6 +184,7 @@ def _is_depthwise(op: SlidingKernel, types: tuple[TensorType, ...]) -> bool:
 def _geometry(op: Op, types: tuple[TensorType, ...]) -> Geometry | None:
     """Extents in the generator's terms; None for what it does not take."""
     a, b, result = types
+    chunks = 1
     match op:
         case Matmul(transpose_a=transpose_a):
             depth = a.shape[-2] if transpose_a else a.shape[-1]
@@ -198,6 +204,8 @@ def _geometry(op: Op, types: tuple[TensorType, ...]) -> Geometry | None:
             image, kernel = result.shape, b.shape
         case ConvolutionKernelGradient():
             image, kernel = a.shape, result.shape
+        case ConvolutionKernelGradientParts(kernel_spatial=spatial, chunks=parts):
+            image, kernel, chunks = a.shape, (*spatial, *result.shape[-2:]), parts
         case _:
             return None
     if len(image) not in (3, 4) or not all(isinstance(extent, int) for extent in kernel):
@@ -206,7 +214,7 @@ def _geometry(op: Op, types: tuple[TensorType, ...]) -> Geometry | None:
     if len(image) == 3:
         image, kernel = (image[0], 1, *image[1:]), (1, *kernel)
         strides, padding, dilation = (1, *strides), ((0, 0), *padding), (1, *dilation)
-    return ConvolutionGeometry(image, kernel, strides, padding, dilation, op.groups)  # type: ignore[arg-type]
+    return ConvolutionGeometry(image, kernel, strides, padding, dilation, op.groups, chunks)  # type: ignore[arg-type]
 
 
 def _winograd_geometry(x: TensorType, result: TensorType, padding: Padding, chunks: int = 1) -> ConvolutionGeometry:

@@ -1,4 +1,4 @@
-"""Replace 3x3 convolutions with stride 1 by Winograd's form where that is faster.
+"""Choose among the forms of a convolution: Winograd's for 3x3 kernels, and kernel gradients that threads can share.
 
     %2 = convolution(%x, %w)        %1 = constant()                   [36, 9], the same for all of a graph
                                     %2 = reshape(%w)                  [9, channels * filters]
@@ -10,8 +10,11 @@ The gradient with respect to the input is the convolution with the turned kernel
 `winograd_kernel_gradient`, whose parts are added where they are read. The transforms of kernels are ordinary nodes,
 computed once for all threads.
 
-Only for the CPU and float32, and only where `PassContext.winograd` allows it, since the results differ by rounding:
-with weights and inputs drawn at random, the error is about twice that of direct sums (see `compiler.winograd`).
+Only for float32, and only where `PassContext.winograd` allows it, since the results differ by rounding: with weights
+and inputs drawn at random, the error is about twice that of direct sums (see `compiler.winograd`).
+
+Other kernel gradients become `convolution_kernel_gradient_parts`, added in the same way, where the sum over pixels is
+long enough. All of this is for the CPU.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import numpy as np
 from compiler import functions as f
 from compiler.ir import Array, Builder, Graph, Node, Value
 from compiler.ops.convolution import Convolution, ConvolutionInputGradient, ConvolutionKernelGradient, SlidingKernel
+from compiler.ops.kernel_gradient_parts import ConvolutionKernelGradientParts
 from compiler.ops.sources import ArrayAttribute, Constant
 from compiler.ops.spatial import Padding
 from compiler.ops.winograd import WinogradConvolution, WinogradKernelGradient
@@ -52,15 +56,30 @@ USUAL_EXTENT = 16
 MANY_CHUNKS, FEW_CHUNKS = 8, 4
 MOST_FOR_MANY_CHUNKS = 1024  # channels times filters
 
+# A kernel gradient in parts of direct sums: for each element of the kernel, a part costs the time of so many
+# multiply-adds (it is stored, read and added), which may be that share of the sum over all pixels. All parts together
+# should lie in the caches, and the sum be worth an instruction of its own (a million products take 20 microseconds).
+PART_OVERHEAD = 20
+MOST_PART_SHARE = 1 / 6
+MOST_PARTS = 1024 * 1024
+LEAST_PRODUCTS = 1024 * 1024
+
 
 def select_kernels(graph: Graph, context: PassContext) -> Graph:
-    """Use Winograd's convolutions where the cost model expects them to win."""
-    if context.target.kind != "cpu" or not context.winograd:
+    """Use Winograd's convolutions, and kernel gradients in parts, where the cost models expect them to win."""
+    if context.target.kind != "cpu":
         return graph
     lanes = context.target.lanes("float32")
     constants: dict[str, Value] = {}
 
     def rule(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
+        op = node.op
+        found = winograd(b, node, inputs) if context.winograd else None
+        if found is None and isinstance(op, ConvolutionKernelGradient):
+            return _kernel_gradient_in_parts(b, op, node, inputs)
+        return found
+
+    def winograd(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
         op = node.op
         if not isinstance(op, SlidingKernel) or not _is_plain(op, node):
             return None
@@ -126,13 +145,7 @@ class _Convolution:
         if not self._wins(GRADIENT_TRANSFORM, added=chunks * CHUNK_OVERHEAD):
             return None
         parts = self.b.emit(WinogradKernelGradient(self.padding, chunks), *inputs)
-        # Slices, not a reduction: they are elements of the kernel that updates the weights.
-        total: Value | None = None
-        for begin in range(0, chunks * KERNEL, KERNEL):
-            start, stop = (begin, 0, 0, 0), (begin + KERNEL, KERNEL, channels, filters)
-            part = f.slice_(self.b, parts, start, stop)
-            total = part if total is None else f.add(self.b, total, part)
-        return None if total is None else (total,)
+        return (_added(self.b, parts, chunks),)
 
     def _transformed(self, kernel: Value, name: str, matrix: Array) -> Value:
         """[3, 3, channels, filters] -> [36, channels, filters]."""
@@ -161,6 +174,46 @@ class _Convolution:
         products = tiles * POINTS * (pairs + PRODUCT_OVERHEAD * filters) / self.lanes
         transforms = tiles * (IMAGE_TRANSFORM * channels + target_transform * filters) / self.lanes
         return direct >= LEAST_GAIN * (products + transforms + added * pairs / self.lanes)
+
+
+def _kernel_gradient_in_parts(
+    b: Builder, op: ConvolutionKernelGradient, node: Node, inputs: tuple[Value, ...]
+) -> tuple[Value] | None:
+    """The sum of parts that threads compute each for themselves, where it pays."""
+    g, kernel = node.inputs[1].type, node.outputs[0].type
+    depthwise = op.groups > 1 and kernel.shape[-2] == 1
+    if kernel.dtype not in ("float32", "float64") or kernel.rank > 4 or depthwise:
+        return None
+    size = kernel.size
+    if not isinstance(size, int):
+        return None
+    pixels = _usual(g.shape[0], USUAL_BATCH)
+    for extent in g.shape[1:-1]:
+        pixels *= _usual(extent, USUAL_EXTENT)
+    for chunks in (MANY_CHUNKS, FEW_CHUNKS):
+        if chunks * size <= MOST_PARTS and chunks * PART_OVERHEAD <= MOST_PART_SHARE * pixels:
+            break
+    else:
+        return None
+    if pixels * size < LEAST_PRODUCTS:
+        return None
+    spatial = tuple(extent for extent in kernel.shape[:-2] if isinstance(extent, int))
+    parts = b.emit(
+        ConvolutionKernelGradientParts(spatial, op.strides, op.padding, op.dilation, op.groups, chunks), *inputs
+    )
+    return (_added(b, parts, chunks),)
+
+
+def _added(b: Builder, parts: Value, chunks: int) -> Value:
+    """The sum of parts that lie one behind the other along the first axis."""
+    # Slices, not a reduction: they are elements of the kernel that updates the weights.
+    first, *rest = parts.type.shape
+    height = first // chunks
+    start = [0] * len(rest)
+    total = f.slice_(b, parts, (0, *start), (height, *rest))
+    for part in range(1, chunks):
+        total = f.add(b, total, f.slice_(b, parts, (height * part, *start), (height * (part + 1), *rest)))
+    return total
 
 
 def _usual(extent: Dim, otherwise: int) -> int:

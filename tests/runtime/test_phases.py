@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import ModuleType
 
 import numpy as np
@@ -58,7 +59,10 @@ def test_grains_follow_the_bytes_and_the_items() -> None:
     assert grain_counts(calls, [1000] * 4, none, places, 2) == [1, 9, 32, 8]
     assert grain_counts(calls, [5, 0, 3, 1], none, places, 2) == [1, 0, 3, 1]
     assert grain_counts(calls, [1 << 40] * 4, none, places, 3)[2] == 48
-    assert grain_counts(calls, [1000] * 4, [1 << 20] * 4, places, 2) == [1, 2, 2, 2]
+    assert grain_counts(calls, [1000] * 4, [1 << 20] * 4, places, 2) == [1, 9, 32, 8]
+    packing = [dataclasses.replace(call, fills=True) for call in calls]
+    assert grain_counts(packing, [1000] * 4, [1 << 20] * 4, places, 2) == [1, 2, 2, 2]
+    assert grain_counts(packing, [1000] * 4, [1 << 10] * 4, places, 2) == [1, 9, 32, 8], "little memory is soon filled"
 
 
 VARIABLES = 5

@@ -33,7 +33,7 @@ def make_program() -> Program:
         variables=(1,),
         outputs=(4,),
         instructions=(
-            Instruction(0, (0, 1, 3), (BATCH, 4, -1), BATCH, 128, "dense: y = x w"),
+            Instruction(0, (0, 1, 3), (BATCH, 4, -1), BATCH, 128, "dense: y = x w", 2, True),
             Instruction(1, (3, 2, 4), (), 1, 0, "mean"),
         ),
         kernels=(

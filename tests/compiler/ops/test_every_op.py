@@ -25,7 +25,12 @@ assert ops.__all__
 TIED_INPUTS = {"max_pool_gradient": (0, 1), "max_pool_select": (0, 1), "stop_gradient": (0,)}
 
 # Made by passes after differentiation, for one target, and tested with these passes.
-LATE = ("packed_convolution", "winograd_convolution", "winograd_kernel_gradient")
+LATE = (
+    "convolution_kernel_gradient_parts",
+    "packed_convolution",
+    "winograd_convolution",
+    "winograd_kernel_gradient",
+)
 
 CASES = [
     pytest.param(op, arrays, id=f"{name}-{number}")

@@ -100,8 +100,7 @@ def test_bad_inputs_are_named(name: str, attributes: tuple[object, ...], types: 
 
 def test_every_op_refuses_a_wrong_number_of_inputs() -> None:
     for name, cls in OPS.items():
-        late = ("packed_convolution", "winograd_convolution", "winograd_kernel_gradient")
-        if name in ("fused", "gradient", "concatenate", *late):
+        if name in ("fused", "gradient", "concatenate") or not list(cls.samples()):
             continue
         chosen, arrays = next(iter(cls.samples()))
         types = [TensorType(array.shape, array.dtype.name) for array in arrays]

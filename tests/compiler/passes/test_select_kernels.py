@@ -12,6 +12,7 @@ from compiler.driver import compile_graph, program_key
 from compiler.interpret import interpret
 from compiler.ir import Builder, Graph
 from compiler.ops.convolution import Convolution, ConvolutionKernelGradient
+from compiler.ops.kernel_gradient_parts import ConvolutionKernelGradientParts
 from compiler.ops.spatial import Padding
 from compiler.passes.context import PassContext
 from compiler.passes.differentiate import differentiate
@@ -157,3 +158,54 @@ def test_a_kernel_gradient_with_few_tiles_stays_direct() -> None:
     assert selected(gradient(8))
     assert not selected(gradient(3)), "clearing and adding the sums of 36 points costs more than nine taps"
     assert selected(forward(64, 64, 3)), "the convolution has no such sums"
+
+
+def kernel_gradient(
+    kernel: tuple[int, ...] = (1, 1),
+    channels: int = 32,
+    filters: int = 64,
+    size: Dim = 16,
+    groups: int = 1,
+    dtype: str = "float32",
+) -> Graph:
+    b = Builder("step")
+    rank, batch = len(kernel), symbol("batch")
+    pads = tuple(((extent - 1) // 2, extent // 2) for extent in kernel)
+    x = b.input("x", TensorType((batch, *[size] * rank, channels), dtype))
+    g = b.input("g", TensorType((batch, *[size] * rank, filters), dtype))
+    op = ConvolutionKernelGradient(kernel, (1,) * rank, pads, (1,) * rank, groups)
+    b.output("of_kernel", b.emit(op, x, g))
+    return b.build()
+
+
+def chunks_of(graph: Graph, **options: Any) -> int | None:
+    nodes = select_kernels(graph, PassContext(**options)).nodes
+    found = [node.op for node in nodes if isinstance(node.op, ConvolutionKernelGradientParts)]
+    return found[0].chunks if found else None
+
+
+def test_kernel_gradients_in_parts() -> None:
+    assert chunks_of(kernel_gradient()) == 8
+    assert chunks_of(kernel_gradient(), winograd=False) == 8, "rounding does not grow, so nobody has to allow it"
+    assert chunks_of(kernel_gradient((3, 3), 3, 32, symbol("size"))) == 8
+    assert chunks_of(kernel_gradient((5,), 64, 64, 256)) == 8
+    assert chunks_of(kernel_gradient(dtype="float64")) == 8
+    assert chunks_of(kernel_gradient((3, 3), 32, 64, groups=2)) == 8
+    assert chunks_of(kernel_gradient((1, 1), 256, 256, size=4)) == 4, "the sum is shorter"
+    assert chunks_of(kernel_gradient((1, 1), 256, 512, size=2)) is None, "and here too short"
+    assert chunks_of(kernel_gradient((1, 1), 512, 1024)) is None, "much to add; there are rows enough to share"
+    assert chunks_of(kernel_gradient((1, 1), 3, 4)) is None, "an instruction of its own costs more"
+    assert chunks_of(kernel_gradient((3, 3), 64, 64, groups=64)) is None, "depthwise"
+    assert chunks_of(kernel_gradient((3, 3, 3), 8, 8, 8)) is None, "plain loops"
+    assert chunks_of(kernel_gradient(), target=CUDA_TARGET) is None
+
+
+@pytest.mark.parametrize("graph", [kernel_gradient(), kernel_gradient((4,), 64, 30, 300)], ids=["2-D", "1-D"])
+def test_parts_give_the_sum(graph: Graph, arrays_for: Callable[..., Any]) -> None:
+    arrays = [array.astype("float64") for array in arrays_for(graph, 2, batch=3)]
+    expected, _ = interpret(graph, arrays)
+    result = select_kernels(graph, PassContext())
+    assert result is not graph
+    assert select_kernels(result, PassContext()) is result
+    found, _ = interpret(result, arrays)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-12, atol=1e-10)
