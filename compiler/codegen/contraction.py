@@ -88,9 +88,10 @@ def specialised(spec: ContractionSpec, geometry: Geometry, target: Target) -> Co
     return dataclasses.replace(spec, narrow=narrow.is_narrow(spec, geometry, target.lanes(spec.dtype)))
 
 
-def contraction_extents(spec: ContractionSpec, geometry: Geometry) -> tuple[Dim, ...]:
+def contraction_extents(spec: ContractionSpec, geometry: Geometry, *, whole: bool = False) -> tuple[Dim, ...]:
     """The run-time extents, in the order in which the source reads them.
 
+    `whole`: each work item has all channels of its pixels of a convolution's result, so that items make up images.
     Raises `ValueError` where the geometry is not one of the specification's kind.
     """
     wanted = MatmulGeometry if spec.kind == "matmul" else ConvolutionGeometry
@@ -106,7 +107,7 @@ def contraction_extents(spec: ContractionSpec, geometry: Geometry) -> tuple[Dim,
         return kernel_gradient.kernel_gradient_extents(spec, geometry)
     if spec.is_depthwise:
         return depthwise.depthwise_extents(spec, geometry)
-    return sizes.convolution_extents(spec, geometry)
+    return sizes.convolution_extents(spec, geometry, whole=whole)
 
 
 def contraction_work(spec: ContractionSpec, extents: tuple[Dim, ...], target: Target) -> Dim:

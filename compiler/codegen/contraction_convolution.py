@@ -58,7 +58,7 @@ def _driver(backward: bool, narrow: bool, packed: bool, tile: Tile) -> Driver:
         panels=_READY_PANELS if packed else _OWN_PANELS,
         weights=_FINITE if packed else _WEIGHTS,
         tables=tables,
-        copy=textwrap.indent(SLAB_COPY, " " * 8),
+        copy=textwrap.indent(SLAB_COPY, " " * 12),
         compute=compute,
         report_table="column_table" if narrow else "index_table",
     )
@@ -184,7 +184,7 @@ _WEIGHTS = "pointers[1], taps * group_source * target_channels"
 _FINITE = "pointers[2], 1"
 
 _COMPUTE = """\
-    for column_panel in range(groups * panels):
+    for column_panel in range(first_panel, last_panel):
         group = column_panel // panels
         panel = column_panel - group * panels
         group_base = base + group * group_source * ELEMENT
@@ -271,8 +271,13 @@ def contract(pointers, extents, scratch, begin, end, item):
             phase_table[phases * 2 + 2] = has_nonfinite({weights})
     checked = phase_table[phases * 2 + 2]
     blocks = (target_height + block_rows - 1) // block_rows
-    image = item // blocks
-    y_begin = (item - image * blocks) * block_rows
+    parts = extents[17]
+    block = item // parts
+    part = item - block * parts
+    first_panel = part * groups * panels // parts
+    last_panel = (part + 1) * groups * panels // parts
+    image = block // blocks
+    y_begin = (block - image * blocks) * block_rows
     y_count = min(block_rows, target_height - y_begin)
     pixels = y_count * target_width
     if phase_table[phases * 2 + 1] != pixels:
@@ -291,17 +296,22 @@ def contract(pointers, extents, scratch, begin, end, item):
     base = source + (source_row * source_width + first_x) * pixel
     if not in_place:
         base = slab
+        if item == begin or part == 0:
 {copy}
     # The next item's source rows follow these; ask for a slice of them with each tile.
     next_source = source + max(0, min(source_height, source_row + slab_height)) * source_width * pixel
     next_bytes = phase_rows * step_y * source_width * pixel // (groups * panels * (pixels // TILE_ROWS + 1)) + 1
 {compute}
-    scratch[0] = values
+    first_column = first_panel * TILE_COLUMNS
+    last_column = last_panel * TILE_COLUMNS
+    if part + 1 == parts:
+        last_column = target_channels
+    scratch[0] = values + first_column * ELEMENT
     scratch[1] = stride // ELEMENT
     scratch[2] = pixels
-    scratch[3] = target_channels
+    scratch[3] = last_column - first_column
     scratch[4] = (image * target_height + y_begin) * target_width
-    scratch[5] = 0
+    scratch[5] = first_column
     scratch[6] = {report_table}
     return item + 1
 """

@@ -86,7 +86,7 @@ def _contraction(kernel: ContractionKernel, target: Target, shared: Mapping[int,
         raise TypeError(f"op '{op.name}' has no micro-kernel form.")
     packed = op is not kernel.op
     spec = specialised(dataclasses.replace(_spec(op, types), packed=packed), geometry, target)
-    own = contraction_extents(spec, geometry)
+    own = contraction_extents(spec, geometry, whole=bool(kernel.images))
     work, scratch = contraction_work(spec, own, target), contraction_scratch(spec, own, target)
     extents = own + kernel.extents
     if kernel.images:

@@ -19,7 +19,7 @@ from compiler.passes.pack_kernels import pack_kernels
 from compiler.target import CUDA_TARGET
 from compiler.text import parse, to_text
 from compiler.types import TensorType
-from runtime.dimensions import symbol
+from runtime.dimensions import evaluate, symbol
 from runtime.threads import get_num_threads, set_num_threads
 
 SAME = ((1, 1), (1, 1))
@@ -76,6 +76,8 @@ CASES = {
     "strided": forward(),
     "one by one": forward((1, 1, 7, 33), (1, 1), ((0, 0), (0, 0))),
     "dilated": forward((3, 2, 4, 16), (1, 2), ((2, 1), (0, 1)), (2, 1)),
+    "parts": forward((3, 3, 8, 72)),  # of one image: four work items, each with panels of its own
+    "parts transposed": transposed((3, 3, 50, 7)),
     "row": forward((4, 3, 18), (2,), ((1, 2),), (1,)),
     "double": forward(dtype="float64"),
     "transposed": transposed(),
@@ -130,6 +132,11 @@ def test_a_weight_that_is_not_finite_touches_only_what_it_multiplies(
     (result,) = compile_graph(graph).executable.run([x], [kernel])
     assert (~np.isfinite(result) == (touched != 0)).all()
     assert (touched == 0)[..., 2 if forwards else 1].any(), "the padding, which has no product, is among the pixels"
+
+
+def test_one_image_has_work_for_several_threads() -> None:
+    (instruction,) = [i for i in compile_graph(CASES["parts"]).program.instructions if "convolution" in i.label]
+    assert [evaluate(instruction.work, {"batch": batch}) for batch in (0, 1, 2, 3, 4, 64)] == [0, 4, 6, 6, 4, 64]
 
 
 def test_new_weights_are_packed_again(arrays_for: Callable[..., Any]) -> None:
