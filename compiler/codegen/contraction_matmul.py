@@ -38,9 +38,10 @@ COLUMN_BLOCK = {False: 288, True: 576}
 # Every tile's width divides this. Fewer columns are taken where their panels would hold more elements than that.
 COLUMN_MULTIPLE = 96
 # With so few rows, packing b costs as much as it gains, and every thread would pack for itself. With more, panels read
-# in b lie in few sets of the first level: 784 x 128 takes 97 us either way at 32 rows, packed 174 in place of 184 at 64
-# rows and 315 in place of 360 at 128.
-IN_PLACE_ROWS = 32
+# in b lie in few sets of the first level. One thread, and the sum of two with half of the rows each, packed against in
+# place, in us: 128 x 784 x 128 320 / 364 and 337 / 399, 96 rows 250 / 266 and 268 / 282, 64 rows 196 / 197 and 199 /
+# 214, 64 x 2304 x 512 2252 / 2251 and 2462 / 2366.
+IN_PLACE_ROWS = 64
 PACKED_ELEMENTS = 1 << 20
 # A transposed a that meets this many panels or fewer is read where it lies: packing it would cost more (784 x 128 x 16
 # columns 70 -> 51 us, x 128 columns 368 -> 337, x 256 no gain). Not so where its rows are a multiple of a page long:

@@ -106,8 +106,8 @@ def test_matmul_in_float64(transposes: tuple[bool, bool]) -> None:
         (True, MatmulGeometry(2048, 520, 5)),
         (True, MatmulGeometry(1000, 531, 19, 2)),  # read in place, the sum cut
         (True, MatmulGeometry(50, 531, 300)),  # too many columns: packed
-        (False, MatmulGeometry(40, 1024, 21, 2)),  # the longest sum that is not cut
-        (False, MatmulGeometry(40, 1025, 21, 2)),
+        (False, MatmulGeometry(70, 1024, 21, 2)),  # the longest sum that is not cut
+        (False, MatmulGeometry(70, 1025, 21, 2)),
         (False, MatmulGeometry(32, 1300, 40)),  # panels read in b
         (False, MatmulGeometry(2, 1300, 150)),
     ],
