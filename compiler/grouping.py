@@ -15,6 +15,7 @@ express, so `fuse` never proposes what cannot be lowered. The kinds:
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Collection, Iterable
 from math import prod
 
@@ -34,7 +35,7 @@ CLONED = (Fusion.BROADCAST, Fusion.SOURCE)
 NEVER = (Fusion.ALIAS, Fusion.OPAQUE, Fusion.FUSED, Fusion.COMPOSITE)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Plan:
     """The loop nest of a group: `shape` is what it iterates over, `axes` are the reduced ones."""
 
@@ -42,7 +43,7 @@ class Plan:
     shape: Shape
     axes: tuple[int, ...] = ()
 
-    @property
+    @functools.cached_property
     def kept(self) -> Shape:
         """Extents of the axes that stay."""
         return tuple(extent for i, extent in enumerate(self.shape) if i not in self.axes)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from compiler.ir import Graph
+from compiler.ir import Graph, Node
 from compiler.passes.canonicalize import canonicalize
 from compiler.passes.context import PassContext
 from compiler.passes.decompose import decompose
@@ -71,7 +71,8 @@ def run_pipeline(
     An exception gains a note with the pass, those before it, and the graph it worked on.
     """
     context = context or PassContext()
-    verify(graph)
+    checked: set[Node] = set()
+    verify(graph, checked)
     done: list[str] = []
     for pass_ in passes:
         name = pass_.__name__
@@ -80,7 +81,7 @@ def run_pipeline(
         try:
             changed = pass_(graph, context)
             if changed is not graph:
-                verify(changed)
+                verify(changed, checked)
         except Exception as error:
             error.add_note(f"in pass '{name}' (after {', '.join(done) or 'none'}), on:\n{to_text(graph)}")
             raise

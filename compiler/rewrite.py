@@ -20,13 +20,13 @@ def rewrite(graph: Graph, rule: Rule) -> Graph:
     new: dict[Value, Value] = {entry.value: entry.value for entry in graph.parameters}
     changed = False
     for node in graph.nodes:
-        inputs = tuple(new[value] for value in node.inputs)
-        with b.scope(layer=node.layer, source=node.source):
-            results = rule(b, node, inputs)
-            if results is None:
-                results = keep(b, node, inputs)
-            else:
-                changed = True
+        inputs = tuple([new[value] for value in node.inputs])
+        b.layer, b.source = node.layer, node.source
+        results = rule(b, node, inputs)
+        if results is None:
+            results = keep(b, node, inputs)
+        else:
+            changed = True
         new.update(zip(node.outputs, results, strict=True))
     if not changed:
         return graph
@@ -60,7 +60,7 @@ def rebuild(graph: Graph, parameters: dict[Value, Value], change: Callable[[Op],
     b.inputs = [Input(entry.name, new[entry.value]) for entry in graph.inputs]
     b.variables = [Input(entry.name, new[entry.value]) for entry in graph.variables]
     for node in graph.nodes:
-        with b.scope(layer=node.layer, source=node.source):
-            results = b.emit_all(change(node.op), *(new[value] for value in node.inputs))
+        b.layer, b.source = node.layer, node.source
+        results = b.emit_all(change(node.op), *(new[value] for value in node.inputs))
         new.update(zip(node.outputs, results, strict=True))
     return finish(b, graph, new)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
+from math import prod
 
 import numpy as np
 
@@ -24,6 +26,7 @@ def is_float(dtype: str) -> bool:
     return dtype in FLOAT_DTYPES
 
 
+@functools.cache
 def item_size(dtype: str) -> int:
     """Bytes one element takes in memory."""
     return int(np.dtype(dtype).itemsize)
@@ -72,9 +75,10 @@ class TensorType:
 
 def product(extents: tuple[Dim, ...]) -> Dim:
     """Product of extents; 1 for none."""
-    total: Dim = 1
+    total: Dim = prod([extent for extent in extents if isinstance(extent, int)])
     for extent in extents:
-        total = total * extent
+        if not isinstance(extent, int):
+            total = total * extent
     return total
 
 

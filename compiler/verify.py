@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.ir import Graph, Value
+from compiler.ir import Graph, Node, Value
 from compiler.ops.fused import Fused
 
 
@@ -10,12 +10,15 @@ class VerifyError(Exception):
     """A pass produced a graph that breaks a rule of the IR."""
 
 
-def verify(graph: Graph) -> None:
+def verify(graph: Graph, checked: set[Node] | None = None) -> None:
     """Re-run every type rule and check that each value is defined once, before it is used.
+
+    `checked` are nodes whose types are known to be right, with what their bodies hold; those of this graph join them.
 
     Raises:
         VerifyError: naming the node, what was expected and what was found.
     """
+    checked = set() if checked is None else checked
     known: set[Value] = set()
     names: set[str] = set()
     for entry in graph.parameters:
@@ -29,19 +32,25 @@ def verify(graph: Graph) -> None:
         if not known.issuperset(node.inputs):
             missing = [i for i, value in enumerate(node.inputs) if value not in known]
             raise VerifyError(f"'{node.op.name}' ({node.layer}) uses input {missing[0]} before it exists")
-        types = tuple(value.type for value in node.outputs)
-        expected = node.op.infer(*(value.type for value in node.inputs))
-        if types != expected:
-            raise VerifyError(
-                f"'{node.op.name}' ({node.layer}) is typed {', '.join(map(str, types))}, "
-                f"its rule says {', '.join(map(str, expected))}"
-            )
+        if node not in checked:
+            _verify_types(node, checked)
         if known.intersection(node.outputs):
             raise VerifyError(f"'{node.op.name}' ({node.layer}) stands in the graph twice")
         known.update(node.outputs)
-        if isinstance(node.op, Fused):
-            verify(node.op.body)
     _verify_results(graph, known)
+
+
+def _verify_types(node: Node, checked: set[Node]) -> None:
+    types = tuple(value.type for value in node.outputs)
+    expected = node.op.infer(*(value.type for value in node.inputs))
+    if types != expected:
+        raise VerifyError(
+            f"'{node.op.name}' ({node.layer}) is typed {', '.join(map(str, types))}, "
+            f"its rule says {', '.join(map(str, expected))}"
+        )
+    if isinstance(node.op, Fused):
+        verify(node.op.body, checked)
+    checked.add(node)
 
 
 def _verify_results(graph: Graph, known: set[Value]) -> None:

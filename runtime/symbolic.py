@@ -210,7 +210,7 @@ def symbols_of(dim: Dim) -> tuple[str, ...]:
 
 
 def _is_dim(value: object) -> bool:
-    return isinstance(value, (SymbolicInt, SupportsIndex))
+    return isinstance(value, (int, SymbolicInt, SupportsIndex))  # the last one is a protocol and slow to ask
 
 
 def _terms_of(dim: Dim) -> Iterable[tuple[Monomial, int]]:

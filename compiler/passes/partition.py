@@ -38,10 +38,12 @@ class Partition:
         self.users = graph.users()
         self.results = set(graph.results)
         self.known_readers: dict[Value, list[Node]] = {}
+        self.exposed = self._exposed()
         self.group: dict[Node, Group] = {}
         self.unit: dict[Node, Group] = {}  # the groups, and each node that is no kernel by itself
         self.sequence: list[Group | None] = []  # by place; merging leaves holes
         self.recomputed: set[Value] = set()  # read anew from memory by each kernel that needs them
+        self.refused: dict[tuple[Group, int, Group, int], Refusal] = {}
         for node in graph.nodes:
             if is_cloned(node):
                 continue
@@ -49,6 +51,11 @@ class Partition:
             self.sequence.append(unit)
             if is_fusible(node):
                 self.group[node] = unit
+        self.reads = {node: tuple(dict.fromkeys(self.producers(node))) for node in self.unit}
+        self.read_by: dict[Node, list[Node]] = {node: [] for node in self.unit}
+        for node, producers in self.reads.items():
+            for producer in producers:
+                self.read_by[producer].append(node)
 
     def readers(self, value: Value) -> list[Node]:
         """Nodes that read a value, looking through broadcasts."""
@@ -78,6 +85,14 @@ class Partition:
             if value not in self.recomputed and not self._stays_inside(value, inside)
         ]
 
+    def _exposed(self) -> set[Value]:
+        """Values that are results, or that a result repeats."""
+        found = set(self.results)
+        for node in reversed(self.graph.nodes):
+            if is_cloned(node) and not found.isdisjoint(node.outputs):
+                found.update(node.inputs)
+        return found
+
     def recompute_masks(self) -> None:
         """Do not store a comparison of a value that is in memory anyway, e.g. the mask of a relu."""
         stored = {entry.value for entry in self.graph.parameters}
@@ -94,6 +109,8 @@ class Partition:
                     self.recomputed.add(value)
 
     def _stays_inside(self, value: Value, inside: set[Node]) -> bool:
+        if not self.recomputed:
+            return value not in self.exposed and inside.issuperset(self.readers(value))
         pending = [value]
         for inner in pending:  # grows while it is walked
             if inner in self.results:
@@ -106,7 +123,19 @@ class Partition:
         return True
 
     def judge(self, one: Group, other: Group) -> Plan | Refusal:
-        """What merging two groups would give."""
+        """What merging two groups would give.
+
+        Groups only grow, and no merge undoes a refusal of two that did not grow.
+        """
+        key = (one, len(one.members), other, len(other.members))
+        if key in self.refused:
+            return self.refused[key]
+        judgement = self._judge(one, other)
+        if isinstance(judgement, Refusal):
+            self.refused[key] = judgement
+        return judgement
+
+    def _judge(self, one: Group, other: Group) -> Plan | Refusal:
         members = sorted(one.members + other.members, key=self.position.__getitem__)
         if len(members) > MOST_NODES:
             return Refusal(f"the kernel would have more than {MOST_NODES} nodes")
@@ -135,32 +164,49 @@ class Partition:
         read = {value for node in members for value in node.inputs if value not in inside}
         return len(read) + len(self.outputs(members))
 
-    def _between(self, one: Group, other: Group) -> set[Group] | None:
-        """What depends on the earlier of two groups and stands before the later one.
+    def _between(self, one: Group, other: Group) -> tuple[bool, set[Group]] | None:
+        """All groups between two in the order that must run before (False) or after (True) their merger.
 
-        None if the later one reads any of that: merging the two would make a cycle.
+        None if one of them must do both: merging the two would make a cycle. The search goes from both ends and
+        stops when one of them has no more to find; the groups not found may stand on the other side.
         """
         first, last = sorted((one, other), key=lambda group: group.place)
-        found: set[Group] = set()
-        pending = [first]
-        while pending:
-            group = pending.pop()
-            for reader in [self.unit[r] for node in group.members for v in node.outputs for r in self.readers(v)]:
+        before, after = set[Group](), set[Group]()
+        upward, downward = [last], [first]
+        while upward and downward:
+            group = downward.pop()
+            for reader in {self.unit[r] for node in group.members for r in self.read_by[node]}:
                 if reader is last and group is not first:
                     return None
-                if reader not in found and first.place < reader.place < last.place:
-                    found.add(reader)
-                    pending.append(reader)
-        return found
+                if reader not in after and first.place < reader.place < last.place:
+                    after.add(reader)
+                    downward.append(reader)
+            group = upward.pop()
+            for source in {self.unit[p] for node in group.members for p in self.reads[node]}:
+                if source is first and group is not last:
+                    return None
+                if source not in before and first.place < source.place < last.place:
+                    before.add(source)
+                    upward.append(source)
+        return (False, before) if downward else (True, after)
 
-    def _close_ranks(self, one: Group, other: Group, behind: set[Group]) -> None:
-        """Give `one` the place of both in the order, before the groups `behind` that depend on the earlier."""
+    def _close_ranks(self, one: Group, other: Group) -> None:
+        """Give `one` the place of both in the order, behind what they read and before what reads them."""
+        order = self._between(one, other)
+        if order is None:
+            raise ValueError("merging these groups would make a cycle")
+        behind, found = order
         start, stop = sorted((one.place, other.place))
+        if not found:
+            self.sequence[start] = self.sequence[stop] = None
+            one.place = stop if behind else start
+            self.sequence[one.place] = one
+            return
         rest = [unit for unit in self.sequence[start : stop + 1] if unit not in (None, one, other)]
-        order = [unit for unit in rest if unit not in behind]
-        order += [one, *(unit for unit in rest if unit in behind)]
-        self.sequence[start : stop + 1] = [*order, *[None] * (stop + 1 - start - len(order))]
-        for place, unit in enumerate(order, start):
+        first = [unit for unit in rest if (unit in found) is not behind]
+        units = [*first, one, *(unit for unit in rest if (unit in found) is behind)]
+        self.sequence[start : stop + 1] = [*units, *[None] * (stop + 1 - start - len(units))]
+        for place, unit in enumerate(units, start):
             if unit is not None:
                 unit.place = place
 
@@ -168,7 +214,7 @@ class Partition:
         """Merge two groups if that is one kernel."""
         if one is other or isinstance(self.judge(one, other), Refusal):
             return False
-        self._close_ranks(one, other, self._between(one, other) or set())
+        self._close_ranks(one, other)
         one.members = sorted(one.members + other.members, key=self.position.__getitem__)
         for node in other.members:
             self.group[node] = self.unit[node] = one

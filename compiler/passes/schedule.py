@@ -12,6 +12,7 @@ Where that fails, a copy is appended.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import heapq
 
 from compiler.ir import Builder, Fusion, Graph, Node, Value
@@ -20,6 +21,7 @@ from compiler.ops.fused import Fused
 from compiler.passes.context import PassContext
 from compiler.preparation import kept_values, prepared_first, prepared_nodes
 from compiler.storage import in_place_pairs, is_kernel, last_uses, root_of
+from compiler.types import TensorType
 from runtime.dimensions import evaluate, symbols_of
 
 TYPICAL_EXTENT = 32  # what a symbol is taken to be where orders and sizes are compared
@@ -45,7 +47,12 @@ def _in_best_order(graph: Graph) -> Graph:
 
 def typical_bytes(value: Value) -> int:
     """Size of a value with every symbol at its typical extent."""
-    size = value.type.size_in_bytes
+    return _typical_bytes(value.type)
+
+
+@functools.lru_cache(maxsize=4096)  # a graph has few types, and orders are compared by them many times
+def _typical_bytes(type_: TensorType) -> int:
+    size = type_.size_in_bytes
     return evaluate(size, dict.fromkeys(symbols_of(size), TYPICAL_EXTENT))
 
 
@@ -189,6 +196,7 @@ def late_updates(graph: Graph) -> set[str]:
     last = last_uses(dataclasses.replace(graph, outputs=(), updates=()))
     position = {node: i for i, node in enumerate(graph.nodes)}
     late = set()
+    pairs_of: dict[Node, list[tuple[int, int]]] = {}  # one kernel may update many variables
     for name, value in graph.updates:
         written = root_of(value)
         node = written.producer
@@ -197,8 +205,9 @@ def late_updates(graph: Graph) -> set[str]:
             late.add(name)
         elif final == position[node]:
             places = [i for i, v in enumerate(node.inputs) if root_of(v) is variables[name]]
-            pairs = in_place_pairs(node)
-            if not all((i, written.index) in pairs for i in places):
+            if node not in pairs_of:
+                pairs_of[node] = in_place_pairs(node)
+            if not all((i, written.index) in pairs_of[node] for i in places):
                 late.add(name)
     return late
 
