@@ -201,19 +201,21 @@ class PrintedKernel:
 
 
 def print_loop_kernel(kernel: LoopKernel, shared: Mapping[int, int] = NOTHING_SHARED) -> PrintedKernel:
-    """A loop nest as Numba source; `shared` names operands that are the memory of an earlier one."""
+    """A loop nest as Numba source; `shared` names operands that are the memory of an earlier one.
+
+    Where private rows lie is passed at run time, so that rows of other lengths share the code.
+    """
     offset: Dim = 0
     offsets: list[Dim] = []
     for dtype, length in kernel.scratch_rows:
         offsets.append(offset)
         offset = align_up(offset + length * item_size(dtype), 64)
-    extents = list(kernel.extents)
-    extents += [dim for dim in dict.fromkeys(offsets) if not isinstance(dim, int) and dim not in extents]
+    extents = [*kernel.extents, *offsets[1:]]
     printer = CpuPrinter(kernel.operands, extents, same_memory=shared)
     lines = printer.pointers(range(len(kernel.operands))) + printer.sizes()
-    for row, ((dtype, _), start) in enumerate(zip(kernel.scratch_rows, offsets, strict=True)):
-        place = str(start) if isinstance(start, int) else f"n{extents.index(start)}"
-        lines.append(f"s{row} = private_{memory_dtype(dtype)}(scratch + {place})")
+    for row, (dtype, _) in enumerate(kernel.scratch_rows):
+        place = f" + n{len(kernel.extents) + row - 1}" if row else ""
+        lines.append(f"s{row} = private_{memory_dtype(dtype)}(scratch{place})")
     lines += printer.block(kernel.body)
     source = "\n".join([HEADER, *(INDENT + line for line in lines)]) + "\n"
     return PrintedKernel(source, tuple(extents), offset)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -143,8 +143,9 @@ def _translated(symbol: str, definition: ast.FunctionDef, namespace: Mapping[str
     # Before the parameters: where the result and an exception would go; a kernel has neither.
     values = function.args[-len(PARAMETERS) :]
     parameters = {name: Typed(*pair) for name, *pair in zip(PARAMETERS, values, SIGNATURE.args, strict=True)}
-    functions = _functions(definition)
-    scope = _scope(definition, namespace, functions)
+    names = names_in(definition)
+    functions = _functions(names)
+    scope = _scope(names, namespace, functions)
     parts = NativeParts()
     with context.push_code_library(parts):
         KernelTranslator(context, builder, scope, functions).translate(definition, parameters)
@@ -155,16 +156,17 @@ def _translated(symbol: str, definition: ast.FunctionDef, namespace: Mapping[str
 
 def kernel_scope(definition: ast.FunctionDef, namespace: Mapping[str, object]) -> dict[str, Any]:
     """What the names of a kernel's source stand for. Its text, executed in here, is a function that Numba takes."""
-    return _scope(definition, namespace, _functions(definition))
+    names = names_in(definition)
+    return _scope(names, namespace, _functions(names))
 
 
-def _scope(definition: ast.FunctionDef, namespace: Mapping[str, object], functions: dict[str, Any]) -> dict[str, Any]:
+def _scope(names: Sequence[str], namespace: Mapping[str, object], functions: dict[str, Any]) -> dict[str, Any]:
     scope: dict[str, Any] = {dtype: getattr(np, dtype) for dtype in DTYPES}
     scope |= {"inf": float("inf"), "nan": float("nan")} | functions
-    scope |= {name: make_private_pointer(PRIVATE[name]) for name in names_in(definition) if name in PRIVATE}
+    scope |= {name: make_private_pointer(PRIVATE[name]) for name in names if name in PRIVATE}
     return scope | dict(namespace)
 
 
-def _functions(definition: ast.FunctionDef) -> dict[str, Any]:
+def _functions(names: Sequence[str]) -> dict[str, Any]:
     """The functions of numbers that a kernel names; their results depend on nothing but their arguments."""
-    return index_namespace() | scalar_namespace(names_in(definition))
+    return index_namespace() | scalar_namespace(names)

@@ -54,12 +54,12 @@ class Adam(Optimizer):
 
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
         """One step for one variable."""
-        rate = ops.cast(learning_rate, variable.dtype)
+        rate, correction = self._once(
+            ("rate", id(learning_rate), variable.dtype), lambda: self._rate(learning_rate, variable.dtype)
+        )
         gradient = ops.cast(gradient, variable.dtype)
-        step = ops.cast(self.iterations + 1, variable.dtype)
         index = self._get_variable_index(variable)
         momentum, velocity = self._momentums[index], self._velocities[index]
-        correction = ops.sqrt(one_minus_power(self.beta_2, step)) / one_minus_power(self.beta_1, step)
         self.assign_add(momentum, (gradient - momentum) * (1 - self.beta_1))
         self.assign_add(velocity, (ops.square(gradient) - velocity) * (1 - self.beta_2))
         if self.amsgrad:
@@ -67,6 +67,12 @@ class Adam(Optimizer):
             self.assign(largest, ops.maximum(largest, velocity))
             velocity = largest
         self.assign_sub(variable, momentum * (rate * correction) / (ops.sqrt(velocity) + self.epsilon))
+
+    def _rate(self, learning_rate: Any, dtype: str) -> tuple[Any, Any]:
+        """The learning rate, and what corrects the averages for their start at zero."""
+        rate = ops.cast(learning_rate, dtype)
+        step = ops.cast(self.iterations + 1, dtype)
+        return rate, ops.sqrt(one_minus_power(self.beta_2, step)) / one_minus_power(self.beta_1, step)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; JSON can hold them."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self, Unpack
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from typing import Any, Self, TypeVar, Unpack
 
 from graphcore import config, initializers, ops
 from graphcore.identifiers import find_function, serialize_function
@@ -16,6 +16,8 @@ from graphcore.optimizers.schedules import LearningRateSchedule
 from graphcore.optimizers.state import OptimizerState
 from graphcore.temporary_state import snapshot, temporary_values
 from graphcore.variable import Variable
+
+T = TypeVar("T")
 
 
 def _default_name(cls: type) -> str:
@@ -70,6 +72,7 @@ class Optimizer(OptimizerState):
         self.gradient_accumulation_steps: int | None = given["gradient_accumulation_steps"]
         self._trainable_variables: list[Variable] = []
         self._indices: dict[int, int] = {}
+        self._shared: dict[Hashable, Any] | None = None  # while a step is computed: what its variables have in common
         self._averages: list[Variable] = []
         self._accumulated: list[Variable] = []
         self._excluded: set[int] = set()
@@ -193,8 +196,21 @@ class Optimizer(OptimizerState):
         self._update(gradients, variables, self.learning_rate)
 
     def _update(self, gradients: Sequence[Any], variables: Sequence[Variable], learning_rate: Any) -> None:
-        for gradient, variable in zip(gradients, variables, strict=True):
-            self.update_step(gradient, variable, learning_rate)
+        self._shared = {}
+        try:
+            for gradient, variable in zip(gradients, variables, strict=True):
+                self.update_step(gradient, variable, learning_rate)
+        finally:
+            self._shared = None
+
+    def _once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, called once for all variables of a step: tracing the same numbers anew takes time."""
+        if self._shared is None:  # `update_step` was called by itself
+            return make()
+        if key not in self._shared:
+            self._shared[key] = make()
+        shared: T = self._shared[key]
+        return shared
 
     def _accumulate(self, gradients: Sequence[Any], variables: Sequence[Variable], steps: int) -> None:
         """Add up gradients; every `steps` calls step along their mean, else leave all else as it is."""
