@@ -139,8 +139,11 @@ def _keep_costly(k: KernelLowering, plan: Plan, leading: tuple[Expr, ...]) -> No
     """Compute once what is costly and read by several: the exponentials of a softmax, summed and then divided.
 
     They wait in a private row. Other elements are computed anew by each loop that reads them, from operands that
-    the first-level cache holds.
+    the first-level cache holds. A vector that is all one row is computed anew too: its sums know no row, and would be
+    taken before the loop that fills the private one.
     """
+    if not plan.kept:
+        return
     inner = plan.shape[len(plan.kept) :]
     length = product(inner)
     if not isinstance(length, int) or not RUN_TIME_EXTENT <= length <= LONGEST_KEPT_ROW:

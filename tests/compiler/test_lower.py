@@ -208,6 +208,16 @@ AWKWARD = {
           return "y"=%y
         }
         """,
+    "the softmax of one vector, which is all one row": """
+        graph g {
+          input %x "x": f32[n,m]
+          input %v "v": f32[29]
+          %y: f32[29] = softmax(%v) {axis=0}
+          %z: f32[n,m] = exp(%x)
+          return "y"=%y
+          return "z"=%z
+        }
+        """,
     "what is costly is computed once a row, over one axis and over two": """
         graph g {
           input %x "x": f32[n,29]
