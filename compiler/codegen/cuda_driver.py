@@ -75,7 +75,8 @@ def _emit_instruction(a: Assembly, node: Node, limits: LaunchLimits) -> CudaKern
         a.kernel_of[key] = len(a.kernels)
         a.kernels.append(Kernel(label, key, "kernel", b"", printed.source))
     operands = tuple(a.buffer_of[root_of(value)] for value in (*node.inputs, *node.outputs))
-    a.instructions.append(Instruction(a.kernel_of[key], operands, printed.extents, printed.work, 0, label))
+    reads = len(node.inputs)
+    a.instructions.append(Instruction(a.kernel_of[key], operands, printed.extents, printed.work, 0, label, reads))
     return printed
 
 

@@ -140,6 +140,7 @@ model = make_model()
 steps(model, 3)
 caught = 0
 stop = threading.Event()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts without it
 def interrupt():
     random = np.random.default_rng(3)
     while not stop.wait(random.uniform(0.0005, 0.004)):
