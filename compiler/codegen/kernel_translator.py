@@ -87,6 +87,23 @@ def kernel_definition(source: str) -> ast.FunctionDef:
     raise KernelCompileError(f"A kernel's source is one function definition. Received:\n{source}")
 
 
+def _items_have_sums(loop: ast.For) -> bool:
+    """Whether a loop over work items has sums in loops of its own.
+
+    LLVM may unroll these and widen the loop over items, and sum those left over in another order: the bits of an item
+    would depend on where its grain begins and ends, and so on the threads.
+    """
+    inner = (node for statement in loop.body for node in ast.walk(statement) if isinstance(node, ast.For))
+    return ast.unparse(loop.iter) == "range(begin, end)" and any(_is_sum(part) for node in inner for part in node.body)
+
+
+def _is_sum(statement: ast.stmt) -> bool:
+    match statement:
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.BinOp(left=ast.Name(id=before))):
+            return name == before
+    return False
+
+
 def names_in(definition: ast.FunctionDef) -> list[str]:
     """The names that a kernel's source uses, each once."""
     return list(dict.fromkeys(node.id for node in ast.walk(definition) if isinstance(node, ast.Name)))
@@ -179,6 +196,9 @@ class KernelTranslator:
         self._builder.cbranch(self._builder.icmp_signed("<", counter, last), body, done)
         self._builder.position_at_end(body)
         self._indices.add(name)
+        if _items_have_sums(node):
+            # Nothing moves past this: LLVM widens no loop over it, so each item is summed by the same instructions.
+            self._builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], side_effect=True)
         self._block(node.body, {name: Typed(counter, types.int64)})
         self._indices.remove(name)
         # It was below `last`, so one step further does not overflow unless `last` is within a step of 2**63.
