@@ -14,6 +14,12 @@ The rows of a tile are neighbouring channels, so a step of the sum reads one cac
 from the last. Pixels that lie a multiple of `CONFLICT` bytes apart share so few sets of the first-level cache that
 each tile would fetch all of a block's lines again: such blocks are copied too, the pixels one line further apart.
 
+What chunks were to reach: work for four threads in equal parts, at the speed of one chunk. Reached on Zen 3 with 64
+images: the sum of all threads' processor time is within 5 % of one thread's, and one thread needs 1.74 ms instead of
+1.76 for 3x3 kernels 3 -> 32 at 32x32, 2.3 as before for 16 -> 32 with stride 2, and for 32 -> 64 with stride 2 1.9
+instead of 1.8. The copies of conflicting pixels and more packing brought 1x1 kernels of 64 -> 128, 128 -> 128 and
+128 -> 256 from 4.5, 7.4 and 3.8 ms to 3.7, 7.0 and 3.6 (77 GFLOP/s, the peak is 95).
+
 A zero of the padding would turn an infinite or NaN gradient into NaN where there is no product at all: blocks
 that hold one are summed output row by output row, with the padding left out.
 """
