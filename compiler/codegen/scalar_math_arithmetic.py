@@ -63,7 +63,7 @@ def negative(e: Emitter, x: Any) -> Any:
 
 
 def sign(e: Emitter, x: Any) -> Any:
-    """-1, 0 or 1; +0 for both zeros, NaN for NaN (as `numpy.sign`)."""
+    """-1, 0 or 1, exact; +0 for both zeros, NaN for NaN (as `numpy.sign`)."""
     zero = e.constant(0.0)
     result = e.select(e.compare(">", x, zero), e.constant(1.0), x)
     result = e.select(e.compare("<", x, zero), e.constant(-1.0), result)
