@@ -34,7 +34,7 @@ NATIVE = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, *[ctypes.c_int
 
 @functools.cache
 def compile_kernel(spec: ContractionSpec) -> Any:
-    source = contraction_source(spec, host_target(), plain_epilogue(spec.dtype))
+    source = contraction_source(spec, host_target(), plain_epilogue(spec.dtype, narrow=spec.narrow))
     namespace = dict(source.namespace)
     exec(source.source, namespace)
     kernel = njit(
@@ -185,6 +185,31 @@ class GuardedMemory:
             ("convolution_input_gradient", (504, 162, 210)),
             ("convolution_kernel_gradient", (210, 504, 162)),
         )
+    ]
+    + [
+        (
+            ContractionSpec(kind, "float32"),  # type: ignore[arg-type]
+            ConvolutionGeometry((2, 5, 7, 11), (3, 2, 1, 22), padding=((1, 0), (0, 1)), groups=11),
+            sizes,
+        )
+        for kind, sizes in (
+            ("depthwise", (770, 132, 1232)),
+            ("depthwise_input_gradient", (1232, 132, 770)),
+            ("depthwise_kernel_gradient", (770, 1232, 132)),
+        )
+    ]
+    + [
+        (ContractionSpec("matmul", "float32", narrow=True), MatmulGeometry(11, 13, 3), (143, 39, 33)),
+        (
+            ContractionSpec("convolution", "float32", narrow=True),
+            ConvolutionGeometry((2, 5, 7, 16), (3, 2, 16, 3), padding=((1, 0), (0, 1))),
+            (1120, 288, 168),
+        ),
+        (
+            ContractionSpec("winograd_convolution", "float32"),
+            ConvolutionGeometry((2, 5, 7, 17), (3, 3, 17, 19), padding=((1, 1), (1, 0))),
+            (1190, 36 * 17 * 19, 1140),
+        ),
     ],
     ids=str,
 )
