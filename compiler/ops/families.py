@@ -25,6 +25,30 @@ def received(cotangents: Cotangents) -> Value:
     return cotangent
 
 
+class GeneratedContraction(Op):
+    """A form of contraction that a pass chooses for the CPU, after differentiation.
+
+    It has no loops over scalars: it exists for what the contraction generator makes of it. Other targets never see it.
+    """
+
+    fusion = Fusion.CONTRACTION
+
+    def gradient(
+        self, b: Builder, cotangents: Cotangents, inputs: Sequence[Value], outputs: Sequence[Value]
+    ) -> Cotangents:
+        """Differentiation comes before the pass that makes this op."""
+        raise TypeError(f"op '{self.name}' has no gradient: run the pass 'differentiate' before what makes this op.")
+
+    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
+        """Never as loops over scalars."""
+        raise TypeError(f"op '{self.name}' is computed by the contraction generator of the CPU only.")
+
+    @classmethod
+    def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
+        """None: the tests of the pass that makes this op run it."""
+        return iter(())
+
+
 class Elementwise(Op):
     """Same-shape map. Subclasses give the scalar formula once; every target shares it."""
 

@@ -6,15 +6,14 @@ is lowered by the contraction generator of the CPU only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from compiler.ir import Array, Builder, Op, Value
-from compiler.loops import Element, Expr, Lowering
+from compiler.ir import Array
 from compiler.ops.checks import require_dtype
 from compiler.ops.convolution import ConvolutionKernelGradient, SlidingKernel
-from compiler.ops.families import Cotangents
+from compiler.ops.families import GeneratedContraction
 from compiler.ops.registry import op
 from compiler.ops.spatial import Padding, padded
 from compiler.types import TensorType
@@ -22,7 +21,7 @@ from runtime.dimensions import Dim
 
 
 @op
-class ConvolutionKernelGradientParts(SlidingKernel):
+class ConvolutionKernelGradientParts(GeneratedContraction, SlidingKernel):
     """(a convolution's input, cotangent of its result) -> `chunks` parts of the cotangent of its kernel.
 
     The result is [chunks * kernel height, ..., channels / groups, filters]; its parts are still to be added. Part i
@@ -84,18 +83,3 @@ class ConvolutionKernelGradientParts(SlidingKernel):
             met = source[image : image + 1, y * stride : y * stride + reach]
             parts[line // share] += free.reference(met, g[image : image + 1, y : y + extent])[0]
         return (parts.reshape(self.chunks * kernel[0], *kernel[1:]),)
-
-    def gradient(
-        self, b: Builder, cotangents: Cotangents, inputs: Sequence[Value], outputs: Sequence[Value]
-    ) -> Cotangents:
-        """Differentiation comes before the selection of kernels."""
-        raise TypeError(f"op '{self.name}' has no gradient: run the pass 'differentiate' before 'select_kernels'.")
-
-    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
-        """Never as loops over scalars: it is chosen for what the contraction generator makes of it."""
-        raise TypeError(f"op '{self.name}' is computed by the contraction generator of the CPU only.")
-
-    @classmethod
-    def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
-        """None: made by the pass `select_kernels` and tested by it; other targets never see this op."""
-        return iter(())

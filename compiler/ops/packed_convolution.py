@@ -7,15 +7,14 @@ The last panel is filled up with zeros. A third input, one number, is finite whe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from compiler.ir import Array, Builder, Fusion, Op, Value
-from compiler.loops import Element, Expr, Lowering
+from compiler.ir import Array
 from compiler.ops.checks import require_equal_extents, require_inputs, require_rank, require_same_dtype
 from compiler.ops.convolution import Convolution, ConvolutionInputGradient
-from compiler.ops.families import Cotangents
+from compiler.ops.families import GeneratedContraction
 from compiler.ops.registry import op
 from compiler.ops.spatial import Padding
 from compiler.types import TensorType, product
@@ -23,7 +22,7 @@ from runtime.dimensions import Dim, ceil_div
 
 
 @op
-class PackedConvolution(Op):
+class PackedConvolution(GeneratedContraction):
     """(x or cotangent, panels, whether finite) -> what `plain` gives of the kernel of shape `kernel`.
 
     With `input_spatial` it is the gradient with respect to the input, a transposed convolution; () without.
@@ -35,7 +34,6 @@ class PackedConvolution(Op):
     padding: Padding
     dilation: tuple[int, ...]
 
-    fusion = Fusion.CONTRACTION
     by_image = True
 
     @property
@@ -79,21 +77,6 @@ class PackedConvolution(Op):
         taps[tap_order(self.plain, self.kernel)] = rows.reshape(taps.shape)
         kernel = taps.swapaxes(1, 2) if self.input_spatial else taps
         return self.plain.reference(x, np.ascontiguousarray(kernel).reshape(self.kernel))
-
-    def gradient(
-        self, b: Builder, cotangents: Cotangents, inputs: Sequence[Value], outputs: Sequence[Value]
-    ) -> Cotangents:
-        """Differentiation comes before kernels are packed."""
-        raise TypeError(f"op '{self.name}' has no gradient: run the pass 'differentiate' before 'pack_kernels'.")
-
-    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
-        """Panels are for micro-kernels only."""
-        raise TypeError(f"op '{self.name}' is computed by the contraction generator of the CPU only.")
-
-    @classmethod
-    def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
-        """None: made by the pass `pack_kernels` and tested by it; other targets never see this op."""
-        return iter(())
 
 
 def tap_order(plain: Convolution | ConvolutionInputGradient, kernel: Sequence[int]) -> list[int]:

@@ -10,12 +10,11 @@ the 4x4 tiles that read it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from compiler.ir import Array, Builder, Fusion, Op, Value
-from compiler.loops import Element, Expr, Lowering
+from compiler.ir import Array
 from compiler.ops.checks import (
     concrete,
     require_dtype,
@@ -24,7 +23,7 @@ from compiler.ops.checks import (
     require_rank,
     require_same_dtype,
 )
-from compiler.ops.families import Cotangents
+from compiler.ops.families import GeneratedContraction
 from compiler.ops.registry import op
 from compiler.ops.spatial import Padding, output_extents, require_spatial
 from compiler.types import TensorType
@@ -43,10 +42,9 @@ from runtime.dimensions import Dim
 ONES = (1, 1)
 
 
-class WinogradOp(Op):
+class WinogradOp(GeneratedContraction):
     """What both ops share: the padding, and how images fall into tiles."""
 
-    fusion = Fusion.CONTRACTION
     padding: Padding
 
     def output_extents(self, spatial: Sequence[Dim]) -> tuple[Dim, ...]:
@@ -63,26 +61,11 @@ class WinogradOp(Op):
                 raise ValueError(f"{self.name}: images must have at least {LEAST_CHANNELS} channels. Received: {image}")
         require_spatial(self.name, 2, ONES, self.padding)
 
-    def gradient(
-        self, b: Builder, cotangents: Cotangents, inputs: Sequence[Value], outputs: Sequence[Value]
-    ) -> Cotangents:
-        """Differentiation comes before the selection of kernels."""
-        raise TypeError(f"op '{self.name}' has no gradient: run the pass 'differentiate' before 'select_kernels'.")
-
-    def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
-        """Never as loops over scalars, which would transform each tile anew for each result."""
-        raise TypeError(f"op '{self.name}' is computed by the contraction generator of the CPU only.")
-
     def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         """Those of the direct convolution that it stands for, though it makes fewer."""
         x, *rest = inputs
         spread = [type_ for type_ in (*rest, *outputs) if type_.rank == x.rank]  # the result, or its cotangent
         return spread[0].size * x.shape[-1] * KERNEL * KERNEL
-
-    @classmethod
-    def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
-        """None: made by the pass `select_kernels` and tested by it; other targets never see these ops."""
-        return iter(())
 
 
 @op
