@@ -34,14 +34,13 @@ from compiler.codegen.contraction import (
     plain_epilogue,
     specialised,
 )
-from compiler.codegen.contraction_types import Kind
 from compiler.codegen.microkernel import choose_tile
 from compiler.codegen.objects import compile_kernel
 from compiler.target import host_target
 from runtime.dimensions import Dim, evaluate
 from runtime.loader import load
 
-CONVOLUTIONS: dict[Kind, str] = {
+CONVOLUTIONS: dict[str, str] = {
     "convolution": "forward",
     "convolution_input_gradient": "input gradient",
     "convolution_kernel_gradient": "kernel gradient",

@@ -20,6 +20,7 @@ from compiler.types import TensorType
 from runtime.dimensions import Dim
 
 if TYPE_CHECKING:
+    from compiler.contractions import Contraction
     from compiler.loops import Element, Expr, Lowering
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -121,6 +122,13 @@ class Op(abc.ABC):
         if self.fusion is Fusion.CONTRACTION:
             raise NotImplementedError(f"op '{self.name}' is a contraction: it must count its multiply-adds.")
         return 0
+
+    def contraction(self, types: Sequence[TensorType]) -> Contraction | None:
+        """How a float32 or float64 contraction of these types, inputs then result, is described to its generator.
+
+        None where there is no generator of it: then the loops of `lower` are its kernel.
+        """
+        return None
 
     @property
     def fields(self) -> dict[str, Any]:

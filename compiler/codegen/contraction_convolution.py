@@ -29,17 +29,61 @@ from compiler.codegen.contraction_narrow import (
     NARROW_STEPS,
     NARROW_TABLES,
     SECOND_HALF,
+    is_narrow_convolution,
     row_slack,
 )
-from compiler.codegen.contraction_types import ContractionSource, ContractionSpec, Epilogue
+from compiler.codegen.contraction_sizes import (
+    EXTENT_COUNT,
+    gathering_extents,
+    gathering_scratch,
+    gathering_units,
+    gathering_work,
+)
+from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator, ImageUnits
 from compiler.codegen.microkernel import Tile
+from compiler.contractions import ContractionSpec, ConvolutionGeometry
+from runtime.dimensions import Dim
 
-__all__ = ["CONVOLUTION_EXTENTS", "SLAB_COPY", "convolution_source"]
+__all__ = ["CONVOLUTION_EXTENTS", "SLAB_COPY", "ConvolutionGenerator"]
 
-def convolution_source(spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
-    """The driver's source, forward or backward."""
-    driver = _driver(spec.kind == "convolution_input_gradient", spec.narrow, spec.packed, tile)
-    return kernel_source(tile, driver, epilogue)
+
+class ConvolutionGenerator(Generator[ConvolutionGeometry]):
+    """The forward pass or, `backward`, the gradient with respect to the input; sizes are in `contraction_sizes`."""
+
+    geometry = ConvolutionGeometry
+    extent_count = EXTENT_COUNT
+    forms = (frozenset({"narrow"}), frozenset({"packed"}))
+
+    def __init__(self, *, backward: bool) -> None:
+        self.backward = backward
+
+    def is_narrow(self, spec: ContractionSpec, geometry: ConvolutionGeometry, lanes: int) -> bool:
+        """Where the result has few channels and the sum runs over whole vectors of them."""
+        return is_narrow_convolution(geometry, lanes, backward=self.backward)
+
+    def fills(self, spec: ContractionSpec, geometry: ConvolutionGeometry) -> bool:
+        """A call packs the kernel, unless it comes so."""
+        return not spec.packed
+
+    def extents(self, spec: ContractionSpec, geometry: ConvolutionGeometry, *, whole: bool = False) -> tuple[Dim, ...]:
+        """Those of every convolution; parts that the result's channels are in, one if `whole`."""
+        return gathering_extents(geometry, backward=self.backward, whole=whole)
+
+    def work(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
+        """Parts of blocks of rows of all images."""
+        return gathering_work(extents, backward=self.backward)
+
+    def image_units(self, spec: ContractionSpec, extents: tuple[Dim, ...], items: Dim) -> ImageUnits:
+        """An image is a number of items."""
+        return gathering_units(spec, extents, items)
+
+    def scratch(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
+        """Bytes of tables, packed kernel, slab and one tile of results."""
+        return gathering_scratch(spec, extents, tile, backward=self.backward)
+
+    def source(self, spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
+        """The driver's source."""
+        return kernel_source(tile, _driver(self.backward, spec.narrow, spec.packed, tile), epilogue)
 
 
 @functools.cache

@@ -32,20 +32,13 @@ import textwrap
 from compiler.codegen.contraction_convolution import CONVOLUTION_EXTENTS
 from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
-from compiler.codegen.contraction_sizes import convolution_extents
-from compiler.codegen.contraction_types import ContractionSource, ContractionSpec, ConvolutionGeometry, Epilogue
+from compiler.codegen.contraction_sizes import EXTENT_COUNT, summing_extents
+from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
 from compiler.codegen.microkernel import Tile
+from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from runtime.dimensions import Dim, align_up, ceil_div
 
-__all__ = [
-    "EXTENT_COUNT",
-    "kernel_gradient_extents",
-    "kernel_gradient_scratch",
-    "kernel_gradient_source",
-    "kernel_gradient_work",
-]
-
-EXTENT_COUNT = 19
+__all__ = ["KernelGradientGenerator"]
 
 # With so few rows, or so few filters, packing the gradient costs more than reading it where it lies. Measured, one
 # thread, 1x1 kernels of 32 x 64, 64 x 128 and 128 x 256 at 32, 16 and 8 pixels squared, 64 images: 5.2, 4.3 and 3.9 ms
@@ -58,45 +51,52 @@ CONFLICT = 256
 CACHE_LINE = 64
 
 
-def kernel_gradient_extents(spec: ContractionSpec, geometry: ConvolutionGeometry) -> tuple[Dim, ...]:
-    """Those of the convolution; chunks."""
-    return (*convolution_extents(spec, geometry), geometry.chunks)
+class KernelGradientGenerator(Generator[ConvolutionGeometry]):
+    """Sums over the pixels of all images, in the geometry's number of chunks."""
 
+    geometry = ConvolutionGeometry
+    extent_count = EXTENT_COUNT + 1
 
-def kernel_gradient_work(extents: tuple[Dim, ...], tile: Tile) -> Dim:
-    """Groups of all chunks; row items of all groups where there is one chunk."""
-    if extents[18] != 1:
-        return extents[15] * extents[18]
-    return extents[15] * ceil_div(_group_rows(extents), tile.rows)
+    def fills(self, spec: ContractionSpec, geometry: ConvolutionGeometry) -> bool:
+        """With one chunk each call reads all images."""
+        return geometry.chunks == 1
 
+    def extents(self, spec: ContractionSpec, geometry: ConvolutionGeometry, *, whole: bool = False) -> tuple[Dim, ...]:
+        """Those of every convolution, with images of a block; chunks."""
+        return (*summing_extents(geometry), geometry.chunks)
 
-def kernel_gradient_scratch(extents: tuple[Dim, ...], tile: Tile) -> Dim:
-    """Bytes of tables, slabs, packed gradient and waiting tiles."""
-    size = element_bytes(tile.dtype)
-    channels, output_width, filters = extents[3], extents[5], extents[6]
-    kernel_height, kernel_width, stride_y, stride_x = extents[7:11]
-    dilation_y, dilation_x, groups, block_rows, block_images = extents[13:18]
-    assert isinstance(groups, int)
-    pixels = block_images * block_rows * output_width
-    panels = ceil_div(filters // groups, tile.columns)
-    slab_height = (block_rows - 1) * stride_y + (kernel_height - 1) * dilation_y + 1
-    slab_width = (output_width - 1) * stride_x + (kernel_width - 1) * dilation_x + 1
-    rows = _group_rows(extents)
-    tables = REPORT_BYTES + align_up(pixels * 8) + align_up(rows * 8)
-    packed = align_up(panels * pixels * (tile.columns * size))
-    slabs = align_up(block_images * slab_height * slab_width * (channels * size + CACHE_LINE))
-    return tables + packed + slabs + align_up(rows * panels * (tile.columns * size))
+    def work(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
+        """Groups of all chunks; row items of all groups where there is one chunk."""
+        if extents[18] != 1:
+            return extents[15] * extents[18]
+        return extents[15] * ceil_div(_group_rows(extents), tile.rows)
+
+    def scratch(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
+        """Bytes of tables, slabs, packed gradient and waiting tiles."""
+        size = element_bytes(tile.dtype)
+        channels, output_width, filters = extents[3], extents[5], extents[6]
+        kernel_height, kernel_width, stride_y, stride_x = extents[7:11]
+        dilation_y, dilation_x, groups, block_rows, block_images = extents[13:18]
+        assert isinstance(groups, int)
+        pixels = block_images * block_rows * output_width
+        panels = ceil_div(filters // groups, tile.columns)
+        slab_height = (block_rows - 1) * stride_y + (kernel_height - 1) * dilation_y + 1
+        slab_width = (output_width - 1) * stride_x + (kernel_width - 1) * dilation_x + 1
+        rows = _group_rows(extents)
+        tables = REPORT_BYTES + align_up(pixels * 8) + align_up(rows * 8)
+        packed = align_up(panels * pixels * (tile.columns * size))
+        slabs = align_up(block_images * slab_height * slab_width * (channels * size + CACHE_LINE))
+        return tables + packed + slabs + align_up(rows * panels * (tile.columns * size))
+
+    def source(self, spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
+        """The driver's source."""
+        return kernel_source(tile, _driver(tile), epilogue)
 
 
 def _group_rows(extents: tuple[Dim, ...]) -> Dim:
     groups = extents[15]
     assert isinstance(groups, int)
     return extents[7] * extents[8] * (extents[3] // groups)
-
-
-def kernel_gradient_source(tile: Tile, epilogue: Epilogue) -> ContractionSource:
-    """The driver's source."""
-    return kernel_source(tile, _driver(tile), epilogue)
 
 
 @functools.cache

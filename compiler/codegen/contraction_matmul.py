@@ -18,13 +18,18 @@ import textwrap
 
 from compiler.codegen.contraction_driver import PREFETCH_STREAMS, REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
-from compiler.codegen.contraction_types import ContractionSource, ContractionSpec, Epilogue, MatmulGeometry
+from compiler.codegen.contraction_narrow import (
+    is_narrow_matmul,
+    narrow_matmul_scratch,
+    narrow_matmul_source,
+    narrow_matmul_work,
+)
+from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
 from compiler.codegen.microkernel import Tile, flat_tiles
+from compiler.contractions import ContractionSpec, MatmulGeometry
 from runtime.dimensions import Dim, align_up, ceil_div
 
-__all__ = ["matmul_extents", "matmul_scratch", "matmul_source", "matmul_work"]
-
-EXTENT_COUNT = 7
+__all__ = ["MatmulGenerator"]
 
 # Steps of the sum in a depth block, and the longest sum that is not cut: a second pass over the block of results costs
 # more than reading panels of 64 KiB from the second level (192 x 1024 x 1024, packed operands: 93 GFLOP/s with one
@@ -50,18 +55,59 @@ IN_PLACE_PANELS = 8
 PAGE_BYTES = 4096
 
 
-def matmul_extents(spec: ContractionSpec, geometry: MatmulGeometry) -> tuple[Dim, ...]:
-    """rows, depth, columns, a's and b's elements from one batch entry to the next, column block, batch."""
-    rows, depth, columns = geometry.rows, geometry.depth, geometry.columns
-    return (
-        rows,
-        depth,
-        columns,
-        rows * depth if geometry.a_batched else 0,
-        depth * columns if geometry.b_batched else 0,
-        _column_block(spec, depth, columns),
-        geometry.batch,
-    )
+class MatmulGenerator(Generator[MatmulGeometry]):
+    """Matrix products, their operands in any order; those with few columns are left to `contraction_narrow`."""
+
+    geometry = MatmulGeometry
+    extent_count = 7
+    forms = (frozenset({"transpose_a", "transpose_b"}), frozenset({"transpose_b", "narrow"}))
+
+    def is_narrow(self, spec: ContractionSpec, geometry: MatmulGeometry, lanes: int) -> bool:
+        """Where a is not transposed and there are fewer columns than lanes."""
+        return is_narrow_matmul(spec, geometry, lanes)
+
+    def extents(self, spec: ContractionSpec, geometry: MatmulGeometry, *, whole: bool = False) -> tuple[Dim, ...]:
+        """rows, depth, columns, a's and b's elements from one batch entry to the next, column block, batch."""
+        rows, depth, columns = geometry.rows, geometry.depth, geometry.columns
+        return (
+            rows,
+            depth,
+            columns,
+            rows * depth if geometry.a_batched else 0,
+            depth * columns if geometry.b_batched else 0,
+            _column_block(spec, depth, columns),
+            geometry.batch,
+        )
+
+    def work(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
+        """Row items of all column blocks of all batch entries."""
+        if spec.narrow:
+            return narrow_matmul_work(extents)
+        rows, _, columns, _, _, column_block, batch = extents
+        assert isinstance(column_block, int)
+        return batch * ceil_div(columns, column_block) * ceil_div(rows, tile.rows)
+
+    def scratch(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
+        """Bytes of tables, packed panels, packed strips and the block of results."""
+        if spec.narrow:
+            return narrow_matmul_scratch(extents, tile)
+        _, depth, columns, _, _, column_block, _ = extents
+        assert isinstance(column_block, int)
+        width = column_block
+        if isinstance(columns, int):
+            width = min(width, -(-columns // tile.columns) * tile.columns)
+        size = element_bytes(tile.dtype)
+        rows = GROUP_TILES[spec.transpose_a] * tile.rows
+        tables = REPORT_BYTES + align_up(depth * 8) + align_up(rows * 8)
+        panels = align_up(depth * width * size)
+        strips = align_up(rows * (WHOLE_DEPTH[True] + 16) * size) if spec.transpose_a else 0
+        return tables + panels + strips + align_up(rows * width * size)
+
+    def source(self, spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
+        """The driver's source for one combination of transposes."""
+        if spec.narrow:
+            return narrow_matmul_source(spec, tile, epilogue)
+        return kernel_source(tile, _driver(tile, spec.transpose_a, spec.transpose_b), epilogue)
 
 
 def _column_block(spec: ContractionSpec, depth: Dim, columns: Dim) -> int:
@@ -73,33 +119,6 @@ def _column_block(spec: ContractionSpec, depth: Dim, columns: Dim) -> int:
         most -= COLUMN_MULTIPLE
     blocks = max(1, -(-columns // most))
     return -(-columns // (blocks * COLUMN_MULTIPLE)) * COLUMN_MULTIPLE or COLUMN_MULTIPLE
-
-
-def matmul_work(extents: tuple[Dim, ...], tile: Tile) -> Dim:
-    """Row items of all column blocks of all batch entries."""
-    rows, _, columns, _, _, column_block, batch = extents
-    assert isinstance(column_block, int)
-    return batch * ceil_div(columns, column_block) * ceil_div(rows, tile.rows)
-
-
-def matmul_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
-    """Bytes of tables, packed panels, packed strips and the block of results."""
-    _, depth, columns, _, _, column_block, _ = extents
-    assert isinstance(column_block, int)
-    width = column_block
-    if isinstance(columns, int):
-        width = min(width, -(-columns // tile.columns) * tile.columns)
-    size = element_bytes(tile.dtype)
-    rows = GROUP_TILES[spec.transpose_a] * tile.rows
-    tables = REPORT_BYTES + align_up(depth * 8) + align_up(rows * 8)
-    panels = align_up(depth * width * size)
-    strips = align_up(rows * (WHOLE_DEPTH[True] + 16) * size) if spec.transpose_a else 0
-    return tables + panels + strips + align_up(rows * width * size)
-
-
-def matmul_source(spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
-    """The driver's source for one combination of transposes."""
-    return kernel_source(tile, _driver(tile, spec.transpose_a, spec.transpose_b), epilogue)
 
 
 @functools.cache

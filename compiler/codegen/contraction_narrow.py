@@ -18,17 +18,10 @@ import functools
 
 from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
-from compiler.codegen.contraction_types import (
-    NARROW_KINDS,
-    ContractionSource,
-    ContractionSpec,
-    ConvolutionGeometry,
-    Epilogue,
-    Geometry,
-    MatmulGeometry,
-)
+from compiler.codegen.contraction_types import ContractionSource, Epilogue
 from compiler.codegen.microkernel import Tile
 from compiler.codegen.microkernel_dot import dot_rows
+from compiler.contractions import ContractionSpec, ConvolutionGeometry, MatmulGeometry
 from runtime.dimensions import Dim, align_up, ceil_div
 
 __all__ = [
@@ -38,7 +31,8 @@ __all__ = [
     "NARROW_STEPS",
     "NARROW_TABLES",
     "SECOND_HALF",
-    "is_narrow",
+    "is_narrow_convolution",
+    "is_narrow_matmul",
     "narrow_matmul_scratch",
     "narrow_matmul_source",
     "narrow_matmul_work",
@@ -51,20 +45,18 @@ ITEM_ROWS = 64  # a multiple of every `dot_rows`
 SECOND_HALF = 1 << 32
 
 
-def is_narrow(spec: ContractionSpec, geometry: Geometry, lanes: int) -> bool:
-    """Whether a contraction takes the narrow form: a matter of its extents and the target's vectors."""
-    if isinstance(geometry, MatmulGeometry):
-        return not spec.transpose_a and isinstance(geometry.columns, int) and geometry.columns < lanes
-    if spec.kind not in NARROW_KINDS or not isinstance(geometry, ConvolutionGeometry) or geometry.groups != 1:
-        return False
-    columns, summed = _channels(spec, geometry)
-    return isinstance(columns, int) and columns < lanes and isinstance(summed, int) and summed % lanes == 0
+def is_narrow_matmul(spec: ContractionSpec, geometry: MatmulGeometry, lanes: int) -> bool:
+    """Whether a product takes the narrow form: a matter of its extents and the target's vectors."""
+    return not spec.transpose_a and isinstance(geometry.columns, int) and geometry.columns < lanes
 
 
-def _channels(spec: ContractionSpec, geometry: ConvolutionGeometry) -> tuple[Dim, Dim]:
-    """Channels of the result and those summed over."""
+def is_narrow_convolution(geometry: ConvolutionGeometry, lanes: int, *, backward: bool) -> bool:
+    """Whether a convolution, or the gradient with respect to its input, takes the narrow form."""
     channels, filters = geometry.input_shape[3], geometry.kernel_shape[3]
-    return (filters, channels) if spec.kind == "convolution" else (channels, filters)
+    columns, summed = (channels, filters) if backward else (filters, channels)
+    if geometry.groups != 1 or not isinstance(columns, int) or not isinstance(summed, int):
+        return False
+    return columns < lanes and summed % lanes == 0
 
 
 def row_slack(tile: Tile) -> int:

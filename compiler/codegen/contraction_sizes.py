@@ -9,11 +9,19 @@ from __future__ import annotations
 from compiler.codegen.contraction_driver import REPORT_BYTES
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_narrow import narrow_tables, row_slack
-from compiler.codegen.contraction_types import ContractionSpec, ConvolutionGeometry
+from compiler.codegen.contraction_types import ImageUnits
 from compiler.codegen.microkernel import Tile
+from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from runtime.dimensions import Dim, align_up, ceil_div, dim_max
 
-__all__ = ["EXTENT_COUNT", "convolution_extents", "convolution_scratch", "convolution_work"]
+__all__ = [
+    "EXTENT_COUNT",
+    "gathering_extents",
+    "gathering_scratch",
+    "gathering_units",
+    "gathering_work",
+    "summing_extents",
+]
 
 EXTENT_COUNT = 18
 
@@ -32,17 +40,13 @@ MOST_PARTS = 4
 PART_CHANNELS = 16
 
 
-def convolution_extents(
-    spec: ContractionSpec, geometry: ConvolutionGeometry, *, whole: bool = False
-) -> tuple[Dim, ...]:
+def _extents(geometry: ConvolutionGeometry, rows: int, last: Dim) -> tuple[Dim, ...]:
     """All three kinds: input shape, output height, width and channels, kernel size, strides, low padding,
-    dilation, groups, rows of a block, and images of a block or, in a gathering
-    convolution, parts that the result's channels are in; `whole`: one.
+    dilation, groups, rows of a block, and images of a block or, in a gathering convolution, parts that the result's
+    channels are in.
     """
     _, output_height, output_width, filters = geometry.output_shape
     (top, _), (left, _) = geometry.padding
-    rows, images = _block(spec, geometry)
-    summed = spec.kind == "convolution_kernel_gradient"
     return (
         *geometry.input_shape,
         output_height,
@@ -55,56 +59,71 @@ def convolution_extents(
         *geometry.dilation,
         geometry.groups,
         rows,
-        images if summed else 1 if whole else _parts(spec, geometry, rows),
+        last,
     )
 
 
-def _parts(spec: ContractionSpec, geometry: ConvolutionGeometry, rows: int) -> Dim:
+def gathering_extents(geometry: ConvolutionGeometry, *, backward: bool, whole: bool) -> tuple[Dim, ...]:
+    """Of a forward pass or input gradient; `whole`: the result's channels are in one part."""
+    images, height, width, channels = geometry.input_shape if backward else geometry.output_shape
+    rows = _block_rows(height, width, ITEM_PIXELS, geometry.strides[0] if backward else 1)
+    parts = 1 if whole or geometry.groups != 1 else _parts(images, height, channels, rows)
+    return _extents(geometry, rows, parts)
+
+
+def _parts(images: Dim, height: Dim, channels: Dim, rows: int) -> Dim:
     """Fewer, the more blocks there are: four for one block, one for four."""
-    backward = spec.kind == "convolution_input_gradient"
-    images, height, _, channels = geometry.input_shape if backward else geometry.output_shape
-    if geometry.groups != 1 or not isinstance(height, int) or not isinstance(channels, int):
+    if not isinstance(height, int) or not isinstance(channels, int):
         return 1
     most = min(MOST_PARTS, channels // PART_CHANNELS)
     return dim_max(1, most + 1 - images * -(-height // rows)) if most > 1 else 1
 
 
-def _block(spec: ContractionSpec, geometry: ConvolutionGeometry) -> tuple[int, int]:
-    """Rows and images of a block: whole images where they are smaller than the pixels a block should have."""
-    backward = spec.kind == "convolution_input_gradient"
-    summed = spec.kind == "convolution_kernel_gradient"
-    pixels = GRADIENT_PIXELS if summed else ITEM_PIXELS
-    _, height, width, _ = geometry.input_shape if backward else geometry.output_shape
-    multiple = geometry.strides[0] if backward else 1
+def summing_extents(geometry: ConvolutionGeometry) -> tuple[Dim, ...]:
+    """Of a kernel gradient: a block is several whole images where they are smaller than the pixels it should have."""
+    _, height, width, _ = geometry.output_shape
+    images = 1
+    if isinstance(height, int) and isinstance(width, int):
+        images = max(1, GRADIENT_PIXELS // (max(height, 1) * max(width, 1)))
+    return _extents(geometry, _block_rows(height, width, GRADIENT_PIXELS), images)
+
+
+def _block_rows(height: Dim, width: Dim, pixels: int, multiple: int = 1) -> int:
+    """Rows of a block of about so many pixels: blocks of an image are equal, but for what `multiple` asks."""
     if not isinstance(height, int) or not isinstance(width, int):
-        return -(-SYMBOLIC_ROWS // multiple) * multiple, 1
+        return -(-SYMBOLIC_ROWS // multiple) * multiple
     height, width = max(height, 1), max(width, 1)
     blocks = -(-height * width // (pixels + pixels // 4))
     rows = -(-height // blocks)
-    images = max(1, pixels // (height * width)) if summed else 1
-    return -(-rows // multiple) * multiple, images
+    return -(-rows // multiple) * multiple
 
 
-def convolution_work(spec: ContractionSpec, extents: tuple[Dim, ...]) -> Dim:
+def gathering_work(extents: tuple[Dim, ...], *, backward: bool) -> Dim:
     """Parts of blocks of rows of all images."""
-    backward = spec.kind == "convolution_input_gradient"
     height = extents[1] if backward else extents[4]
-    block_rows = _as_int(extents[16])
-    return extents[0] * ((height + (block_rows - 1)) // block_rows) * extents[17]
+    rows = _as_int(extents[16])
+    return extents[0] * ((height + (rows - 1)) // rows) * extents[17]
 
 
-def convolution_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
+def gathering_units(spec: ContractionSpec, extents: tuple[Dim, ...], items: Dim) -> ImageUnits:
+    """How work items make up images; `ValueError` where their number is not one for each image."""
+    images = extents[0]
+    if items != images * (items // images):
+        raise ValueError(f"the {items} work items of a {spec.kind} are not a number for each of {images} images")
+    return ImageUnits(1, items // images, images, items)
+
+
+def gathering_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile, *, backward: bool) -> Dim:
     """Bytes of tables, packed kernel, slab and one tile of results."""
-    backward = spec.kind == "convolution_input_gradient"
     size = element_bytes(tile.dtype)
     source, target = (extents[4:7], extents[1:4]) if backward else (extents[1:4], extents[4:7])
     kernel = [_as_int(extent) for extent in extents[7:9]]
     strides = [_as_int(extent) for extent in extents[9:11]]
     dilation = [_as_int(extent) for extent in extents[13:15]]
-    groups, block_rows = _as_int(extents[15]), _as_int(extents[16])
+    groups, rows = _as_int(extents[15]), _as_int(extents[16])
     taps = kernel[0] * kernel[1]
     slab: Dim = source[2]
-    for axis, target_extent in enumerate((block_rows, target[1])):
+    for axis, target_extent in enumerate((rows, target[1])):
         reach = (kernel[axis] - 1) * dilation[axis]
         if backward:
             slab = slab * ((target_extent + strides[axis] - 1) // strides[axis] + reach // strides[axis] + 2)
@@ -113,12 +132,12 @@ def convolution_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], tile: T
     panels = ceil_div(target[2] // groups, tile.columns)
     steps = source[2] // groups * taps
     phases = strides[0] * strides[1] if backward else 1
-    tables = align_up(steps * 8) + align_up(target[1] * (block_rows * 16)) + align_up((phases + 2) * 16)
+    tables = align_up(steps * 8) + align_up(target[1] * (rows * 16)) + align_up((phases + 2) * 16)
     packed = 0 if spec.packed else align_up(steps * panels * (groups * tile.columns * size))
     stride = ceil_div(target[2], tile.columns) + (1 if groups > 1 else 0)
-    values = stride * target[1] * (block_rows * tile.columns * size)
+    values = stride * target[1] * (rows * tile.columns * size)
     if spec.narrow:
-        pixels = target[1] * block_rows
+        pixels = target[1] * rows
         tables = tables + align_up(row_slack(tile)) + narrow_tables(pixels, target[2], tile)
         values = align_up((pixels + 1) * target[2] * size) + 64
     return REPORT_BYTES + tables + packed + align_up(slab * size) + values

@@ -1,147 +1,18 @@
-"""What a contraction is, independent of how it is computed: its specification, its geometry, its epilogue."""
+"""What a generator of contractions takes and gives beside a specification and a geometry, and what each one offers."""
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, get_args
+from typing import ClassVar, Generic, TypeVar
 
-from compiler.codegen.contraction_ir import element_bytes
+from compiler.codegen.microkernel import Tile
+from compiler.contractions import ContractionSpec, ConvolutionGeometry, MatmulGeometry
 from runtime.dimensions import Dim
 
-__all__ = [
-    "NARROW_KINDS",
-    "ContractionSource",
-    "ContractionSpec",
-    "ConvolutionGeometry",
-    "Epilogue",
-    "Geometry",
-    "ImageTail",
-    "ImageUnits",
-    "MatmulGeometry",
-]
-
-Kind = Literal[
-    "matmul",
-    "convolution",
-    "convolution_input_gradient",
-    "convolution_kernel_gradient",
-    "winograd_convolution",
-    "winograd_kernel_gradient",
-    "depthwise",
-    "depthwise_input_gradient",
-    "depthwise_kernel_gradient",
-]
-KINDS: tuple[str, ...] = get_args(Kind)
-WHOLE_ITEMS = ("winograd_convolution", "winograd_kernel_gradient", "depthwise", "depthwise_input_gradient")
-PACKED_KINDS = ("convolution", "convolution_input_gradient")
-NARROW_KINDS = ("matmul", "convolution", "convolution_input_gradient")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ContractionSpec:
-    """What specialises the source of a contraction; equal specifications share one compiled kernel.
-
-    `transpose_a`: the matmul's a is [.., depth, rows]. `transpose_b`: its b is [.., columns, depth].
-    `narrow`: the result has fewer columns than a vector has lanes (see `contraction_narrow`).
-    `packed`: the convolution's kernel comes as panels, with a number that is finite where all of it is.
-    Raises `ValueError` for an unknown kind, a dtype other than float32 and float64, a transposed convolution, or a
-    narrow or packed form of a kind that has none.
-    """
-
-    kind: Kind
-    dtype: str
-    transpose_a: bool = False
-    transpose_b: bool = False
-    narrow: bool = False
-    packed: bool = False
-
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"the kind of a contraction is one of {', '.join(KINDS)}; got {self.kind!r}")
-        element_bytes(self.dtype)
-        if self.kind != "matmul" and (self.transpose_a or self.transpose_b):
-            raise ValueError(f"transpose_a and transpose_b are for matmul only; got them with {self.kind!r}")
-        if self.narrow and (self.kind not in NARROW_KINDS or self.transpose_a):
-            raise ValueError(f"there is no narrow form of {self}")
-        if self.packed and (self.kind not in PACKED_KINDS or self.narrow):
-            raise ValueError(f"there is no packed form of {self}")
-
-    @property
-    def is_depthwise(self) -> bool:
-        """Whether each group of the convolution has one input channel, and there is more than one group."""
-        return self.kind.startswith("depthwise")
-
-    def fills(self, geometry: Geometry) -> bool:
-        """Whether each call packs an operand, or reads all images, whatever part of the work items it computes."""
-        if self.packed or self.kind in WHOLE_ITEMS:
-            return False
-        return not isinstance(geometry, ConvolutionGeometry) or geometry.chunks == 1
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class MatmulGeometry:
-    """Extents of `batch` products [rows, depth] @ [depth, columns]; operands are dense and row-major.
-
-    `a_batched`, `b_batched`: whether that operand has one matrix a batch entry or one for all.
-    """
-
-    rows: Dim
-    depth: Dim
-    columns: Dim
-    batch: Dim = 1
-    a_batched: bool = True
-    b_batched: bool = True
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ConvolutionGeometry:
-    """Extents of a 2-D convolution, the same for its forward pass and both of its gradients.
-
-    `input_shape`: [images, height, width, channels]. `kernel_shape`: [height, width, channels / groups, filters].
-    `padding`: ((top, bottom), (left, right)) in input pixels. Strides and dilation are (vertical, horizontal).
-    A one-dimensional convolution has height 1. `chunks`: parts of the sum of a kernel gradient.
-    Strides, padding, dilation, groups and the kernel's height and width are ints. Raises `ValueError` for a stride,
-    dilation or groups below 1 or a negative padding.
-    """
-
-    input_shape: tuple[Dim, Dim, Dim, Dim]
-    kernel_shape: tuple[int, int, Dim, Dim]
-    strides: tuple[int, int] = (1, 1)
-    padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
-    dilation: tuple[int, int] = (1, 1)
-    groups: int = 1
-    chunks: int = 1
-
-    def __post_init__(self) -> None:
-        least = min(*self.strides, *self.dilation, self.groups)
-        if least < 1:
-            raise ValueError(
-                "strides, dilation and groups of a convolution are at least 1; got "
-                f"strides={self.strides}, dilation={self.dilation}, groups={self.groups}"
-            )
-        if min(*self.padding[0], *self.padding[1]) < 0:
-            raise ValueError(f"the padding of a convolution is not negative; got {self.padding}")
-
-    @property
-    def output_shape(self) -> tuple[Dim, Dim, Dim, Dim]:
-        """[images, height, width, filters] of the forward result."""
-        height, width = (
-            (
-                self.input_shape[1 + axis]
-                + sum(self.padding[axis])
-                - self.dilation[axis] * (self.kernel_shape[axis] - 1)
-                - 1
-            )
-            // self.strides[axis]
-            + 1
-            for axis in (0, 1)
-        )
-        return (self.input_shape[0], height, width, self.kernel_shape[3])
-
-
-Geometry = MatmulGeometry | ConvolutionGeometry
+__all__ = ["ContractionSource", "Epilogue", "Generator", "ImageTail", "ImageUnits"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,3 +96,53 @@ class ContractionSource:
 
     source: str
     namespace: Mapping[str, object]
+
+
+AnyGeometry = TypeVar("AnyGeometry", MatmulGeometry, ConvolutionGeometry)
+FORMS = ("transpose_a", "transpose_b", "narrow", "packed")
+
+
+class Generator(abc.ABC, Generic[AnyGeometry]):
+    """One kind of contraction: the sizes and the source of its kernels. `compiler.codegen.contraction` lists them all.
+
+    `geometry`: the class of its geometries. `extent_count`: how many extents its kernels read; methods get just these.
+    `forms`: which flags of a specification may be set together; no others may. A `tile` is the target's.
+    """
+
+    geometry: type[AnyGeometry]
+    extent_count: ClassVar[int]
+    forms: ClassVar[tuple[frozenset[str], ...]] = ()
+
+    def check(self, spec: ContractionSpec) -> None:
+        """Raise `ValueError` where the kind has no such form."""
+        asked = {name for name in FORMS if getattr(spec, name)}
+        if asked and not any(asked <= form for form in self.forms):
+            raise ValueError(f"there is no form of {spec.kind} that is {' and '.join(sorted(asked))}: {spec}")
+
+    def is_narrow(self, spec: ContractionSpec, geometry: AnyGeometry, lanes: int) -> bool:
+        """Whether the narrow form suits the geometry on a target with so many lanes."""
+        return False
+
+    def fills(self, spec: ContractionSpec, geometry: AnyGeometry) -> bool:
+        """Whether each call packs an operand, or reads all images, whatever part of the work items it computes."""
+        return True
+
+    @abc.abstractmethod
+    def extents(self, spec: ContractionSpec, geometry: AnyGeometry, *, whole: bool = False) -> tuple[Dim, ...]:
+        """The run-time extents, in the order in which the source reads them; `whole` as in `contraction_extents`."""
+
+    @abc.abstractmethod
+    def work(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
+        """The number of work items."""
+
+    def image_units(self, spec: ContractionSpec, extents: tuple[Dim, ...], items: Dim) -> ImageUnits:
+        """How so many work items make up images; `ValueError` where they do not."""
+        raise ValueError(f"the {items} work items of a {spec.kind} do not make up images")
+
+    @abc.abstractmethod
+    def scratch(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
+        """Bytes of scratch that one thread needs, aligned to 64."""
+
+    @abc.abstractmethod
+    def source(self, spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
+        """Source of the kernel, with the epilogue in its innermost loop."""

@@ -27,30 +27,81 @@ from __future__ import annotations
 
 from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
-from compiler.codegen.contraction_types import ContractionSource, ContractionSpec, ConvolutionGeometry, Epilogue
+from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator, ImageUnits
 from compiler.codegen.microkernel import Tile
+from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from runtime.dimensions import Dim, align_up, ceil_div
 
 __all__ = [
     "DEPTHWISE_EXTENTS",
     "EXTENT_COUNT",
     "X_RUNS",
+    "DepthwiseGenerator",
+    "as_int",
     "depthwise_extents",
-    "gather_scratch",
-    "gather_source",
-    "gather_work",
-    "item_and_image_pixels",
     "run_table_bytes",
 ]
 
 EXTENT_COUNT = 17
 # Bytes of results in a work item of the gathering kinds.
 ITEM_BYTES = 16 * 1024
-# Pixels that the kernel gradient sums before it adds them to the total: keeps float32 sums accurate.
-SUM_PIXELS = 1024
 
 
-def depthwise_extents(spec: ContractionSpec, geometry: ConvolutionGeometry) -> tuple[Dim, ...]:
+class DepthwiseGenerator(Generator[ConvolutionGeometry]):
+    """The forward pass or, `backward`, the gradient with respect to the input."""
+
+    geometry = ConvolutionGeometry
+    extent_count = EXTENT_COUNT
+
+    def __init__(self, *, backward: bool) -> None:
+        self.backward = backward
+
+    def fills(self, spec: ContractionSpec, geometry: ConvolutionGeometry) -> bool:
+        """What a call packs is small."""
+        return False
+
+    def extents(self, spec: ContractionSpec, geometry: ConvolutionGeometry, *, whole: bool = False) -> tuple[Dim, ...]:
+        """Those of all three kinds, with the pixels of a work item."""
+        block = max(1, ITEM_BYTES // (as_int(geometry.kernel_shape[3]) * element_bytes(spec.dtype)))
+        _, height, width, _ = geometry.input_shape if self.backward else geometry.output_shape
+        if isinstance(height, int) and isinstance(width, int):
+            block = _fitting(block, height * width)
+        return depthwise_extents(geometry, block)
+
+    def _item_and_image_pixels(self, extents: tuple[Dim, ...]) -> tuple[int, Dim]:
+        """Target pixels of an item and of an image."""
+        height, width = extents[1:3] if self.backward else extents[4:6]
+        return as_int(extents[16]), height * width
+
+    def work(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
+        """Blocks of target pixels."""
+        item, image = self._item_and_image_pixels(extents)
+        return ceil_div(extents[0] * image, item)
+
+    def image_units(self, spec: ContractionSpec, extents: tuple[Dim, ...], items: Dim) -> ImageUnits:
+        """A line is a pixel."""
+        return ImageUnits(*self._item_and_image_pixels(extents), extents[0], items)
+
+    def scratch(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> int:
+        """Bytes of tables, packed kernel and results."""
+        lanes, size = tile.lanes, element_bytes(tile.dtype)
+        filters, kernel_height, kernel_width, stride_x = (as_int(extents[place]) for place in (6, 7, 8, 10))
+        groups, pixels = as_int(extents[15]), as_int(extents[16])
+        planes, sums = (1, filters) if self.backward else (filters // groups, groups)
+        row = -(-sums // lanes) * lanes * size * planes
+        tables = as_int(align_up(kernel_height * 16)) + run_table_bytes(kernel_width, stride_x if self.backward else 1)
+        results = as_int(align_up(pixels * row)) * (1 if planes == 1 else 2)
+        return REPORT_BYTES + tables + as_int(align_up(kernel_height * kernel_width * row)) + results
+
+    def source(self, spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
+        """The kernel's source."""
+        geometry = _BACKWARD if self.backward else _FORWARD
+        source = _SOURCE.format(extents=DEPTHWISE_EXTENTS, geometry=geometry, x_runs=X_RUNS, y_taps=_Y_TAPS)
+        columns_extent = 3 if self.backward else 6
+        return kernel_source(tile, Driver(source, (("LANES", tile.lanes),), columns_extent), epilogue)
+
+
+def depthwise_extents(geometry: ConvolutionGeometry, block: int) -> tuple[Dim, ...]:
     """Input shape, output height, width and channels, kernel size, strides, low padding, dilation, groups; then the
     pixels of a work item, or those of a partial sum in the kernel gradient.
     """
@@ -67,17 +118,8 @@ def depthwise_extents(spec: ContractionSpec, geometry: ConvolutionGeometry) -> t
         left,
         *geometry.dilation,
         geometry.groups,
-        _block(spec, geometry),
+        block,
     )
-
-
-def _block(spec: ContractionSpec, geometry: ConvolutionGeometry) -> int:
-    if spec.kind == "depthwise_kernel_gradient":
-        return SUM_PIXELS
-    block = max(1, ITEM_BYTES // (as_int(geometry.kernel_shape[3]) * element_bytes(spec.dtype)))
-    backward = spec.kind == "depthwise_input_gradient"
-    _, height, width, _ = geometry.input_shape if backward else geometry.output_shape
-    return _fitting(block, height * width) if isinstance(height, int) and isinstance(width, int) else block
 
 
 def _fitting(block: int, image: int) -> int:
@@ -91,12 +133,6 @@ def _fitting(block: int, image: int) -> int:
     return min((size for size in parts if size > block), default=smaller if 8 * smaller >= block else block)
 
 
-def item_and_image_pixels(spec: ContractionSpec, extents: tuple[Dim, ...]) -> tuple[int, Dim]:
-    """Target pixels of an item and of an image."""
-    height, width = extents[1:3] if spec.kind == "depthwise_input_gradient" else extents[4:6]
-    return as_int(extents[16]), height * width
-
-
 def as_int(dim: Dim) -> int:
     """A size that is known before the program runs."""
     if not isinstance(dim, int):
@@ -104,38 +140,10 @@ def as_int(dim: Dim) -> int:
     return dim
 
 
-def gather_work(spec: ContractionSpec, extents: tuple[Dim, ...]) -> Dim:
-    """Blocks of target pixels."""
-    item, image = item_and_image_pixels(spec, extents)
-    return ceil_div(extents[0] * image, item)
-
-
-def gather_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> int:
-    """Bytes of tables, packed kernel and results."""
-    backward = spec.kind == "depthwise_input_gradient"
-    lanes, size = tile.lanes, element_bytes(tile.dtype)
-    filters, kernel_height, kernel_width, stride_x = (as_int(extents[place]) for place in (6, 7, 8, 10))
-    groups, pixels = as_int(extents[15]), as_int(extents[16])
-    planes, sums = (1, filters) if backward else (filters // groups, groups)
-    row = -(-sums // lanes) * lanes * size * planes
-    tables = as_int(align_up(kernel_height * 16)) + run_table_bytes(kernel_width, stride_x if backward else 1)
-    results = as_int(align_up(pixels * row)) * (1 if planes == 1 else 2)
-    return REPORT_BYTES + tables + as_int(align_up(kernel_height * kernel_width * row)) + results
-
-
 def run_table_bytes(kernel_width: int, phases: int) -> int:
     """Bytes of the table of horizontal runs: in each phase every tap begins once and ends once."""
     runs = phases * (2 * kernel_width + 1)
     return as_int(align_up(runs * 40)) + as_int(align_up(runs * kernel_width * 16))
-
-
-def gather_source(spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
-    """The kernel's source, forward or backward."""
-    backward = spec.kind == "depthwise_input_gradient"
-    source = _SOURCE.format(
-        extents=DEPTHWISE_EXTENTS, geometry=_BACKWARD if backward else _FORWARD, x_runs=X_RUNS, y_taps=_Y_TAPS
-    )
-    return kernel_source(tile, Driver(source, (("LANES", tile.lanes),), columns_extent=3 if backward else 6), epilogue)
 
 
 DEPTHWISE_EXTENTS = """\

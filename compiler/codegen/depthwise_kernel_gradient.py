@@ -14,51 +14,64 @@ from __future__ import annotations
 
 from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
-from compiler.codegen.contraction_types import ContractionSource, ContractionSpec, Epilogue
+from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
 from compiler.codegen.depthwise import (
     DEPTHWISE_EXTENTS,
+    EXTENT_COUNT,
     X_RUNS,
     as_int,
+    depthwise_extents,
     run_table_bytes,
 )
 from compiler.codegen.microkernel import Tile
+from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from runtime.dimensions import Dim, align_up
 
-__all__ = ["depthwise_sum_scratch", "depthwise_sum_source", "depthwise_sum_work"]
+__all__ = ["DepthwiseKernelGradientGenerator"]
 
 BLOCK_BYTES = 64  # of the channels in a work item: a cache line, and no less than a vector
+# Pixels that are summed before they are added to the total: keeps float32 sums accurate.
+SUM_PIXELS = 1024
 ENOUGH_ITEMS = 4  # with fewer blocks of channels, the rows of the kernel are items too
 
 
-def depthwise_sum_work(spec: ContractionSpec, extents: tuple[Dim, ...]) -> int:
-    """Blocks of channels, for each row of the kernel where there are few."""
-    blocks = -(-as_int(extents[15]) * element_bytes(spec.dtype) // BLOCK_BYTES)
-    return blocks if blocks >= ENOUGH_ITEMS else blocks * as_int(extents[7])
+class DepthwiseKernelGradientGenerator(Generator[ConvolutionGeometry]):
+    """Sums over the pixels of all images."""
 
+    geometry = ConvolutionGeometry
+    extent_count = EXTENT_COUNT
 
-def depthwise_sum_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
-    """Bytes of tables and sums; with a multiplier also one row of the gradient in planes and one reported item."""
-    lanes, size = tile.lanes, element_bytes(tile.dtype)
-    filters, kernel_height, kernel_width, groups = (as_int(extents[place]) for place in (6, 7, 8, 15))
-    multiplier, padded = filters // groups, -(-groups // lanes) * lanes * size
-    taps = kernel_height * kernel_width
-    tables = as_int(align_up(kernel_height * 16)) + as_int(align_up((kernel_height + 1) * 16))
-    sums = as_int(align_up(multiplier * taps * padded))
-    fixed = REPORT_BYTES + tables + run_table_bytes(kernel_width, 1) + 2 * sums
-    if multiplier == 1:
-        return fixed
-    return fixed + align_up(extents[5] * (filters * size)) + as_int(align_up(taps * BLOCK_BYTES * multiplier))
+    def extents(self, spec: ContractionSpec, geometry: ConvolutionGeometry, *, whole: bool = False) -> tuple[Dim, ...]:
+        """Those of all three kinds, with the pixels of a partial sum."""
+        return depthwise_extents(geometry, SUM_PIXELS)
 
+    def work(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> int:
+        """Blocks of channels, for each row of the kernel where there are few."""
+        blocks = -(-as_int(extents[15]) * element_bytes(spec.dtype) // BLOCK_BYTES)
+        return blocks if blocks >= ENOUGH_ITEMS else blocks * as_int(extents[7])
 
-def depthwise_sum_source(spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
-    """The kernel's source."""
-    constants = (
-        ("LANES", tile.lanes),
-        ("BLOCK", BLOCK_BYTES // element_bytes(spec.dtype)),
-        ("ENOUGH_ITEMS", ENOUGH_ITEMS),
-    )
-    source = _SOURCE.format(extents=DEPTHWISE_EXTENTS, x_runs=X_RUNS)
-    return kernel_source(tile, Driver(source, constants, columns_extent=6), epilogue)
+    def scratch(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
+        """Bytes of tables and sums; with a multiplier also one row of the gradient in planes and one reported item."""
+        lanes, size = tile.lanes, element_bytes(tile.dtype)
+        filters, kernel_height, kernel_width, groups = (as_int(extents[place]) for place in (6, 7, 8, 15))
+        multiplier, padded = filters // groups, -(-groups // lanes) * lanes * size
+        taps = kernel_height * kernel_width
+        tables = as_int(align_up(kernel_height * 16)) + as_int(align_up((kernel_height + 1) * 16))
+        sums = as_int(align_up(multiplier * taps * padded))
+        fixed = REPORT_BYTES + tables + run_table_bytes(kernel_width, 1) + 2 * sums
+        if multiplier == 1:
+            return fixed
+        return fixed + align_up(extents[5] * (filters * size)) + as_int(align_up(taps * BLOCK_BYTES * multiplier))
+
+    def source(self, spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
+        """The kernel's source."""
+        constants = (
+            ("LANES", tile.lanes),
+            ("BLOCK", BLOCK_BYTES // element_bytes(spec.dtype)),
+            ("ENOUGH_ITEMS", ENOUGH_ITEMS),
+        )
+        source = _SOURCE.format(extents=DEPTHWISE_EXTENTS, x_runs=X_RUNS)
+        return kernel_source(tile, Driver(source, constants, columns_extent=6), epilogue)
 
 
 _SOURCE = """\

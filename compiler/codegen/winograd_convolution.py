@@ -21,21 +21,19 @@ import functools
 
 from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
-from compiler.codegen.contraction_types import ContractionSource, ConvolutionGeometry, Epilogue
+from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator, ImageUnits
 from compiler.codegen.microkernel import Tile
+from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from compiler.winograd import POINTS, TILE, WINDOW
 from runtime.dimensions import Dim, align_up, ceil_div
 
 __all__ = [
     "EXTENT_COUNT",
     "WINOGRAD_EXTENTS",
-    "item_and_image_lines",
+    "WinogradGenerator",
     "lines_of",
     "point_bytes",
     "winograd_extents",
-    "winograd_scratch",
-    "winograd_source",
-    "winograd_work",
 ]
 
 EXTENT_COUNT = 10
@@ -48,13 +46,58 @@ LEAST_TILES, MOST_TILES = 16, 64
 SYMBOLIC_LINES = 4
 
 
-def winograd_extents(geometry: ConvolutionGeometry) -> tuple[Dim, ...]:
-    """Input shape, output height, width and filters, top and left padding, lines of an item."""
+class WinogradGenerator(Generator[ConvolutionGeometry]):
+    """The convolution with a transformed kernel."""
+
+    geometry = ConvolutionGeometry
+    extent_count = EXTENT_COUNT
+
+    def fills(self, spec: ContractionSpec, geometry: ConvolutionGeometry) -> bool:
+        """The kernel comes transformed."""
+        return False
+
+    def extents(self, spec: ContractionSpec, geometry: ConvolutionGeometry, *, whole: bool = False) -> tuple[Dim, ...]:
+        """Those of both kinds, with the lines of an item."""
+        tiles = _item_tiles(geometry.input_shape[3], geometry.kernel_shape[3])
+        return winograd_extents(geometry, tiles)
+
+    def work(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
+        """Groups of lines."""
+        return ceil_div(extents[0] * ceil_div(extents[4], TILE), _item_lines(extents))
+
+    def image_units(self, spec: ContractionSpec, extents: tuple[Dim, ...], items: Dim) -> ImageUnits:
+        """Lines of an item and of an image."""
+        return ImageUnits(_item_lines(extents), ceil_div(extents[4], TILE), extents[0], items)
+
+    def scratch(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
+        """Bytes of tables, of the kernel's last columns, and of results."""
+        size = element_bytes(tile.dtype)
+        channels, output_width, filters, lines = extents[3], extents[5], extents[6], extents[9]
+        tiles = ceil_div(output_width, TILE) * lines
+        columns = ceil_div(filters, tile.columns) * tile.columns
+        offsets = align_up(tiles * 8) + align_up(channels * 8)
+        border = align_up(channels * (WINDOW * size)) + align_up(filters * (TILE * size))
+        packed = align_up(channels * (POINTS * tile.columns * size))
+        tables = (point_bytes(tiles, channels * size) + point_bytes(tiles, columns * size)) * POINTS
+        values = output_width * filters * (lines * TILE * size)
+        return REPORT_BYTES + offsets + border + packed + tables + align_up(values)
+
+    def source(self, spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
+        """The driver's source."""
+        return kernel_source(tile, _driver(), epilogue)
+
+
+def winograd_extents(geometry: ConvolutionGeometry, tiles: int) -> tuple[Dim, ...]:
+    """Input shape, output height, width and filters, top and left padding, lines that hold about so many tiles."""
     _, height, width, filters = geometry.output_shape
     (top, _), (left, _) = geometry.padding
-    channels = geometry.input_shape[3]
-    lines = lines_of(_item_tiles(channels, filters), width)
-    return (*geometry.input_shape, height, width, filters, top, left, lines)
+    return (*geometry.input_shape, height, width, filters, top, left, lines_of(tiles, width))
+
+
+def _item_lines(extents: tuple[Dim, ...]) -> int:
+    lines = extents[9]
+    assert isinstance(lines, int)
+    return lines
 
 
 def _item_tiles(channels: Dim, filters: Dim) -> int:
@@ -69,41 +112,9 @@ def lines_of(tiles: int, width: Dim) -> int:
     return max(1, tiles // -(-width // TILE)) if isinstance(width, int) else SYMBOLIC_LINES
 
 
-def winograd_work(extents: tuple[Dim, ...]) -> Dim:
-    """Groups of lines."""
-    lines, image_lines = item_and_image_lines(extents)
-    return ceil_div(extents[0] * image_lines, lines)
-
-
-def item_and_image_lines(extents: tuple[Dim, ...]) -> tuple[int, Dim]:
-    """Lines of an item and of an image."""
-    lines = extents[9]
-    assert isinstance(lines, int)
-    return lines, ceil_div(extents[4], TILE)
-
-
 def point_bytes(tiles: Dim, row_bytes: Dim) -> Dim:
     """Bytes from a point's rows to the next one's: an odd number of cache lines."""
     return (ceil_div(tiles * row_bytes, 64) // 2 * 2 + 1) * 64
-
-
-def winograd_scratch(extents: tuple[Dim, ...], tile: Tile) -> Dim:
-    """Bytes of tables, of the kernel's last columns, and of results."""
-    size = element_bytes(tile.dtype)
-    channels, output_width, filters, lines = extents[3], extents[5], extents[6], extents[9]
-    tiles = ceil_div(output_width, TILE) * lines
-    columns = ceil_div(filters, tile.columns) * tile.columns
-    offsets = align_up(tiles * 8) + align_up(channels * 8)
-    border = align_up(channels * (WINDOW * size)) + align_up(filters * (TILE * size))
-    packed = align_up(channels * (POINTS * tile.columns * size))
-    tables = (point_bytes(tiles, channels * size) + point_bytes(tiles, columns * size)) * POINTS
-    values = output_width * filters * (lines * TILE * size)
-    return REPORT_BYTES + offsets + border + packed + tables + align_up(values)
-
-
-def winograd_source(tile: Tile, epilogue: Epilogue) -> ContractionSource:
-    """The driver's source."""
-    return kernel_source(tile, _driver(), epilogue)
 
 
 @functools.cache

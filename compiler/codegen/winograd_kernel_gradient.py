@@ -13,15 +13,14 @@ import functools
 
 from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
-from compiler.codegen.contraction_types import ContractionSource, ConvolutionGeometry, Epilogue
+from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
 from compiler.codegen.microkernel import Tile
-from compiler.codegen.winograd_convolution import WINOGRAD_EXTENTS, lines_of, point_bytes, winograd_extents
+from compiler.codegen.winograd_convolution import EXTENT_COUNT, WINOGRAD_EXTENTS, point_bytes, winograd_extents
+from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from compiler.winograd import KERNEL, POINTS, TILE, WINDOW
 from runtime.dimensions import Dim, align_up, ceil_div
 
-__all__ = ["EXTENT_COUNT", "gradient_extents", "gradient_scratch", "gradient_source", "gradient_work"]
-
-EXTENT_COUNT = 11
+__all__ = ["WinogradKernelGradientGenerator"]
 
 TAPS = KERNEL * KERNEL
 
@@ -30,32 +29,38 @@ TAPS = KERNEL * KERNEL
 BLOCK_TILES = 32
 
 
-def gradient_extents(geometry: ConvolutionGeometry) -> tuple[Dim, ...]:
-    """Those of the convolution, with the lines of a block in the place of an item's; chunks."""
-    *rest, _ = winograd_extents(geometry)
-    return (*rest, lines_of(BLOCK_TILES, geometry.output_shape[2]), geometry.chunks)
+class WinogradKernelGradientGenerator(Generator[ConvolutionGeometry]):
+    """Sums over the tiles of all images, in the geometry's number of chunks."""
 
+    geometry = ConvolutionGeometry
+    extent_count = EXTENT_COUNT + 1
 
-def gradient_work(extents: tuple[Dim, ...]) -> Dim:
-    """The chunks."""
-    return extents[10]
+    def fills(self, spec: ContractionSpec, geometry: ConvolutionGeometry) -> bool:
+        """No item reads what another one reads."""
+        return False
 
+    def extents(self, spec: ContractionSpec, geometry: ConvolutionGeometry, *, whole: bool = False) -> tuple[Dim, ...]:
+        """Those of both kinds, with the lines of a block; chunks."""
+        return (*winograd_extents(geometry, BLOCK_TILES), geometry.chunks)
 
-def gradient_scratch(extents: tuple[Dim, ...], tile: Tile) -> Dim:
-    """Bytes of tables and sums."""
-    size = element_bytes(tile.dtype)
-    channels, output_width, filters, lines = extents[3], extents[5], extents[6], extents[9]
-    tiles = ceil_div(output_width, TILE) * lines
-    columns = ceil_div(filters, tile.columns) * tile.columns
-    offsets = align_up(tiles * 8) + align_up(channels * 8)
-    border = align_up(channels * (WINDOW * size)) + align_up(filters * (TILE * size))
-    tables = (point_bytes(tiles, channels * size) + point_bytes(tiles, columns * size)) * POINTS
-    return REPORT_BYTES + offsets + border + tables + align_up(channels * columns * ((POINTS + TAPS) * size))
+    def work(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
+        """The chunks."""
+        return extents[10]
 
+    def scratch(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
+        """Bytes of tables and sums."""
+        size = element_bytes(tile.dtype)
+        channels, output_width, filters, lines = extents[3], extents[5], extents[6], extents[9]
+        tiles = ceil_div(output_width, TILE) * lines
+        columns = ceil_div(filters, tile.columns) * tile.columns
+        offsets = align_up(tiles * 8) + align_up(channels * 8)
+        border = align_up(channels * (WINDOW * size)) + align_up(filters * (TILE * size))
+        tables = (point_bytes(tiles, channels * size) + point_bytes(tiles, columns * size)) * POINTS
+        return REPORT_BYTES + offsets + border + tables + align_up(channels * columns * ((POINTS + TAPS) * size))
 
-def gradient_source(tile: Tile, epilogue: Epilogue) -> ContractionSource:
-    """The driver's source."""
-    return kernel_source(tile, _driver(), epilogue)
+    def source(self, spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
+        """The driver's source."""
+        return kernel_source(tile, _driver(), epilogue)
 
 
 @functools.cache

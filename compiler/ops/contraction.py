@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,8 +19,11 @@ from compiler.ops.checks import (
 )
 from compiler.ops.families import Cotangents, received
 from compiler.ops.registry import op
-from compiler.types import TensorType
+from compiler.types import TensorType, product
 from runtime.dimensions import Dim
+
+if TYPE_CHECKING:
+    from compiler.contractions import Contraction
 
 
 @op
@@ -93,6 +97,18 @@ class Matmul(Op):
     def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         """The inner extent, for each element of the result."""
         return outputs[0].size * inputs[0].shape[-2 if self.transpose_a else -1]
+
+    def contraction(self, types: Sequence[TensorType]) -> Contraction:
+        """With one right operand for all, the batch is just more rows, unless a is transposed."""
+        from compiler.contractions import Contraction, ContractionSpec, MatmulGeometry
+
+        a, c, result = types
+        rows, columns = result.shape[-2:]
+        depth, batch = a.shape[-2 if self.transpose_a else -1], product(result.shape[:-2])
+        if c.rank == 2 and not self.transpose_a and a.rank > 2:
+            rows, batch = rows * batch, 1
+        spec = ContractionSpec("matmul", a.dtype, self.transpose_a, self.transpose_b)
+        return Contraction(spec, MatmulGeometry(rows, depth, columns, batch, a.rank > 2, c.rank > 2))
 
     def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """The inner product of a row and a column."""

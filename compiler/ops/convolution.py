@@ -10,6 +10,7 @@ from __future__ import annotations
 import abc
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -42,6 +43,9 @@ from compiler.ops.spatial import (
 )
 from compiler.types import TensorType, product
 from runtime.dimensions import Dim
+
+if TYPE_CHECKING:
+    from compiler.contractions import Contraction
 
 
 class SlidingKernel(Op):
@@ -80,6 +84,19 @@ class SlidingKernel(Op):
         first: TensorType, second: TensorType, output: TensorType
     ) -> tuple[TensorType, TensorType]:
         """Which of the op's two inputs and its output are shaped as a convolution's result and as its kernel."""
+
+    def described(
+        self, kind: str, dtype: str, image: Sequence[Dim], kernel: Sequence[Dim], chunks: int = 1
+    ) -> Contraction | None:
+        """The contraction of a kind over images and kernels of these shapes; None with three spatial axes."""
+        from compiler.contractions import Contraction, ContractionSpec, convolution_geometry
+
+        geometry = convolution_geometry(image, kernel, self.strides, self.padding, self.dilation, self.groups, chunks)
+        return None if geometry is None else Contraction(ContractionSpec(kind, dtype), geometry)
+
+    def is_depthwise(self, kernel: TensorType) -> bool:
+        """Whether each of several groups has one input channel."""
+        return self.groups > 1 and kernel.shape[-2] == 1
 
     def outputs_of(self, spatial: Sequence[Dim], kernel: Sequence[Dim]) -> tuple[Dim, ...]:
         """Spatial extents of the convolution's result."""
@@ -148,6 +165,12 @@ class Convolution(SlidingKernel):
         of_x = ConvolutionInputGradient(x.type.shape[1:-1], *rest)
         of_kernel = ConvolutionKernelGradient(kernel.type.shape[:-2], *rest)
         return b.emit(of_x, g, kernel), b.emit(of_kernel, x, g)
+
+    def contraction(self, types: Sequence[TensorType]) -> Contraction | None:
+        """One over x and the kernel."""
+        x, kernel, _ = types
+        kind = "depthwise" if self.is_depthwise(kernel) else "convolution"
+        return self.described(kind, x.dtype, x.shape, kernel.shape)
 
     def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A sum over the kernel's elements and the channels of the filter's group."""
@@ -227,6 +250,12 @@ class ConvolutionInputGradient(SlidingKernel):
         rest = (self.strides, self.padding, self.dilation, self.groups)
         of_kernel = ConvolutionKernelGradient(kernel.type.shape[:-2], *rest)
         return b.emit(Convolution(*rest), c, kernel), b.emit(of_kernel, c, g)
+
+    def contraction(self, types: Sequence[TensorType]) -> Contraction | None:
+        """One over the result and the kernel."""
+        _, kernel, x = types
+        kind = "depthwise_input_gradient" if self.is_depthwise(kernel) else "convolution_input_gradient"
+        return self.described(kind, x.dtype, x.shape, kernel.shape)
 
     def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A sum over the windows that held the input element, and the filters of its group."""
@@ -314,6 +343,12 @@ class ConvolutionKernelGradient(SlidingKernel):
         rest = (self.strides, self.padding, self.dilation, self.groups)
         of_x = ConvolutionInputGradient(x.type.shape[1:-1], *rest)
         return b.emit(of_x, g, c), b.emit(Convolution(*rest), x, c)
+
+    def contraction(self, types: Sequence[TensorType]) -> Contraction | None:
+        """One over x and the result."""
+        x, _, kernel = types
+        kind = "depthwise_kernel_gradient" if self.is_depthwise(kernel) else "convolution_kernel_gradient"
+        return self.described(kind, x.dtype, x.shape, kernel.shape)
 
     def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A sum over the batch and all windows."""

@@ -7,6 +7,7 @@ is lowered by the contraction generator of the CPU only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,9 @@ from compiler.ops.registry import op
 from compiler.ops.spatial import Padding, padded
 from compiler.types import TensorType
 from runtime.dimensions import Dim
+
+if TYPE_CHECKING:
+    from compiler.contractions import Contraction
 
 
 @op
@@ -62,6 +66,12 @@ class ConvolutionKernelGradientParts(GeneratedContraction, SlidingKernel):
     def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         """Those of the whole."""
         return self.whole.multiply_adds(inputs, self.whole.infer(*inputs))
+
+    def contraction(self, types: Sequence[TensorType]) -> Contraction | None:
+        """That of the whole, in chunks."""
+        x, _, parts = types
+        kernel = (*self.kernel_spatial, *parts.shape[-2:])
+        return self.described("convolution_kernel_gradient", x.dtype, x.shape, kernel, self.chunks)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Line by line of the padded images, each added to its part."""

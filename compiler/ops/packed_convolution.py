@@ -7,7 +7,9 @@ The last panel is filled up with zeros. A third input, one number, is finite whe
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +21,9 @@ from compiler.ops.registry import op
 from compiler.ops.spatial import Padding
 from compiler.types import TensorType, product
 from runtime.dimensions import Dim, ceil_div
+
+if TYPE_CHECKING:
+    from compiler.contractions import Contraction
 
 
 @op
@@ -67,6 +72,14 @@ class PackedConvolution(GeneratedContraction):
     def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         """Those of `plain`."""
         return self.plain.multiply_adds((inputs[0], inputs[0].with_shape(*self.kernel)), outputs)
+
+    def contraction(self, types: Sequence[TensorType]) -> Contraction | None:
+        """That of `plain`, packed."""
+        x, *_, result = types
+        found = self.plain.contraction((x, x.with_shape(*self.kernel), result))
+        if found is None:
+            return None
+        return dataclasses.replace(found, spec=dataclasses.replace(found.spec, packed=True))
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """What `plain` gives of the kernel put together again."""

@@ -11,6 +11,7 @@ the 4x4 tiles that read it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,6 +40,9 @@ from compiler.winograd import (
 )
 from runtime.dimensions import Dim
 
+if TYPE_CHECKING:
+    from compiler.contractions import Contraction
+
 ONES = (1, 1)
 
 
@@ -60,6 +64,14 @@ class WinogradOp(GeneratedContraction):
             if not isinstance(channels, int) or channels < LEAST_CHANNELS:
                 raise ValueError(f"{self.name}: images must have at least {LEAST_CHANNELS} channels. Received: {image}")
         require_spatial(self.name, 2, ONES, self.padding)
+
+    def described(self, kind: str, x: TensorType, filters: Dim, chunks: int = 1) -> Contraction | None:
+        """The contraction of a kind, in the extents of the direct 3x3 convolution of images x."""
+        from compiler.contractions import Contraction, ContractionSpec, convolution_geometry
+
+        kernel = (KERNEL, KERNEL, x.shape[-1], filters)
+        geometry = convolution_geometry(x.shape, kernel, ONES, self.padding, ONES, chunks=chunks)
+        return None if geometry is None else Contraction(ContractionSpec(kind, x.dtype), geometry)
 
     def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         """Those of the direct convolution that it stands for, though it makes fewer."""
@@ -88,6 +100,10 @@ class WinogradConvolution(WinogradOp):
         if not isinstance(u.shape[2], int) or u.shape[2] < LEAST_CHANNELS:
             raise ValueError(f"{self.name}: at least {LEAST_CHANNELS} filters are needed. Received: {u}")
         return (x.with_shape(x.shape[0], *self.output_extents(x.shape[1:-1]), u.shape[2]),)
+
+    def contraction(self, types: Sequence[TensorType]) -> Contraction | None:
+        """The filters are the result's channels."""
+        return self.described("winograd_convolution", types[0], types[2].shape[-1])
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """The formula, tile by tile, with matrices in the precision of the input."""
@@ -125,6 +141,10 @@ class WinogradKernelGradient(WinogradOp):
             what = f"extent of the cotangent and of the convolution's result on axis {axis}"
             require_equal_extents(self.name, what, extent, wanted)
         return (x.with_shape(self.chunks * KERNEL, KERNEL, x.shape[-1], g.shape[-1]),)
+
+    def contraction(self, types: Sequence[TensorType]) -> Contraction | None:
+        """The filters are the cotangent's channels."""
+        return self.described("winograd_kernel_gradient", types[0], types[1].shape[-1], self.chunks)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """Shares of rows of tiles, counted through all images."""

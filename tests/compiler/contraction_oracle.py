@@ -171,7 +171,7 @@ def convolution_operands(kind: str, geometry: ConvolutionGeometry, dtype: str, s
 def check_convolution(
     kind: str, geometry: ConvolutionGeometry, dtype: str = "float32", narrow: bool = False, **options: Any
 ) -> None:
-    spec = ContractionSpec(kind, dtype, narrow=narrow)  # type: ignore[arg-type]
+    spec = ContractionSpec(kind, dtype, narrow=narrow)
     assert not narrow or specialised(spec, geometry, options.get("target") or host_target()).narrow
     first, second = convolution_operands(kind, geometry, dtype, seed=hash(geometry) % 1000)
     oracle = convolution_oracle(kind, geometry, first, second)

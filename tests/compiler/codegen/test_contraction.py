@@ -193,8 +193,12 @@ def test_an_epilogue_reads_operands_and_extents() -> None:
 def test_a_specification_refuses_what_no_kernel_computes() -> None:
     with pytest.raises(ValueError, match="float32 or float64, got 'float16'"):
         ContractionSpec("matmul", "float16")
-    with pytest.raises(ValueError, match="transpose_a and transpose_b are for matmul only"):
-        ContractionSpec("convolution", "float32", transpose_a=True)
+    with pytest.raises(ValueError, match="no form of convolution that is transpose_a"):
+        extent_count(ContractionSpec("convolution", "float32", transpose_a=True))
+    with pytest.raises(ValueError, match="no form of depthwise that is packed"):
+        extent_count(ContractionSpec("depthwise", "float32", packed=True))
+    with pytest.raises(ValueError, match="kind of a contraction is one of matmul, convolution"):
+        extent_count(ContractionSpec("correlation", "float32"))
     with pytest.raises(ValueError, match="takes a ConvolutionGeometry"):
         contraction_extents(ContractionSpec("convolution", "float32"), MatmulGeometry(1, 1, 1))
     with pytest.raises(ValueError, match="at least 1"):
@@ -213,7 +217,7 @@ def test_convolutions_of_nothing(kind: str, empty: int, depthwise: bool) -> None
     results = {"convolution": geometry.output_shape, "convolution_input_gradient": shape}
     name = kind.replace("convolution", "depthwise") if depthwise else kind
     result = run(
-        ContractionSpec(name, "float32"),  # type: ignore[arg-type]
+        ContractionSpec(name, "float32"),
         geometry,
         (first, second),
         results.get(kind, geometry.kernel_shape),

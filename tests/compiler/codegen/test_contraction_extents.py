@@ -159,7 +159,7 @@ def test_products(
 @given(geometry=convolutions(st.just(1) | st.integers(2, 5)), seed=EXTENT)
 @settings(max_examples=20, deadline=None)
 def test_direct_convolutions(kind: str, lanes: int, geometry: ConvolutionGeometry, seed: int) -> None:
-    check_convolution(ContractionSpec(kind, "float32"), geometry, target(lanes), seed)  # type: ignore[arg-type]
+    check_convolution(ContractionSpec(kind, "float32"), geometry, target(lanes), seed)
 
 
 @pytest.mark.parametrize("lanes", LANES)
@@ -176,7 +176,7 @@ def test_narrow_convolutions(
         input_shape=(1, *geometry.input_shape[1:3], channels),
         kernel_shape=(*geometry.kernel_shape[:2], channels, filters),
     )
-    spec = specialised(ContractionSpec(kind, "float32"), geometry, target(lanes))  # type: ignore[arg-type]
+    spec = specialised(ContractionSpec(kind, "float32"), geometry, target(lanes))
     assert spec.narrow
     check_convolution(spec, geometry, target(lanes), seed)
 
@@ -192,7 +192,7 @@ def test_depthwise_convolutions(kind: str, lanes: int, geometry: ConvolutionGeom
         input_shape=(*geometry.input_shape[:3], geometry.groups),
         kernel_shape=(*geometry.kernel_shape[:2], 1, geometry.groups * multiplier),
     )
-    check_convolution(ContractionSpec(kind, "float32"), geometry, target(lanes), seed)  # type: ignore[arg-type]
+    check_convolution(ContractionSpec(kind, "float32"), geometry, target(lanes), seed)
 
 
 WINOGRAD_PADDING = st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2)

@@ -119,7 +119,7 @@ def test_the_padding_makes_no_nan(kind: str, groups: int, which: int, bad: float
     for index in (0, -1):  # a corner of the image or of the kernel
         operands[which].flat[index] = bad
     expected = products(kind, geometry, *(operand.astype(np.float64) for operand in operands))
-    result = run(ContractionSpec(kind, "float32"), geometry, operands, expected.shape)  # type: ignore[arg-type]
+    result = run(ContractionSpec(kind, "float32"), geometry, operands, expected.shape)
     assert not np.isfinite(expected).all(), "the case is meant to show a bad value"
     assert np.isfinite(expected).any(), "the case is meant to show untouched values"
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
@@ -176,7 +176,7 @@ class GuardedMemory:
     ]
     + [
         (
-            ContractionSpec(kind, "float32"),  # type: ignore[arg-type]
+            ContractionSpec(kind, "float32"),
             ConvolutionGeometry((2, 5, 7, 3), (3, 2, 3, 9), padding=((1, 0), (0, 1))),
             sizes,
         )
@@ -188,7 +188,7 @@ class GuardedMemory:
     ]
     + [
         (
-            ContractionSpec(kind, "float32"),  # type: ignore[arg-type]
+            ContractionSpec(kind, "float32"),
             ConvolutionGeometry((2, 5, 7, 11), (3, 2, 1, 22), padding=((1, 0), (0, 1)), groups=11),
             sizes,
         )

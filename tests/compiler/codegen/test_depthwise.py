@@ -20,7 +20,7 @@ from compiler.codegen.contraction import (
     contraction_scratch,
     contraction_work,
 )
-from compiler.codegen.kernels import has_micro_kernel
+from compiler.codegen.kernels import contraction_of
 from compiler.ops.convolution import Convolution, ConvolutionInputGradient, ConvolutionKernelGradient
 from compiler.target import Target, host_target
 from compiler.types import TensorType
@@ -34,7 +34,7 @@ def plain_kind(kind: str) -> str:
 
 
 def check_depthwise(kind: str, geometry: ConvolutionGeometry, dtype: str = "float32", **options: Any) -> None:
-    spec = ContractionSpec(kind, dtype)  # type: ignore[arg-type]
+    spec = ContractionSpec(kind, dtype)
     first, second = convolution_operands(plain_kind(kind), geometry, dtype, seed=hash(geometry) % 1000)
     oracle = convolution_oracle(plain_kind(kind), geometry, first, second)
     magnitude = convolution_oracle(plain_kind(kind), geometry, np.abs(first), np.abs(second))
@@ -111,7 +111,7 @@ def test_nan_and_infinity_meet_what_the_mathematics_says_and_no_padding(kind: st
     for index in (0, -1):  # a corner of the image or of the kernel
         operands[which].flat[index] = bad
     oracle = products(plain_kind(kind), geometry, operands[0], operands[1])
-    result = run(ContractionSpec(kind, "float32"), geometry, operands, oracle.shape)  # type: ignore[arg-type]
+    result = run(ContractionSpec(kind, "float32"), geometry, operands, oracle.shape)
     np.testing.assert_allclose(result, oracle, rtol=1e-4, atol=1e-4)
     assert not np.isfinite(result).all()
 
@@ -125,7 +125,7 @@ def test_symbolic_extents_run_any_size(kind: str) -> None:
         bound = ConvolutionGeometry(shape, (3, 3, 1, 24), (2, 1), ((1, 1), (1, 1)), groups=12)
         first, second = convolution_operands(plain_kind(kind), bound, "float32", 0)
         oracle = convolution_oracle(plain_kind(kind), bound, first, second)
-        spec = ContractionSpec(kind, "float32")  # type: ignore[arg-type]
+        spec = ContractionSpec(kind, "float32")
         sizes = {"batch": images, "size": extent}
         result = run(spec, geometry, (first, second), oracle.shape, sizes=sizes)
         np.testing.assert_allclose(result, oracle, rtol=1e-3, atol=1e-3)
@@ -143,7 +143,7 @@ def test_a_long_sum_stays_accurate() -> None:
 def test_there_is_work_for_four_threads() -> None:
     for kind, channels in itertools.product(KINDS, (8, 32, 256)):
         geometry = ConvolutionGeometry((64, 32, 32, channels), (3, 3, 1, channels), groups=channels)
-        spec = ContractionSpec(kind, "float32")  # type: ignore[arg-type]
+        spec = ContractionSpec(kind, "float32")
         extents = contraction_extents(spec, geometry)
         work = contraction_work(spec, extents, host_target())
         assert isinstance(work, int)
@@ -164,6 +164,6 @@ def test_convolutions_with_one_channel_a_group_are_taken(multiplier: int) -> Non
         (ConvolutionKernelGradient((3, 3), *rest), (x, result, kernel)),
     ):
         assert op.infer(*types[:2]) == types[2:]
-        assert has_micro_kernel(op, types)
+        assert contraction_of(op, types) is not None
         half = tuple(dataclasses.replace(type_, dtype="float16") for type_ in types)
-        assert not has_micro_kernel(op, half)
+        assert contraction_of(op, half) is None

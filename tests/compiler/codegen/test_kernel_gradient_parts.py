@@ -11,7 +11,13 @@ from contraction_oracle import Array, check, convolution_operands, convolution_o
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from compiler.codegen.contraction import ContractionSpec, ConvolutionGeometry, MatmulGeometry, contraction_scratch
+from compiler.codegen.contraction import (
+    ContractionSpec,
+    ConvolutionGeometry,
+    MatmulGeometry,
+    contraction_fills,
+    contraction_scratch,
+)
 from compiler.codegen.contraction import contraction_extents as extents_of
 from compiler.driver import compile_graph
 from compiler.ir import Builder
@@ -173,10 +179,10 @@ def test_which_calls_fill_private_memory() -> None:
     n = symbol("n")
     whole = ConvolutionGeometry((n, 8, 8, 3), (3, 3, 3, 5), padding=SAME)
     shared = ConvolutionGeometry((n, 8, 8, 3), (3, 3, 3, 5), padding=SAME, chunks=4)
-    assert spec.fills(whole)
-    assert not spec.fills(shared)
-    assert ContractionSpec("matmul", "float32").fills(MatmulGeometry(n, 8, 8))
-    assert ContractionSpec("convolution", "float32").fills(whole)
-    assert not ContractionSpec("convolution", "float32", packed=True).fills(whole)
-    assert not ContractionSpec("winograd_convolution", "float32").fills(whole)
+    assert contraction_fills(spec, whole)
+    assert not contraction_fills(spec, shared)
+    assert contraction_fills(ContractionSpec("matmul", "float32"), MatmulGeometry(n, 8, 8))
+    assert contraction_fills(ContractionSpec("convolution", "float32"), whole)
+    assert not contraction_fills(ContractionSpec("convolution", "float32", packed=True), whole)
+    assert not contraction_fills(ContractionSpec("winograd_convolution", "float32"), whole)
     assert "n" not in str(contraction_scratch(spec, extents_of(spec, shared), host_target())).split()

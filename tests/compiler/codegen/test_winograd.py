@@ -281,6 +281,6 @@ def test_scratch_is_a_polynomial_of_the_sizes() -> None:
     n, h, w = symbol("n"), symbol("h"), symbol("w")
     geometry = ConvolutionGeometry((n, h, w, 16), (3, 3, 16, 16), padding=((1, 1), (1, 1)), chunks=4)
     for kind in ("winograd_convolution", "winograd_kernel_gradient"):
-        spec = ContractionSpec(kind, "float32")  # type: ignore[arg-type]
+        spec = ContractionSpec(kind, "float32")
         scratch = contraction_scratch(spec, extents_of(spec, geometry), host_target())
         assert "n" not in str(scratch).split(), "a thread's memory does not grow with the batch"
