@@ -25,7 +25,6 @@ from benchmarks.workloads import Array
 from compiler.codegen.contraction import (
     ContractionSpec,
     ConvolutionGeometry,
-    Geometry,
     MatmulGeometry,
     contraction_extents,
     contraction_scratch,
@@ -55,7 +54,7 @@ KERNEL_TYPE = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, *[ctypes.
 class Case:
     name: str
     spec: ContractionSpec
-    geometry: Geometry
+    geometry: MatmulGeometry | ConvolutionGeometry
 
     @property
     def operations(self) -> int:

@@ -48,8 +48,14 @@ class ContractionSpec:
             raise ValueError(f"a contraction is computed in {known}, got {self.dtype!r}; cast its operands first")
 
 
+class Geometry:
+    """The extents of a contraction. Each family of kinds has its own, a frozen dataclass."""
+
+    __slots__ = ()
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
-class MatmulGeometry:
+class MatmulGeometry(Geometry):
     """Extents of `batch` products [rows, depth] @ [depth, columns]; operands are dense and row-major.
 
     `a_batched`, `b_batched`: whether that operand has one matrix a batch entry or one for all.
@@ -64,7 +70,7 @@ class MatmulGeometry:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class ConvolutionGeometry:
+class ConvolutionGeometry(Geometry):
     """Extents of a 2-D convolution, the same for its forward pass and both of its gradients.
 
     `input_shape`: [images, height, width, channels]. `kernel_shape`: [height, width, channels / groups, filters].
@@ -107,9 +113,6 @@ class ConvolutionGeometry:
             for axis in (0, 1)
         )
         return (self.input_shape[0], height, width, self.kernel_shape[3])
-
-
-Geometry = MatmulGeometry | ConvolutionGeometry
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from compiler.ir import Graph, Value
+from compiler.loop_reads import expressions_of, local_depth, locals_of, walk
 from compiler.loops import (
     INDEX,
     Accumulate,
@@ -28,12 +29,8 @@ from compiler.loops import (
     Store,
     call,
     cast,
-    expressions_of,
     literal,
-    local_depth,
-    locals_of,
     reduction_start,
-    walk,
 )
 from runtime.dimensions import Dim
 

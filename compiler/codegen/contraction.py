@@ -4,17 +4,7 @@ A contraction's source is specialised to its kind, dtype, transposes, target and
 run time, so that structurally equal contractions share one compiled kernel. `GENERATORS` is the table of kinds: each is
 a `Generator` in the module of its driver. An op says of itself which kind it is (`compiler.contractions`).
 
-Operands stand in `pointers` as a, b, the epilogue's own, outputs:
-
-- matmul: a `[batch, m, k]`, b `[batch, k, n]`, either transposed in its last two, result `[batch, m, n]`;
-- convolution: x `[n, h, w, c]`, kernel `[kh, kw, c / groups, f]`, result `[n, oh, ow, f]`;
-- convolution_input_gradient: gradient of the result, kernel; result shaped as x. With the roles of the extents
-  exchanged this is the transposed convolution;
-- packed forms of both: the kernel as panels, and after it a number that is finite where all of the kernel is;
-- convolution_kernel_gradient: x, gradient of the result; result shaped as the kernel, `chunks` times, to be summed;
-- winograd_convolution: x, transformed kernel `[36, c, f]`; result as that of the 3x3 convolution;
-- winograd_kernel_gradient: x, gradient of the result; result `[chunks, 36, c, f]`, to be summed and transformed;
-- depthwise, depthwise_input_gradient, depthwise_kernel_gradient: the same with one input channel a group.
+Operands stand in `pointers` as the contraction's own, which each generator names, the epilogue's own, outputs.
 """
 
 from __future__ import annotations

@@ -48,7 +48,11 @@ __all__ = ["CONVOLUTION_EXTENTS", "SLAB_COPY", "ConvolutionGenerator"]
 
 
 class ConvolutionGenerator(Generator[ConvolutionGeometry]):
-    """The forward pass or, `backward`, the gradient with respect to the input; sizes are in `contraction_sizes`."""
+    """x `[n, h, w, c]`, kernel `[kh, kw, c / groups, f]`; result `[n, oh, ow, f]`. Sizes are in `contraction_sizes`.
+
+    `backward`: gradient of the result, kernel; result shaped as x. With the roles of the extents exchanged this is the
+    transposed convolution. Packed: the kernel as panels, and after it a number that is finite where all of it is.
+    """
 
     geometry = ConvolutionGeometry
     extent_count = EXTENT_COUNT

@@ -52,7 +52,7 @@ CACHE_LINE = 64
 
 
 class KernelGradientGenerator(Generator[ConvolutionGeometry]):
-    """Sums over the pixels of all images, in the geometry's number of chunks."""
+    """x, gradient of the convolution's result; result shaped as the kernel, `chunks` times, to be summed."""
 
     geometry = ConvolutionGeometry
     extent_count = EXTENT_COUNT + 1

@@ -56,7 +56,10 @@ PAGE_BYTES = 4096
 
 
 class MatmulGenerator(Generator[MatmulGeometry]):
-    """Matrix products, their operands in any order; those with few columns are left to `contraction_narrow`."""
+    """a `[batch, m, k]`, b `[batch, k, n]`, either transposed in its last two; result `[batch, m, n]`.
+
+    Those with few columns are left to `contraction_narrow`.
+    """
 
     geometry = MatmulGeometry
     extent_count = 7

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Generic, TypeVar
 
 from compiler.codegen.microkernel import Tile
-from compiler.contractions import ContractionSpec, ConvolutionGeometry, MatmulGeometry
+from compiler.contractions import ContractionSpec, Geometry
 from runtime.dimensions import Dim
 
 __all__ = ["ContractionSource", "Epilogue", "Generator", "ImageTail", "ImageUnits"]
@@ -98,7 +98,7 @@ class ContractionSource:
     namespace: Mapping[str, object]
 
 
-AnyGeometry = TypeVar("AnyGeometry", MatmulGeometry, ConvolutionGeometry)
+AnyGeometry = TypeVar("AnyGeometry", bound=Geometry)
 FORMS = ("transpose_a", "transpose_b", "narrow", "packed")
 
 

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from compiler.loop_reads import children_of, local_depth, walk
 from compiler.loops import (
     Accumulate,
     Call,
@@ -24,9 +25,6 @@ from compiler.loops import (
     LoopKernel,
     Statement,
     Store,
-    children_of,
-    local_depth,
-    walk,
 )
 
 

@@ -48,7 +48,7 @@ ITEM_BYTES = 16 * 1024
 
 
 class DepthwiseGenerator(Generator[ConvolutionGeometry]):
-    """The forward pass or, `backward`, the gradient with respect to the input."""
+    """x, kernel `[kh, kw, 1, f]`; or, `backward`, the gradient of the result, kernel; result shaped as x."""
 
     geometry = ConvolutionGeometry
     extent_count = EXTENT_COUNT

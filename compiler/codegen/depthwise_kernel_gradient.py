@@ -36,7 +36,7 @@ ENOUGH_ITEMS = 4  # with fewer blocks of channels, the rows of the kernel are it
 
 
 class DepthwiseKernelGradientGenerator(Generator[ConvolutionGeometry]):
-    """Sums over the pixels of all images."""
+    """x, gradient of the convolution's result; result shaped as the kernel."""
 
     geometry = ConvolutionGeometry
     extent_count = EXTENT_COUNT

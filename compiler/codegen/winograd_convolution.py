@@ -47,7 +47,7 @@ SYMBOLIC_LINES = 4
 
 
 class WinogradGenerator(Generator[ConvolutionGeometry]):
-    """The convolution with a transformed kernel."""
+    """x, transformed kernel `[36, c, f]`; result as that of the 3x3 convolution."""
 
     geometry = ConvolutionGeometry
     extent_count = EXTENT_COUNT

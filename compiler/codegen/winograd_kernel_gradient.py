@@ -30,7 +30,7 @@ BLOCK_TILES = 32
 
 
 class WinogradKernelGradientGenerator(Generator[ConvolutionGeometry]):
-    """Sums over the tiles of all images, in the geometry's number of chunks."""
+    """x, gradient of the convolution's result; result `[chunks, 3, 3, c, f]`, to be summed."""
 
     geometry = ConvolutionGeometry
     extent_count = EXTENT_COUNT + 1

@@ -10,7 +10,7 @@ import pytest
 import compiler.ops  # noqa: F401  (fills the registry)
 from compiler.codegen.contraction import GENERATORS, generator_of
 from compiler.codegen.kernels import contraction_of
-from compiler.contractions import Contraction, MatmulGeometry
+from compiler.contractions import Contraction, ConvolutionGeometry, MatmulGeometry
 from compiler.ir import Fusion, Op
 from compiler.ops.contraction import Matmul
 from compiler.ops.convolution import Convolution
@@ -64,6 +64,7 @@ def products(contraction: Contraction) -> object:
     g = contraction.geometry
     if isinstance(g, MatmulGeometry):
         return g.batch * g.rows * g.depth * g.columns
+    assert isinstance(g, ConvolutionGeometry)
     return math.prod(g.output_shape) * math.prod(g.kernel_shape[:3])  # type: ignore[arg-type]
 
 

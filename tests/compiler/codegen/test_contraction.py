@@ -23,6 +23,7 @@ from compiler.codegen.contraction import (
     MatmulGeometry,
     contraction_extents,
     extent_count,
+    image_units,
 )
 from compiler.codegen.contraction_assembly import make_pointer
 from compiler.target import Target, host_target
@@ -201,6 +202,9 @@ def test_a_specification_refuses_what_no_kernel_computes() -> None:
         extent_count(ContractionSpec("correlation", "float32"))
     with pytest.raises(ValueError, match="takes a ConvolutionGeometry"):
         contraction_extents(ContractionSpec("convolution", "float32"), MatmulGeometry(1, 1, 1))
+    product, extents = ContractionSpec("matmul", "float32"), (128, 64, 32, 0, 0, 96, 1)
+    with pytest.raises(ValueError, match="22 work items of a matmul do not make up images"):
+        image_units(product, extents, 22)
     with pytest.raises(ValueError, match="at least 1"):
         ConvolutionGeometry((1, 4, 4, 1), (1, 1, 1, 1), strides=(0, 1))
 
