@@ -15,7 +15,7 @@ from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_sou
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
 from compiler.codegen.microkernel import Tile
-from compiler.codegen.winograd_convolution import EXTENT_COUNT, WINOGRAD_EXTENTS, point_bytes, winograd_extents
+from compiler.codegen.winograd_convolution import SHARED_EXTENTS, WINOGRAD_EXTENTS, point_bytes, winograd_extents
 from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from compiler.winograd import KERNEL, POINTS, TILE, WINDOW
 from runtime.dimensions import Dim, align_up, ceil_div
@@ -33,7 +33,7 @@ class WinogradKernelGradientGenerator(Generator[ConvolutionGeometry]):
     """x, gradient of the convolution's result; result `[chunks, 3, 3, c, f]`, to be summed."""
 
     geometry = ConvolutionGeometry
-    extent_count = EXTENT_COUNT + 1
+    extent_count = SHARED_EXTENTS + 1
 
     def fills(self, spec: ContractionSpec, geometry: ConvolutionGeometry) -> bool:
         """No item reads what another one reads."""

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.codegen.contraction import ContractionSpec, ConvolutionGeometry, contraction_scratch
+from compiler.codegen.contraction import ContractionSpec, ConvolutionGeometry, contraction_scratch, contraction_work
 from compiler.codegen.contraction import contraction_extents as extents_of
 from compiler.driver import Compiled, compile_graph
 from compiler.ir import Builder, Graph
@@ -24,7 +24,7 @@ from compiler.ops.winograd import WinogradConvolution, WinogradKernelGradient
 from compiler.target import Target, host_target
 from compiler.types import TensorType
 from compiler.winograd import image_transform, kernel_transform, result_transform
-from runtime.dimensions import Dim, symbol
+from runtime.dimensions import Dim, evaluate, symbol
 from runtime.threads import get_num_threads, set_num_threads
 
 Array = np.ndarray
@@ -154,6 +154,54 @@ def test_known_sizes_block_their_lines(sizes: tuple[int, int, int]) -> None:
     padding = ((1, 1), (1, 1))
     x, kernel = random_arrays(7, (*sizes, 32), (3, 3, 32, 32))
     check_convolution(compile_graph(convolution_graph(32, 32, padding, sizes)), x, kernel, padding)
+
+
+# Images, height and width, channels, filters; parts of lines and of filters, groups of lines.
+SMALL_BATCHES = [
+    ((1, 32, 32), 16, 16, (4, 1), 1),
+    ((1, 16, 16), 32, 32, (2, 2), 1),
+    ((1, 8, 8), 64, 64, (1, 4), 1),
+    ((1, 30, 30), 32, 32, (2, 1), 2),
+    ((1, 30, 30), 32, 40, (1, 2), 3),
+    ((1, 15, 15), 24, 70, (1, 4), 1),
+    ((1, 9, 4), 16, 40, (1, 2), 1),
+    ((2, 30, 30), 32, 32, (1, 1), 4),
+    ((5, 8, 8), 64, 64, (1, 3), 2),
+    ((64, 8, 8), 64, 64, (1, 1), 16),
+]
+
+
+@pytest.mark.parametrize(("sizes", "channels", "filters", "parts", "groups"), SMALL_BATCHES, ids=str)
+def test_few_groups_of_lines_are_cut_into_parts(
+    sizes: tuple[int, int, int], channels: int, filters: int, parts: tuple[int, int], groups: int
+) -> None:
+    spec, target = ContractionSpec("winograd_convolution", "float32"), host_target()
+    n = symbol("n")
+    geometry = ConvolutionGeometry((n, *sizes[1:], channels), (3, 3, channels, filters), padding=((1, 1), (1, 1)))
+    extents = extents_of(spec, geometry)
+    values = {"n": sizes[0]}
+    assert tuple(evaluate(extent, values) for extent in extents[10:12]) == parts
+    assert evaluate(contraction_work(spec, extents, target), values) == groups * parts[0] * parts[1]
+    whole = extents_of(spec, geometry, whole=True)
+    assert evaluate(contraction_work(spec, whole, target), values) == groups
+
+
+@pytest.mark.parametrize(("vector_bytes", "registers"), [(16, 16), (32, 16), (64, 32)])
+@pytest.mark.parametrize(("sizes", "channels", "filters"), [case[:3] for case in SMALL_BATCHES[:-1]], ids=str)
+def test_parts_make_up_the_whole_at_any_number_of_threads(
+    sizes: tuple[int, int, int], channels: int, filters: int, vector_bytes: int, registers: int
+) -> None:
+    padding = ((1, 1), (1, 1))
+    host = host_target()
+    target = Target("cpu", host.cpu, host.features, vector_bytes, registers)
+    n = symbol("n")
+    compiled = compile_graph(convolution_graph(channels, filters, padding, (n, *sizes[1:])), target=target)
+    x, kernel = random_arrays(9, (*sizes, channels), (3, 3, channels, filters))
+    set_num_threads(1)
+    alone = check_convolution(compiled, x, kernel, padding)
+    for threads in (2, 3, 4):
+        set_num_threads(threads)
+        np.testing.assert_array_equal(compiled.executable.run([x, transformed(kernel)], [])[0], alone)
 
 
 @pytest.mark.parametrize(("vector_bytes", "registers"), [(16, 16), (16, 32), (64, 32)])
