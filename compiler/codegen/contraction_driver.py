@@ -30,6 +30,7 @@ from compiler.codegen.contraction_ir import INT64, element_bytes
 from compiler.codegen.contraction_native import translate
 from compiler.codegen.contraction_packing import (
     emit_copy_rows,
+    emit_fill_steps,
     emit_fill_zero,
     emit_has_nonfinite,
     emit_pack_panels,
@@ -121,6 +122,7 @@ PARTS: Mapping[str, Part] = {
     "pack_rows": Part(6, lambda m, t: emit_pack_panels(m, t.dtype, t.lanes, t.rows, "pack_rows")),
     "transpose_rows": Part(6, lambda m, t: emit_transpose_rows(m, t.dtype, t.lanes)),
     "copy_rows": Part(6, lambda m, t: emit_copy_rows(m, t.dtype, t.lanes)),
+    "fill_steps": Part(3, lambda m, t: emit_fill_steps(m, t.dtype, t.lanes)),
     "fill_zero": Part(2, lambda m, t: emit_fill_zero(m, t.dtype, t.lanes)),
     "has_nonfinite": Part(2, lambda m, t: emit_has_nonfinite(m, t.dtype, t.lanes)),
     "prefetch_input": Part(4, lambda m, t: emit_prefetch(m, t.dtype, t.lanes, "prefetch_input", write=False)),

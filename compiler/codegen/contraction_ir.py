@@ -87,6 +87,16 @@ class NativeFunction:
         stored = self.builder.store(value, self.pointer(address, value.type))
         stored.align = 8 if value.type == INT64 else self.size
 
+    def prefetch(self, address: Any, *, write: bool = False, level: int = 1) -> None:
+        """Ask for a cache line, to be read or written, to come to this level of the caches and the ones beyond.
+
+        A hint: it changes nothing but time, and addresses outside of all memory do no harm.
+        """
+        pointer, flag = ir.IntType(8).as_pointer(), INT32
+        function = self.vector_intrinsic("llvm.prefetch.p0", ir.VoidType(), [pointer, flag, flag, flag])
+        hints = [ir.Constant(flag, value) for value in (int(write), 4 - level, 1)]  # the last one: data, not code
+        self.builder.call(function, [self.builder.inttoptr(self._integer(address), pointer), *hints])
+
     def zero_vector(self) -> Any:
         """A vector of zeros."""
         return ir.Constant(self.vector, [0.0] * self.lanes)

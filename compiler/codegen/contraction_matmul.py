@@ -180,8 +180,7 @@ def contract(pointers, extents, scratch, begin, end, item):
     stride = panels * PANEL_STEP
 {step}
     if item == begin:
-        for index in range(depth):
-            offsets[index] = index * step
+        fill_steps(offsets, depth, step)
     b = pointers[1] + batch * extents[4] * ELEMENT
     whole_panels = 0
     flat_columns = 0
@@ -257,8 +256,7 @@ _PACK_TRANSPOSED_B = """\
 
 _PACK_A = """\
         base = a + (first_row * depth + depth_begin) * ELEMENT
-        for index in range(row_count):
-            row_table[index] = index * depth * ELEMENT"""
+        fill_steps(row_table, row_count, depth * ELEMENT)"""
 
 _NEXT_ROWS = """\
             tile_begin += TILE_ROWS

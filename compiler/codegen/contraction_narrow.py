@@ -174,10 +174,8 @@ def contract(pointers, extents, scratch, begin, end, item):
     factors = column_table + ITEM_ROWS * columns * 8
     values = factors + (depth * columns * ELEMENT + 63) // 64 * 64
     if item == begin:
-        for index in range((depth + LANES - 1) // LANES):
-            offsets[index] = index * LANES * ELEMENT
-        for index in range(ITEM_ROWS):
-            place_table[index] = index * columns * ELEMENT
+        fill_steps(offsets, (depth + LANES - 1) // LANES, LANES * ELEMENT)
+        fill_steps(place_table, ITEM_ROWS, columns * ELEMENT)
         for pair in range(ITEM_ROWS * columns // 2):
             column_table[pair] = 2 * pair % columns + (2 * pair + 1) % columns * SECOND_HALF
     # Where a block ends within a call's rows, the last row stands in for those past it.

@@ -15,6 +15,7 @@ from compiler.codegen.contraction_ir import INT64, NativeFunction, constant, is_
 
 __all__ = [
     "emit_copy_rows",
+    "emit_fill_steps",
     "emit_fill_zero",
     "emit_has_nonfinite",
     "emit_pack_panels",
@@ -41,6 +42,30 @@ def emit_fill_zero(module: Any, dtype: str, lanes: int) -> None:
     with native.loop(native.remainder_begin(count, lanes), count) as index:
         zero = ir.Constant(native.scalar, 0.0)
         native.store(zero, native.add(destination, native.multiply(index, native.size)))
+    native.finish()
+
+
+def emit_fill_steps(module: Any, dtype: str, lanes: int) -> None:
+    """`fill_steps(table, count, step)`: a table of the int64 0, step, 2 * step, ….
+
+    As a loop of a driver this took 1.3 us of the 11 of a product of one row, 784 x 128.
+    """
+    native = NativeFunction(module, "fill_steps", ("table", "count", "step"), dtype, lanes)
+    table, count, step = native.arguments.values()
+    wide = ir.VectorType(INT64, lanes)
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+
+    def everywhere(value: Any) -> Any:
+        undefined = ir.Constant(wide, ir.Undefined)
+        single = native.builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
+        return native.builder.shuffle_vector(single, undefined, zeros)
+
+    within = native.builder.mul(ir.Constant(wide, list(range(lanes))), everywhere(step))
+    with native.loop(0, count, lanes) as index:
+        first = everywhere(native.multiply(index, step))
+        native.store(native.builder.add(first, within), native.add(table, native.multiply(index, 8)))
+    with native.loop(native.remainder_begin(count, lanes), count) as index:
+        native.store(native.multiply(index, step), native.add(table, native.multiply(index, 8)))
     native.finish()
 
 
@@ -128,16 +153,10 @@ def emit_prefetch(module: Any, dtype: str, lanes: int, name: str, *, write: bool
     """
     native = NativeFunction(module, name, ("address", "stride", "rows", "bytes"), dtype, lanes)
     address, stride, rows, count = native.arguments.values()
-    pointer = ir.IntType(8).as_pointer()
-    flag = ir.IntType(32)
-    # Arguments of the LLVM intrinsic: 1 to write; keep in all caches, 2 in the second level and on; data.
-    prefetch = native.vector_intrinsic("llvm.prefetch.p0", ir.VoidType(), [pointer, flag, flag, flag])
-    hints = [ir.Constant(flag, value) for value in ((1, 3, 1) if write else (0, 2, 1))]
     with native.loop(0, rows) as row:
         start = native.add(address, native.multiply(row, stride))
         with native.loop(0, native.add(count, _LINE - 1), _LINE) as offset:
-            line = native.builder.inttoptr(native.add(start, offset), pointer)
-            native.builder.call(prefetch, [line, *hints])
+            native.prefetch(native.add(start, offset), write=write, level=1 if write else 2)
     native.finish()
 
 

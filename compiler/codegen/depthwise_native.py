@@ -104,13 +104,6 @@ class _Loops:
             native.vector_intrinsic(name, native.vector, [native.vector] * 3), [left, right, total]
         )
 
-    def prefetch(self, address: Any) -> None:
-        """Ask for a cache line that will be read; a hint that changes nothing but time."""
-        pointer, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-        function = self.native.vector_intrinsic("llvm.prefetch.p0", ir.VoidType(), [pointer, flag, flag, flag])
-        hints = [ir.Constant(flag, value) for value in (0, 3, 1)]  # to read; into all caches; data
-        self.builder.call(function, [self.builder.inttoptr(address, pointer), *hints])
-
     def round_up(self, value: Any) -> Any:
         lanes = self.native.lanes
         return self.builder.and_(self.native.add(value, lanes - 1), constant(-lanes))
@@ -225,7 +218,7 @@ class _GatherTaps(_Loops):
         with native.loop(0, self.argument("y_taps")) as index:
             row, _ = self.moved(source, weights, "y_table", index)
             for pixel in range(block.pixels):
-                self.prefetch(native.add(row, native.multiply(self.argument("source_step"), pixel)))
+                native.prefetch(native.add(row, native.multiply(self.argument("source_step"), pixel)))
 
     def _tap(self, source: Any, weights: Any, block: _Block, held: Vectors) -> Vectors:
         native = self.native

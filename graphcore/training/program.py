@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from runtime.profile import Profile
 
 
+Repeat = Callable[[Array, Sequence[Array]], Array | None]
+
+
 class StepProgram:
     """A step that runs on arrays and keeps its state in variables.
 
@@ -88,6 +91,12 @@ class StepProgram:
                 return self._interpret(inputs)
             self._run = self.compiled.executable.run
         return self._run(inputs, self._arrays, tracked=True)
+
+    @property
+    def again(self) -> tuple[Repeat, tuple[Array, ...]]:
+        """A function that makes the only output of a compiled step of its only input, or returns None where that
+        takes `run`; and its second argument."""
+        return self.compiled.executable.run_one_again, self._arrays
 
     def run_stretch(
         self, stretch: Stretch, out: Sequence[Array] | None = None, split_out: Sequence[bool] = ()

@@ -19,7 +19,7 @@ from graphcore.training.compile_metrics import CompileMetrics
 from graphcore.training.data.arrays import Array, Batch, pack_x_y_sample_weight
 from graphcore.training.data.stretch import Layout
 from graphcore.training.input_types import declared_inputs, input_types, shape_signature
-from graphcore.training.program import StepProgram, trace_step
+from graphcore.training.program import Repeat, StepProgram, trace_step
 from graphcore.variable import Variable
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class _Prediction(NamedTuple):
     program: StepProgram
     dtype: np.dtype[Any]
     floatx: str
+    again: Repeat
+    variables: tuple[Array, ...]
 
 
 @dataclasses.dataclass
@@ -97,7 +99,8 @@ class Session:
         if known is None or x.dtype is not known.dtype or floatx() != known.floatx:
             return None
         self.latest["predict"] = known.program
-        return known.program.run((x,))[0]
+        again = known.again(x, known.variables)
+        return known.program.run((x,))[0] if again is None else again
 
     def expect_prediction(self, model: Trainer, x: Array) -> None:
         """Let arrays of this shape and type go straight to the program that was used last to predict.
@@ -106,12 +109,15 @@ class Session:
         model takes for one sample, 35 went into making them again. Floats given for an integer input are looked at
         each time.
         """
+        program = self.latest["predict"]
+        if not program.jit:
+            return
         declared = [tensor for tensor in declared_inputs(model, x) or [] if tensor is not None]
         if x.dtype.kind == "f" and any(np.dtype(tensor.dtype).kind in "iu" for tensor in declared):
             return
         if len(self._predictions) >= MANY_PREDICTIONS:
             self._predictions.clear()
-        self._predictions[x.shape] = _Prediction(self.latest["predict"], x.dtype, floatx())
+        self._predictions[x.shape] = _Prediction(program, x.dtype, floatx(), *program.again)
 
     def metric_logs(self, model: Trainer) -> Logs:
         """`model.get_metrics_result()` as Python floats."""

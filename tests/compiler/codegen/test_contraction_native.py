@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import textwrap
 from collections.abc import Callable
 from typing import Any
@@ -91,6 +92,19 @@ def test_tables_and_calls() -> None:
     total = callable_native("sums", 3, emit)(table.ctypes.data, result.ctypes.data, 30)
     assert total == table[1:].sum()
     np.testing.assert_array_equal(result, [0, *np.cumsum(table[1:]), -1])
+
+
+@given(count=st.integers(0, 70), step=st.integers(-(1 << 40), 1 << 40), lanes=st.sampled_from([4, 8, 16]))
+@settings(max_examples=40, deadline=None)
+def test_tables_of_steps(count: int, step: int, lanes: int) -> None:
+    table = np.full(count + 1, -7, np.int64)
+    fill_steps(lanes)(table.ctypes.data, count, step)
+    assert table.tolist() == [*(index * step for index in range(count)), -7]
+
+
+@functools.cache
+def fill_steps(lanes: int) -> Callable[..., int]:
+    return callable_native("fill_steps", 3, lambda module: packing.emit_fill_steps(module, "float32", lanes))
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,20 @@ def test_repeated_calls_of_changing_sizes(model: keras.Model) -> None:
         np.testing.assert_allclose(outputs, right, rtol=1e-5, atol=1e-6)
 
 
+def test_large_and_several_outputs_are_the_caller_s_own(model: keras.Model) -> None:
+    inputs = keras.Input((6,))
+    wide = keras.Model(inputs, layers.Dense(3000)(inputs))
+    two = keras.Model(inputs, [layers.Dense(3)(inputs), layers.Dense(2)(inputs)])
+    for _ in range(3):
+        first, second = (wide.predict_on_batch(rows(4, seed)) for seed in (1, 2))
+        assert not np.shares_memory(first, second)
+        np.testing.assert_array_equal(first, wide.predict_on_batch(rows(4, 1)))
+        left, right = two.predict_on_batch(rows(2, 1)), two.predict_on_batch(rows(2, 2))
+        for one, other, shape in zip(left, right, ((2, 3), (2, 2)), strict=True):
+            assert one.shape == shape
+            assert not np.array_equal(one, other)
+
+
 def test_other_types_and_layouts_after_a_remembered_shape(model: keras.Model) -> None:
     x = rows(4)
     for _ in range(2):
