@@ -181,8 +181,7 @@ def _kernel_gradient_in_parts(
 ) -> tuple[Value] | None:
     """The sum of parts that threads compute each for themselves, where it pays."""
     g, kernel = node.inputs[1].type, node.outputs[0].type
-    depthwise = op.groups > 1 and kernel.shape[-2] == 1
-    if kernel.dtype not in ("float32", "float64") or kernel.rank > 4 or depthwise:
+    if kernel.dtype not in ("float32", "float64") or kernel.rank > 4 or op.is_depthwise(kernel):
         return None
     size = kernel.size
     if not isinstance(size, int):
