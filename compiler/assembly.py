@@ -86,7 +86,6 @@ def assemble(graph: Graph, context: PassContext, emit: Callable[[Assembly, Node]
         instructions=tuple(a.instructions),
         kernels=tuple(a.kernels),
         constants=tuple(a.constants),  # type: ignore[arg-type]
-        arena_bytes=context.memory.arena_bytes,
         target=str(context.target),
         prepared=sum(map(is_kernel, prepared_nodes(graph))),
     )
@@ -101,7 +100,7 @@ def _place_computed(a: Assembly) -> None:
             a.constants.append(array)
     for i, slot in enumerate(a.memory.slots):
         type_ = slot.value.type
-        a.place(slot.value, Buffer(f"value{i}", type_.dtype, type_.shape, "arena", slot.offset))
+        a.place(slot.value, Buffer(f"value{i}", type_.dtype, type_.shape, "arena", slot.block))
 
 
 def _emit_instruction(a: Assembly, node: Node) -> None:
@@ -134,7 +133,7 @@ def _shared_memory(a: Assembly, operands: tuple[int, ...]) -> dict[int, int]:
     shared: dict[int, int] = {}
     for position, index in enumerate(operands):
         buffer = a.buffers[index]
-        place: object = ("arena", buffer.offset) if buffer.space == "arena" else index
+        place: object = ("arena", buffer.place) if buffer.space == "arena" else index
         if place in first:
             shared[position] = first[place]
         else:

@@ -17,7 +17,7 @@ from compiler.lower import lower_group, plan_of
 from compiler.ops.fused import Fused
 from compiler.passes.context import PassContext
 from compiler.pipeline import PIPELINE, run_pipeline
-from compiler.storage import root_of
+from compiler.storage import is_kernel, root_of
 from compiler.text import parse, to_text
 
 TRACED = parse((Path(__file__).parent / "step.graph").read_text(encoding="utf-8"))
@@ -68,15 +68,18 @@ def memory() -> None:
     plan = context.memory
     assert plan is not None
     slots = {slot.value: slot for slot in plan.slots}
-    for position, node in enumerate(graph.nodes):
-        for value in node.outputs if isinstance(node.op, Fused) else ():
+    for position, node in enumerate(filter(is_kernel, graph.nodes)):
+        for value in node.outputs:
             slot = slots.get(value)
-            place = plan.direct[root_of(value)] if slot is None else f"arena[{slot.offset}], {slot.size} bytes"
+            place = plan.direct[root_of(value)] if slot is None else f"block {slot.block}, {slot.size} bytes"
             life = "" if slot is None else f", until kernel {slot.last}"
             print(f"{position} {label_of(node)}: {value.type} -> {place}{life}")
     if plan.prepared_bytes:
         print(f"made once and kept: {plan.prepared_bytes} bytes")
-    print(f"arena: {plan.arena_bytes} bytes; {plan.ratio:.2f} times the least possible at batch 32")
+    for batch in (1, 32, 1000):
+        found = plan.at({"batch": batch})
+        places = ", ".join(f"block {block} at {offset}" for block, offset in enumerate(found.offsets))
+        print(f"batch {batch}: {places}; {found.size} bytes, {found.ratio:.2f} times the least possible")
 
 
 def kernel() -> None:

@@ -17,7 +17,6 @@ from compiler.text import to_text
 from graphcore import layers
 from graphcore.datasets import digits
 from graphcore.training.data.arrays import Batch
-from runtime.dimensions import evaluate
 from runtime.profile import Profile
 
 TARGET_ACCURACY = 0.965  # on the 1000 test digits
@@ -98,12 +97,11 @@ def show_kernels(console: Console, profile: Profile) -> None:
 
 def show_memory(console: Console, compiled: Compiled) -> None:
     """Print the size of the memory plan beside the least that any plan could do with."""
-    plan = compiled.memory
-    symbols = dict.fromkeys(compiled.program.symbols, BATCH_SIZE)
+    memory = compiled.memory.at(dict.fromkeys(compiled.program.symbols, BATCH_SIZE))
     console.rule(f"Memory of a training step of {BATCH_SIZE} images")
-    console.print(f"planned peak   {evaluate(plan.arena_bytes, symbols) / 1024:10.1f} KiB")
-    console.print(f"lower bound    {plan.live_peak / 1024:10.1f} KiB (alive at once)")
-    console.print(f"ratio          {plan.ratio:10.3f}")
+    console.print(f"planned peak   {memory.size / 1024:10.1f} KiB")
+    console.print(f"lower bound    {memory.bound / 1024:10.1f} KiB (alive at once)")
+    console.print(f"ratio          {memory.ratio:10.3f}")
 
 
 def run(epochs: int = 7, seed: int = 0) -> int:

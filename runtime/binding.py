@@ -173,7 +173,7 @@ def _plan_outputs(specs: Sequence[ArraySpec]) -> list[_OutputBlock]:
 class Binding:
     """One program at one value of each symbol, ready for `NativeLoop.run`.
 
-    Raises `ProgramError` when a buffer lies outside the arena at these values or a size is out of range.
+    Raises `ProgramError` when a size is out of range at these values.
     """
 
     def __init__(self, program: Program, values: Mapping[str, int], code: Sequence[LoadedCode]) -> None:
@@ -183,7 +183,10 @@ class Binding:
         self._numbers: dict[Dim, int] = {}
         self.inputs = self._specs(program.inputs)
         self.outputs = self._specs(program.outputs)
-        self.arena_bytes = self._number(program.arena_bytes, "arena_bytes")
+        self._sizes = [self._bytes_of(index, buffer) for index, buffer in enumerate(program.buffers)]
+        placement = program.placement(self._sizes)
+        self.arena_bytes = placement.size
+        self._offsets = placement.offsets
         self._scratch = [
             align_up_bytes(self._number(instruction.scratch, f"scratch of {instruction.label!r}"))
             for instruction in program.instructions
@@ -198,8 +201,10 @@ class Binding:
         self.addresses = memoryview(self._table.data)
         for index, buffer in enumerate(program.buffers):
             if buffer.space == "constant":
-                self.addresses[index] = address_of(program.constants[buffer.offset])
-        self._arena_indices, self._arena_offsets = self._arena_layout()
+                self.addresses[index] = address_of(program.constants[buffer.place])
+        in_arena = [(index, buffer.place) for index, buffer in enumerate(program.buffers) if buffer.space == "arena"]
+        self._arena_indices = np.array([index for index, _ in in_arena], np.int64)
+        self._arena_offsets = np.array([self._offsets[block] for _, block in in_arena], np.int64)
         self._arena_address = -1
         self._frame: Any = aligned_empty((Frame.SIZE,), np.int64)
         self.frame = memoryview(self._frame.data)
@@ -248,6 +253,14 @@ class Binding:
 
     def _shape(self, buffer: Buffer) -> Shape:
         return tuple(self._number(dim, f"a size of buffer {buffer.name!r}") for dim in buffer.shape)
+
+    def _bytes_of(self, index: int, buffer: Buffer) -> int:
+        size = DTYPES[buffer.dtype].itemsize
+        for dim in buffer.shape:
+            size *= self._size(dim, f"a size of buffer {index} ({buffer.name!r})")
+        if size >= _LARGEST:
+            raise ProgramError(f"buffer {index} ({buffer.name!r}) takes {size} bytes for {self.values}: out of range")
+        return size
 
     def _number(self, dim: Dim, place: str) -> int:
         """The value of a size; equal expressions, and there are many, are evaluated once."""
@@ -327,29 +340,10 @@ class Binding:
         """Where each buffer lies: in the arena, or in memory of its own."""
         places = []
         for index, buffer in enumerate(self.program.buffers):
-            start = self._number(buffer.offset, "an offset") if buffer.space == "arena" else 0
-            size = DTYPES[buffer.dtype].itemsize * math.prod(self._shape(buffer))
-            places.append(Place(-1 if buffer.space == "arena" else index, start, start + size))
+            is_in_arena = buffer.space == "arena"
+            start = self._offsets[buffer.place] if is_in_arena else 0
+            places.append(Place(-1 if is_in_arena else index, start, start + self._sizes[index]))
         return places
-
-    def _arena_layout(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        indices, offsets = [], []
-        for index, buffer in enumerate(self.program.buffers):
-            if buffer.space != "arena":
-                continue
-            place = f"the offset of buffer {index} ({buffer.name!r})"
-            offset = self._size(buffer.offset, place)
-            size = DTYPES[buffer.dtype].itemsize
-            for dim in self._shape(buffer):
-                size *= dim
-            if offset + size > self.arena_bytes:
-                raise ProgramError(
-                    f"buffer {index} ({buffer.name!r}) takes bytes {offset} to {offset + size} "
-                    f"of an arena of {self.arena_bytes} bytes for {self.values}"
-                )
-            indices.append(index)
-            offsets.append(offset)
-        return np.array(indices, np.int64), np.array(offsets, np.int64)
 
     def _fill_frame(self) -> None:
         self._frame[:] = 0

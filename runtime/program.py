@@ -7,7 +7,9 @@ trust its source.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 
 from runtime.arena import ALIGNMENT, address_of, aligned_copy
 from runtime.dimensions import Dim, SymbolicInt, evaluate, symbols_of
+from runtime.placement import Life, Placement, place
 
 __all__ = ["DTYPES", "Buffer", "Instruction", "Kernel", "Program", "ProgramError", "Space"]
 
@@ -47,16 +50,16 @@ class ProgramError(ValueError):
 class Buffer:
     """A typed place in memory, C-contiguous.
 
-    `offset` is the byte offset in the arena for space "arena" (buffers that are not alive together may
-    overlap), the index into `Program.constants` for space "constant", and 0 otherwise: the caller provides
-    those arrays.
+    `place` is the number of a block of the arena for space "arena" (buffers of one block begin at the same byte, so
+    they must not be alive together), the index into `Program.constants` for space "constant", and 0 otherwise: the
+    caller provides those arrays.
     """
 
     name: str
     dtype: str
     shape: tuple[Dim, ...]
     space: Space
-    offset: Dim = 0
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +106,12 @@ class Program:
     """Everything needed to run a compiled graph at any value of its `symbols`.
 
     `inputs`, `variables` and `outputs` are buffer indices in call order. Variables are updated in place.
-    `constants` are read-only arrays (a writable or unaligned one is copied). `arena_bytes` is the size of
-    the arena. `target` is the triple, processor and features the object code was made for. The first `prepared`
+    `constants` are read-only arrays (a writable or unaligned one is copied). Where the blocks of the arena lie is
+    decided for each value of the symbols (see `placement`). `target` is the triple, processor and features the object
+    code was made for. The first `prepared`
     instructions need not be run again while the variables they read are unchanged: they read only constants, variables
-    and the arena, and what the others read of them lies in the arena at offsets that no symbol changes and that nothing
-    else is written to. Raises `ProgramError` when parts disagree.
+    and the arena, and what the others read of them lies in blocks whose sizes no symbol changes and that nothing else
+    is written to. Raises `ProgramError` when parts disagree.
     """
 
     name: str
@@ -119,7 +123,6 @@ class Program:
     instructions: tuple[Instruction, ...]
     kernels: tuple[Kernel, ...]
     constants: tuple[NDArray[np.generic], ...] = ()
-    arena_bytes: Dim = 0
     target: str = ""
     prepared: int = 0
 
@@ -130,7 +133,6 @@ class Program:
         _check_interface(self)
         for index, instruction in enumerate(self.instructions):
             _check_instruction(self, index, instruction)
-        _check_dim(self, "arena_bytes", self.arena_bytes)
         _check_prepared(self)
 
     def __repr__(self) -> str:
@@ -139,7 +141,7 @@ class Program:
             f"<Program {self.name!r}{symbols}: {len(self.inputs)} inputs, "
             f"{len(self.variables)} variables, {len(self.outputs)} outputs, "
             f"{len(self.instructions)} instructions, {len(self.kernels)} kernels, "
-            f"arena {self.arena_bytes} bytes>"
+            f"{len(self.lives)} blocks of arena>"
         )
 
     @property
@@ -153,7 +155,7 @@ class Program:
         lines = [repr(self)]
         for index, buffer in enumerate(self.buffers):
             shape = ",".join(str(dim) for dim in buffer.shape)
-            place = f" +{buffer.offset}" if buffer.space in ("arena", "constant") else ""
+            place = f" {buffer.place}" if buffer.space in ("arena", "constant") else ""
             lines.append(f"  %{index} {buffer.name}: {buffer.dtype}[{shape}] {buffer.space}{place}")
         for index, instruction in enumerate(self.instructions):
             operands = ", ".join(f"%{operand}" for operand in instruction.operands)
@@ -183,7 +185,28 @@ class Program:
 
         return program_from(data)
 
-    def buffer_bytes(self, index: int, values: dict[str, int]) -> int:
+    @cached_property
+    def lives(self) -> tuple[Life, ...]:
+        """For each block of the arena the instructions that its contents must outlast."""
+        used: dict[int, tuple[int, int]] = {}
+        for position, instruction in enumerate(self.instructions):
+            for operand in instruction.operands:
+                if self.buffers[operand].space == "arena":
+                    block = self.buffers[operand].place
+                    used[block] = (used.get(block, (position,))[0], position)
+        blocks = 1 + max((buffer.place for buffer in self.buffers if buffer.space == "arena"), default=-1)
+        spans = (used.get(block, (0, 0)) for block in range(blocks))
+        return tuple(Life(first, last, first < self.prepared <= last) for first, last in spans)
+
+    def placement(self, sizes: Sequence[int]) -> Placement:
+        """Where the blocks of the arena lie when the buffers have these sizes in bytes, those of other spaces too."""
+        of_blocks = [0] * len(self.lives)
+        for buffer, size in zip(self.buffers, sizes, strict=True):
+            if buffer.space == "arena":
+                of_blocks[buffer.place] = max(of_blocks[buffer.place], size)
+        return place(of_blocks, self.lives)
+
+    def buffer_bytes(self, index: int, values: Mapping[str, int]) -> int:
         """Size in bytes of buffer `index` once the symbols have `values`."""
         buffer = self.buffers[index]
         elements = 1
@@ -221,16 +244,17 @@ def _check_buffer(program: Program, index: int, buffer: Buffer) -> None:
         raise ProgramError(f"{place} has the unknown space {buffer.space!r}; known are {', '.join(_SPACES)}")
     for axis, dim in enumerate(buffer.shape):
         _check_dim(program, f"{place}, axis {axis}", dim)
-    _check_dim(program, f"{place}, offset", buffer.offset)
+    # There are no more blocks than buffers: a damaged file cannot ask for many.
+    if type(buffer.place) is not int or not 0 <= buffer.place < len(program.buffers):
+        raise ProgramError(f"{place} has the place {buffer.place!r}; known are 0 to {len(program.buffers) - 1}")
     if buffer.space == "constant":
         _check_constant(program, place, buffer)
 
 
 def _check_constant(program: Program, place: str, buffer: Buffer) -> None:
-    offset = buffer.offset
-    if not isinstance(offset, int) or offset >= len(program.constants):
-        raise ProgramError(f"{place} is constant {offset}, but the program holds {len(program.constants)}")
-    constant = program.constants[offset]
+    if buffer.place >= len(program.constants):
+        raise ProgramError(f"{place} is constant {buffer.place}, but the program holds {len(program.constants)}")
+    constant = program.constants[buffer.place]
     if constant.dtype.name != buffer.dtype or constant.shape != buffer.shape:
         raise ProgramError(
             f"{place} is declared {buffer.dtype}{list(buffer.shape)}, "
@@ -290,6 +314,19 @@ def _check_prepared(program: Program) -> None:
             if not may_read or (position >= instruction.reads and buffer.space != "arena"):
                 raise ProgramError(
                     f"instruction {index} ({instruction.label!r}) is prepared, but uses {buffer.space} {buffer.name!r}"
+                )
+
+
+    for buffer in program.buffers:
+        is_kept = buffer.space == "arena" and program.lives[buffer.place].kept
+        if is_kept and any(isinstance(size, SymbolicInt) for size in buffer.shape):
+            raise ProgramError(f"buffer {buffer.name!r} is kept from run to run, but its shape has symbols")
+    for index, instruction in enumerate(program.instructions[program.prepared :], program.prepared):
+        for operand in instruction.operands[instruction.reads :]:
+            buffer = program.buffers[operand]
+            if buffer.space == "arena" and program.lives[buffer.place].kept:
+                raise ProgramError(
+                    f"instruction {index} ({instruction.label!r}) writes {buffer.name!r}, which is kept from run to run"
                 )
 
 

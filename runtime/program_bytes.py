@@ -16,7 +16,7 @@ from runtime.program import DTYPES, Buffer, Instruction, Kernel, Program, Progra
 __all__ = ["bytes_of", "program_from"]
 
 # The digit is the version of the format: another one is refused, not guessed at.
-_MAGIC = b"GCPROG3\n"
+_MAGIC = b"GCPROG4\n"
 _CHECKSUM_BYTES = 32
 
 
@@ -47,12 +47,11 @@ def _header_of(program: Program) -> dict[str, Any]:
         "name": program.name,
         "target": program.target,
         "symbols": program.symbols,
-        "arena_bytes": str(program.arena_bytes),
         "prepared": program.prepared,
         "inputs": program.inputs,
         "variables": program.variables,
         "outputs": program.outputs,
-        "buffers": [[b.name, b.dtype, [str(dim) for dim in b.shape], b.space, str(b.offset)] for b in program.buffers],
+        "buffers": [[b.name, b.dtype, [str(dim) for dim in b.shape], b.space, b.place] for b in program.buffers],
         "instructions": [
             [i.kernel, i.operands, [str(e) for e in i.extents], str(i.work), str(i.scratch), i.label, i.reads, i.fills]
             for i in program.instructions
@@ -87,8 +86,8 @@ def _program_of(header: dict[str, Any], payload: memoryview) -> Program:
         name=_text(header["name"]),
         symbols=tuple(_text(name) for name in header["symbols"]),
         buffers=tuple(
-            Buffer(_text(name), _text(dtype), tuple(map(parse_dim, shape)), space, parse_dim(offset))
-            for name, dtype, shape, space, offset in header["buffers"]
+            Buffer(_text(name), _text(dtype), tuple(map(parse_dim, shape)), space, number)
+            for name, dtype, shape, space, number in header["buffers"]
         ),
         inputs=tuple(header["inputs"]),
         variables=tuple(header["variables"]),
@@ -99,7 +98,6 @@ def _program_of(header: dict[str, Any], payload: memoryview) -> Program:
             for (name, key, symbol, _, source), code in zip(header["kernels"], codes, strict=True)
         ),
         constants=constants,
-        arena_bytes=parse_dim(header["arena_bytes"]),
         target=_text(header["target"]),
         prepared=header["prepared"],
     )

@@ -119,17 +119,18 @@ class CudaExecutable:
 
     def _place(self, given: Mapping[int, Array], symbols: Mapping[str, int]) -> list[Any]:
         """A flat device array for each buffer; those of the arena are views of one."""
-        arena = cuda.device_array(max(1, evaluate(self.program.arena_bytes, symbols)), np.uint8)
+        sizes = [self.program.buffer_bytes(index, symbols) for index in range(len(self.program.buffers))]
+        placement = self.program.placement(sizes)
+        arena = cuda.device_array(max(1, placement.size), np.uint8)
         memory: list[Any] = []
-        for index, buffer in enumerate(self.program.buffers):
+        for index, (buffer, size) in enumerate(zip(self.program.buffers, sizes, strict=True)):
             dtype = DTYPES[buffer.dtype]
-            size = self.program.buffer_bytes(index, dict(symbols))
             if index in given:
                 memory.append(_to_device(given[index]))
             elif buffer.space == "constant":
-                memory.append(_to_device(self.program.constants[int(buffer.offset)]))
+                memory.append(_to_device(self.program.constants[buffer.place]))
             elif buffer.space == "arena":
-                start = evaluate(buffer.offset, symbols)
+                start = placement.offsets[buffer.place]
                 memory.append(arena[start : start + size].view(dtype))
             else:
                 memory.append(cuda.device_array(max(1, size // dtype.itemsize), dtype))

@@ -1,11 +1,10 @@
-"""Give every computed value a place in one arena.
+"""Give every computed value a block of the arena.
 
-Values whose lifetimes do not meet share memory; a result takes the memory of an operand that dies with it where
-the kernel reads that operand only at the index it writes; aliases cost nothing; outputs and updates are
-written where they belong. Sizes are expressions in the batch symbol, and so are the offsets: values are
-sorted into classes by what their size is a multiple of (1, batch, batch*height, ...), each class is packed in
-units of that (Pisarchyk and Lee 2020, greedy by size), and the classes stand one behind the other. One plan
-therefore serves every batch size.
+A result takes the memory of an operand that dies with it where the kernel reads that operand only at the index it
+writes; aliases cost nothing; outputs and updates are written where they belong. Values that took each other's memory
+so are one block. Where in the arena a block lies is decided by `runtime.placement` for each value of the symbols:
+blocks whose lives do not meet share memory, and which of them are larger depends on the batch size. Nothing but the
+offsets depends on it, so one program serves every batch size, and no result depends on the offsets.
 
 What kernels that run once make for others (see `compiler.preparation`) lies at the beginning of the arena, at the same
 place for every batch size, and is never overwritten.
@@ -14,24 +13,23 @@ place for every batch size, and is never overwritten.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from compiler.ir import Graph, Value
 from compiler.passes.context import PassContext
-from compiler.passes.schedule import TYPICAL_EXTENT, typical_bytes
+from compiler.passes.schedule import TYPICAL_EXTENT
 from compiler.preparation import kept_values
 from compiler.storage import in_place_pairs, is_kernel, last_uses, root_of
-from runtime.dimensions import Dim, SymbolicInt, align_up, evaluate, symbols_of
-
-ALIGNMENT = 64
-_KEPT = "kept"
+from runtime.dimensions import Dim, evaluate, symbols_of
+from runtime.placement import Life, Placement, place
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Slot:
-    """One value's place: bytes `offset .. offset + size` of the arena while nodes `first .. last` run."""
+    """One value's place: `size` bytes of a block while the kernels `first .. last` run, counted from 0."""
 
     value: Value
-    offset: Dim
+    block: int
     size: Dim
     first: int
     last: int
@@ -40,103 +38,87 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Places of all computed values that are neither outputs nor updates."""
+    """Blocks of all computed values that are neither outputs nor updates."""
 
     slots: tuple[Slot, ...]
-    arena_bytes: Dim
+    sizes: tuple[Dim, ...]  # of the blocks, in bytes
+    lives: tuple[Life, ...]
     direct: dict[Value, str]  # values written straight to an output or a variable
-    live_peak: int  # largest sum alive at once, at typical extents: the lower bound of any plan
-    prepared_bytes: int = 0  # what is made once and kept, at the beginning of the arena
+
+    def at(self, values: Mapping[str, int]) -> Placement:
+        """Where the blocks lie when the symbols have these values: what a program that is run so uses."""
+        return place([evaluate(size, values) for size in self.sizes], self.lives)
 
     @property
-    def typical_bytes(self) -> int:
-        """Arena size with every symbol at its typical extent."""
-        return evaluate(self.arena_bytes, dict.fromkeys(symbols_of(self.arena_bytes), TYPICAL_EXTENT))
+    def typical(self) -> Placement:
+        """Where the blocks lie with every symbol at its typical extent."""
+        symbols = frozenset[str]().union(*(symbols_of(size) for size in self.sizes))
+        return self.at(dict.fromkeys(symbols, TYPICAL_EXTENT))
 
     @property
-    def ratio(self) -> float:
-        """Arena size over its lower bound; 1.0 is perfect."""
-        return self.typical_bytes / self.live_peak if self.live_peak else 1.0
+    def prepared_bytes(self) -> int:
+        """What is made once and kept, at the beginning of the arena; no symbol changes it."""
+        kept = [size for size, life in zip(self.sizes, self.lives, strict=True) if life.kept]
+        return sum(evaluate(size, {}) for size in kept)
 
 
 @dataclasses.dataclass(slots=True)
 class _Block:
-    """Values that share one place because each takes over the memory of the one before."""
+    """Values of one size that share one place because each takes over the memory of the one before."""
 
-    unit: SymbolicInt | int
-    count: int
-    spans: list[tuple[int, int]]
-    values: list[Value]
-    offset: int = 0
+    number: int
+    size: Dim
+    life: Life
 
 
 def plan_memory(graph: Graph, context: PassContext) -> Graph:
     """Plan the arena; the plan goes to `context.memory`, the graph stays."""
     direct = {root_of(v): f"output {name}" for name, v in graph.outputs}
     direct |= {root_of(v): f"variable {name}" for name, v in graph.updates}
-    kept = kept_values(graph)
-    blocks, taken_from = _blocks(graph, direct, kept)
-    classes: dict[SymbolicInt | int | str, list[_Block]] = {_KEPT: []}
-    for block in blocks:
-        classes.setdefault(_KEPT if block.values[0] in kept else block.unit, []).append(block)
-    slots: list[Slot] = []
-    start: Dim = 0
-    prepared_bytes = sum(block.count for block in classes[_KEPT])
-    for members in classes.values():
-        total, unit = _pack(members), members[0].unit if members else 1
-        for block in members:
-            for value, (first, last) in zip(block.values, block.spans, strict=True):
-                place = start + block.offset * unit
-                slots.append(Slot(value, place, value.type.size_in_bytes, first, last, taken_from.get(value)))
-        start = start + total * unit
-    bound = _live_peak(blocks, len(graph.nodes))
-    ordered = tuple(sorted(slots, key=lambda slot: slot.first))
-    context.memory = MemoryPlan(ordered, start, direct, bound, prepared_bytes)
+    slots, blocks = _slots_and_blocks(graph, direct)
+    context.memory = MemoryPlan(
+        tuple(slots), tuple(block.size for block in blocks), tuple(block.life for block in blocks), direct
+    )
     return graph
 
 
-def _live_peak(blocks: list[_Block], length: int) -> int:
-    """The largest sum of bytes alive while one node runs, at typical extents; padding not counted."""
-    change = [0] * (length + 2)
-    for block in blocks:
-        size = max(typical_bytes(value) for value in block.values)
-        change[block.spans[0][0]] += size
-        change[max(last for _, last in block.spans) + 1] -= size
-    alive, peak = 0, 0
-    for step in change:
-        alive += step
-        peak = max(peak, alive)
-    return peak
-
-
-def _blocks(graph: Graph, direct: dict[Value, str], kept: frozenset[Value]) -> tuple[list[_Block], dict[Value, Value]]:
-    last = last_uses(graph) | dict.fromkeys(kept, len(graph.nodes))
+def _slots_and_blocks(graph: Graph, direct: dict[Value, str]) -> tuple[list[Slot], list[_Block]]:
+    kept = kept_values(graph)
+    last, kernels = _last_kernels(graph)
     block_of: dict[Value, _Block] = {}
     blocks: list[_Block] = []
-    taken_from: dict[Value, Value] = {}
-    for position, node in enumerate(graph.nodes):
-        if not is_kernel(node):
-            continue
+    slots: list[Slot] = []
+    for position, node in enumerate(filter(is_kernel, graph.nodes)):
         pairs = in_place_pairs(node)
         claimed: set[Value] = set()
         for value in node.outputs:
             if value in direct:
                 continue
-            span = (0 if value in kept else position, max(last.get(value, position), position))
-            donor = None if value in kept else _donor(node.inputs, value, pairs, block_of, last, position, claimed)
-            if donor is not None:
+            size, is_kept = value.type.size_in_bytes, value in kept
+            life = Life(0, kernels, True) if is_kept else Life(position, last.get(value, position))
+            donor = None if is_kept else _donor(node.inputs, value, pairs, block_of, last, position, claimed)
+            if donor is None:
+                block = _Block(len(blocks), size, life)
+                blocks.append(block)
+            else:
                 claimed.add(donor)
                 block = block_of[donor]
-                block.spans[block.values.index(donor)] = (block.spans[block.values.index(donor)][0], position)
-                block.values.append(value)
-                block.spans.append(span)
-                taken_from[value] = donor
-            else:
-                unit, count = _unit_and_count(value.type.size_in_bytes)
-                block = _Block(unit, count, [span], [value])
-                blocks.append(block)
+                block.life = Life(block.life.first, life.last)
             block_of[value] = block
-    return blocks, taken_from
+            slots.append(Slot(value, block.number, size, life.first, life.last, donor))
+    return slots, blocks
+
+
+def _last_kernels(graph: Graph) -> tuple[dict[Value, int], int]:
+    """The last kernel that reads each value, counted from 0, and the number of kernels; results live past the last.
+
+    What runs once keeps its memory for good, so it is nobody's to take.
+    """
+    number_of = [0]
+    for node in graph.nodes:
+        number_of.append(number_of[-1] + is_kernel(node))
+    last = {value: number_of[position] for value, position in last_uses(graph).items()}
+    return last | dict.fromkeys(kept_values(graph), number_of[-1]), number_of[-1]
 
 
 def _donor(
@@ -158,42 +140,3 @@ def _donor(
         if all((k, j) in pairs for k in others) and donor.type.size_in_bytes == value.type.size_in_bytes:
             return donor
     return None
-
-
-def _unit_and_count(size: Dim) -> tuple[SymbolicInt | int, int]:
-    """A size as count * unit with the count a multiple of the alignment.
-
-    Where that would waste more than an eighth, as 4 bytes a batch element would, the padded size itself is the unit.
-    """
-    if isinstance(size, int):
-        return 1, int(align_up(size, ALIGNMENT))
-    if len(size.terms) == 1:
-        count = size.terms[0][1]
-        unit = size // count
-        rounded = int(align_up(count, ALIGNMENT))
-        if isinstance(unit, SymbolicInt) and 8 * rounded <= 9 * count:
-            return unit, rounded
-    padded = align_up(size, ALIGNMENT)
-    return (padded, 1) if isinstance(padded, SymbolicInt) else (1, padded)
-
-
-def _pack(blocks: list[_Block]) -> int:
-    """Offsets by size, largest first, each at the lowest place that is free throughout its life."""
-    placed: list[_Block] = []
-    total = 0
-    for block in sorted(blocks, key=lambda block: (-block.count, block.spans[0])):
-        busy = sorted((other.offset, other.offset + other.count) for other in placed if _meet(block.spans, other.spans))
-        offset = 0
-        for start, stop in busy:
-            if offset + block.count <= start:
-                break
-            offset = max(offset, stop)
-        block.offset = offset
-        placed.append(block)
-        total = max(total, offset + block.count)
-    return total
-
-
-def _meet(left: list[tuple[int, int]], right: list[tuple[int, int]]) -> bool:
-    first, last = left[0][0], max(stop for _, stop in left)
-    return first <= max(stop for _, stop in right) and right[0][0] <= last

@@ -91,7 +91,7 @@ def test_what_the_passes_did_can_be_looked_at():
     assert all(isinstance(node.op, Fused) for node in compiled.graph.nodes)
     reasons = {remark.subject: remark.text for remark in compiled.remarks}
     assert "'reduce_sum'" in reasons["tanh (dense) -> reduce_sum (loss)"]
-    assert compiled.memory.ratio >= 1.0
+    assert compiled.memory.typical.ratio >= 1.0
     assert repr(compiled).startswith("Compiled(<Program 'step'")
 
 

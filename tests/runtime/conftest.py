@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from runtime import Buffer, Instruction, Program, get_num_threads, set_num_threads
-from runtime.dimensions import align_up, symbol
+from runtime.dimensions import symbol
 
 
 @pytest.fixture(scope="session")
@@ -44,16 +44,15 @@ def threads_restored() -> Iterator[None]:
 
 @pytest.fixture
 def chain(native: ModuleType) -> Callable[..., Program]:
-    """`chain(steps)`: y = x; then y = a*y + step for each step, through two arena buffers; then row sums."""
+    """`chain(steps)`: y = x; then y = a*y + step for each step, through two blocks of the arena; then row sums."""
 
     def make(steps: int = 3, columns: int = 4) -> Program:
         batch = symbol("batch")
-        row_bytes = align_up(batch * columns * 4)
         buffers = [
             Buffer("a", "float32", (1,), "variable"),
             Buffer("x", "float32", (batch, columns), "input"),
             Buffer("even", "float32", (batch, columns), "arena", 0),
-            Buffer("odd", "float32", (batch, columns), "arena", row_bytes),
+            Buffer("odd", "float32", (batch, columns), "arena", 1),
             Buffer("y", "float32", (batch, columns), "output"),
             Buffer("sums", "float32", (batch,), "output"),
         ]
@@ -73,7 +72,6 @@ def chain(native: ModuleType) -> Callable[..., Program]:
             outputs=(4, 5),
             instructions=tuple(instructions),
             kernels=(native.kernel(native.AXPB, "axpb"), native.kernel(native.ROW_SUM, "row_sum")),
-            arena_bytes=2 * row_bytes,
         )
 
     return make

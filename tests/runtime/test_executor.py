@@ -19,7 +19,6 @@ from runtime import (
     LoadError,
     Profile,
     Program,
-    ProgramError,
     executor,
     set_num_threads,
 )
@@ -244,13 +243,6 @@ def test_variables_must_be_distinct(native: ModuleType) -> None:
     with pytest.raises(ValueError, match="variables 'v' and 'w' are the same memory"):
         Executable(program).run([], (shared[:2], shared[:2]))
     Executable(program).run([], (shared[:2], shared[2:]))
-
-
-def test_a_buffer_beyond_the_arena_is_refused(chain: ChainMaker) -> None:
-    executable = Executable(replace(chain(2), arena_bytes=96))
-    np.testing.assert_array_equal(executable.run([ramp(2)], (A,))[0], expected_chain(ramp(2), 3.0, 2)[0])
-    with pytest.raises(ProgramError, match=r"buffer 3 \('odd'\) takes bytes 64 to 112 of an arena of 96"):
-        executable.run([ramp(3)], (A,))
 
 
 def failing(native: ModuleType, status: int, item: int) -> Program:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from runtime import Buffer, Executable, Instruction, KernelError, Program, ProgramError, contents, set_num_threads
-from runtime.dimensions import align_up, symbol
+from runtime.dimensions import symbol
 
 
 @pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
@@ -28,8 +28,8 @@ def program(native: ModuleType) -> Program:
         Buffer("x", "int64", (batch,), "input"),
         Buffer("w", "int64", (4,), "variable"),
         Buffer("packed", "int64", (1,), "arena", 0),
-        Buffer("counter", "int64", (1,), "arena", 64),
-        Buffer("rest", "int64", (batch,), "arena", 128),
+        Buffer("counter", "int64", (1,), "arena", 1),
+        Buffer("rest", "int64", (batch,), "arena", 2),
         Buffer("y", "int64", (batch,), "output"),
         Buffer("seen", "int64", (1,), "output"),
     )
@@ -43,7 +43,7 @@ def program(native: ModuleType) -> Program:
     return Program(
         "prepared", ("batch",), buffers, (0,), (1,), (5, 6), calls,
         (native.kernel(native.LATE_COPY, "late_copy"), native.kernel(native.INCREMENT, "increment")),
-        arena_bytes=128 + align_up(8 * batch), prepared=2,
+        prepared=2,
     )  # fmt: skip
 
 
@@ -217,4 +217,10 @@ def test_a_program_says_what_may_not_be_prepared(program: Program) -> None:
         replace(program, instructions=calls, prepared=3)
     with pytest.raises(ProgramError, match="6 of 5 instructions"):
         replace(program, prepared=6)
+    writes = replace(program.instructions[2], operands=(2,))
+    with pytest.raises(ProgramError, match=r"'overwrite the rest'.* writes 'packed', which is kept from run to run"):
+        replace(program, instructions=(*program.instructions[:2], writes, *program.instructions[3:]))
+    buffers = (*program.buffers[:2], replace(program.buffers[2], shape=(symbol("batch"),)), *program.buffers[3:])
+    with pytest.raises(ProgramError, match="'packed' is kept from run to run, but its shape has symbols"):
+        replace(program, buffers=buffers)
     assert Program.from_bytes(program.to_bytes()).prepared == 2

@@ -26,7 +26,7 @@ def make_program() -> Program:
             Buffer("x", "float32", (BATCH, 4), "input"),
             Buffer("w", "float32", (4,), "variable"),
             Buffer("c", "float64", (2, 2), "constant", 0),
-            Buffer("h", "float16", (BATCH, 8), "arena", 64 * ((BATCH + 1) // 2)),
+            Buffer("h", "float16", (BATCH, 8), "arena", 1),
             Buffer("y", "bool", (), "output"),
         ),
         inputs=(0,),
@@ -41,7 +41,6 @@ def make_program() -> Program:
             Kernel("mean", "1" * 64, "kernel_mean", b"", ""),
         ),
         constants=(np.array([[1.0, np.nan], [-0.0, np.inf]]),),
-        arena_bytes=128 * BATCH + 64,
         target="x86_64-unknown-linux-gnu;znver3",
     )
 
@@ -64,7 +63,7 @@ def test_round_trip() -> None:
     assert read.to_bytes() == data
     for field in ("name", "symbols", "buffers", "inputs", "variables", "outputs", "instructions", "kernels"):
         assert getattr(read, field) == getattr(program, field)
-    assert read.arena_bytes == program.arena_bytes
+    assert read.lives == program.lives
     assert read.target == program.target
     assert read.constants[0].tobytes() == program.constants[0].tobytes()
     assert not read.constants[0].flags.writeable
@@ -73,7 +72,7 @@ def test_round_trip() -> None:
 def test_repr_is_one_short_line() -> None:
     assert repr(make_program()) == (
         "<Program 'sample' over batch: 1 inputs, 1 variables, 1 outputs, 2 instructions, 2 kernels, "
-        "arena 128*batch+64 bytes>"
+        "2 blocks of arena>"
     )
     assert "work=batch scratch=128 # dense: y = x w" in make_program().describe()
 
@@ -81,7 +80,7 @@ def test_repr_is_one_short_line() -> None:
 def test_constants_are_copied_not_frozen_in_place() -> None:
     mine = np.ones(3)
     program = replace(make_program(), buffers=(), inputs=(), variables=(), outputs=(), symbols=(),
-                      instructions=(), constants=(mine,), arena_bytes=0)  # fmt: skip
+                      instructions=(), constants=(mine,))  # fmt: skip
     mine[0] = 7
     assert mine.flags.writeable
     assert program.constants[0][0] == 1
@@ -123,8 +122,10 @@ def test_any_cut_is_refused(length: int) -> None:
         lambda h: h["instructions"][0].__setitem__(1, [0, 1, "3"]),
         lambda h: h["instructions"][0].__setitem__(3, "-5"),
         lambda h: h["instructions"][0].pop(),
-        lambda h: h.pop("arena_bytes"),
-        lambda h: h.__setitem__("arena_bytes", 7),
+        lambda h: h["buffers"][3].__setitem__(4, 1 << 40),
+        lambda h: h["buffers"][3].__setitem__(4, "1"),
+        lambda h: h["buffers"][3].__setitem__(4, True),
+        lambda h: h.pop("prepared"),
         lambda h: h.__setitem__("inputs", {"a": 1}),
         lambda h: [],
         lambda h: [h],
@@ -161,7 +162,6 @@ def _call(kernel: int = 0, operands: tuple[int, ...] = (), **fields) -> Instruct
         ({"constants": (np.array([object()]),)}, r"a constant must be an array of"),
         ({"symbols": ("batch", "time")}, r"the symbol 'time' is not the size of any axis"),
         ({"symbols": ()}, r"unknown symbol 'batch'; the program's symbols are: none"),
-        ({"arena_bytes": symbol("rows")}, r"arena_bytes uses the unknown symbol 'rows'"),
     ],
 )  # fmt: skip
 def test_validation_names_the_culprit(change: dict[str, object], message: str) -> None:
@@ -175,7 +175,8 @@ def test_buffer_validation() -> None:
         (Buffer("h", "float8", (4,), "arena"), "unknown dtype 'float8'"),
         (Buffer("h", "int8", (4,), "stack"), "unknown space 'stack'"),  # type: ignore[arg-type]
         (Buffer("h", "int8", (-4,), "arena"), r"buffer 3 \('h'\), axis 0 must be a non-negative"),
-        (Buffer("h", "int8", (4,), "arena", -64), "offset must be a non-negative"),
+        (Buffer("h", "int8", (4,), "arena", -1), "has the place -1; known are 0 to 4"),
+        (Buffer("h", "int8", (4,), "arena", 5), "has the place 5; known are 0 to 4"),
     ):
         buffers = (*program.buffers[:3], buffer, program.buffers[4])
         with pytest.raises(ProgramError, match=message):
