@@ -7,16 +7,21 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from compiler.ir import Graph, Node, Value
+from compiler.assembly_loops import emit_loop, final_row
+from compiler.bodies import loop_body
+from compiler.ir import Fusion, Graph, Node, Value
 from compiler.ops.fused import Fused
+from compiler.ops.scan import Scan
 from compiler.ops.sources import Constant
 from compiler.passes.context import PassContext
-from compiler.passes.plan_memory import MemoryPlan
+from compiler.passes.plan_memory import MemoryPlan, Slot
 from compiler.preparation import prepared_nodes
-from compiler.storage import is_kernel, root_of
+from compiler.storage import is_kernel, offset_of, root_of
 from compiler.target import Target
-from compiler.types import symbols_of_type
+from compiler.types import TensorType, symbols_of_type
 from runtime.cache import default_cache
+from runtime.dimensions import Dim
+from runtime.loops import Loop
 from runtime.program import Buffer, Instruction, Kernel, Program
 
 if TYPE_CHECKING:
@@ -36,6 +41,9 @@ class Assembly:
     kernels: list[Kernel] = dataclasses.field(default_factory=list)
     kernel_of: dict[str, int] = dataclasses.field(default_factory=dict)
     instructions: list[Instruction] = dataclasses.field(default_factory=list)
+    loops: list[Loop] = dataclasses.field(default_factory=list)
+    rows_of: dict[Value, int] = dataclasses.field(default_factory=dict)  # both rows of states that are not kept
+    views: dict[tuple[int, TensorType, Dim], int] = dataclasses.field(default_factory=dict)
     queue: KernelQueue | None = None
     compiling: dict[int, Callable[[], CompiledKernel]] = dataclasses.field(default_factory=dict)
     leave: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
@@ -45,6 +53,28 @@ class Assembly:
         self.buffers.append(buffer)
         self.buffer_of[value] = len(self.buffers) - 1
         return len(self.buffers) - 1
+
+    def index_of(self, value: Value) -> int:
+        """The buffer that a value is, or is a part of the memory of."""
+        root = self.buffer_of[root_of(value)]
+        offset = offset_of(value)
+        return root if offset == 0 else self.view(root, value.type, offset)
+
+    def view(self, source: int, type_: TensorType, offset: Dim) -> int:
+        """The buffer of this type that begins `offset` bytes further on than another one of the arena.
+
+        Raises:
+            ValueError: if the other one is not in the arena.
+        """
+        key = source, type_, offset
+        if key not in self.views:
+            whole = self.buffers[source]
+            if whole.space != "arena":
+                raise ValueError(f"only part of the arena can be seen as {type_}, not of {whole.space} {whole.name!r}")
+            part = Buffer(f"{whole.name}.{len(self.views)}", type_.dtype, type_.shape, "arena", whole.place)
+            self.buffers.append(dataclasses.replace(part, start=whole.start + offset))
+            self.views[key] = len(self.buffers) - 1
+        return self.views[key]
 
 
 def assemble(graph: Graph, context: PassContext, emit: Callable[[Assembly, Node], None] | None = None) -> Program:
@@ -70,7 +100,9 @@ def assemble(graph: Graph, context: PassContext, emit: Callable[[Assembly, Node]
     _place_computed(a)
     with a.leave:
         for node in graph.nodes:
-            if is_kernel(node):
+            if node.op.fusion is Fusion.LOOP:
+                emit_loop(a, node, emit or _emit_instruction)
+            elif is_kernel(node):
                 (emit or _emit_instruction)(a, node)
         _finish_kernels(a)
     symbols = sorted(
@@ -88,19 +120,35 @@ def assemble(graph: Graph, context: PassContext, emit: Callable[[Assembly, Node]
         constants=tuple(a.constants),  # type: ignore[arg-type]
         target=str(context.target),
         prepared=sum(map(is_kernel, prepared_nodes(graph))),
+        loops=tuple(a.loops),
     )
 
 
 def _place_computed(a: Assembly) -> None:
-    for node in a.graph.nodes:
+    graphs = [a.graph, *(body for node in a.graph.nodes if (body := loop_body(node)) is not None)]
+    for node in (node for graph in graphs for node in graph.nodes):
         if isinstance(node.op, Constant):
             array = node.op.array.array
             number = len(a.constants)
             a.place(node.outputs[0], Buffer(f"constant{number}", array.dtype.name, array.shape, "constant", number))
             a.constants.append(array)
     for i, slot in enumerate(a.memory.slots):
-        type_ = slot.value.type
-        a.place(slot.value, Buffer(f"value{i}", type_.dtype, type_.shape, "arena", slot.block))
+        type_, maker = slot.value.type, slot.value.op
+        if isinstance(maker, Scan) and slot.value.index < maker.states:
+            _place_state(a, slot, maker, f"value{i}")
+        else:
+            a.place(slot.value, Buffer(f"value{i}", type_.dtype, type_.shape, "arena", slot.block))
+
+
+def _place_state(a: Assembly, slot: Slot, scan: Scan, name: str) -> None:
+    """The rows of a loop's state; one that is not kept is, in the end, one of two."""
+    value, type_ = slot.value, slot.value.type
+    if scan.kept[value.index]:
+        a.place(value, Buffer(name, type_.dtype, type_.shape, "arena", slot.block))
+        return
+    rows = type_.with_shape(2, *type_.shape)
+    a.rows_of[value] = a.place(value, Buffer(name, type_.dtype, rows.shape, "arena", slot.block))
+    a.buffer_of[value] = a.view(a.rows_of[value], type_, final_row(scan) * type_.size_in_bytes)
 
 
 def _emit_instruction(a: Assembly, node: Node) -> None:
@@ -109,7 +157,7 @@ def _emit_instruction(a: Assembly, node: Node) -> None:
 
     if not isinstance(node.op, Fused):
         raise TypeError(f"'{node.op.name}' is no kernel: run the pass 'fuse' first.")
-    operands = tuple(a.buffer_of[root_of(value)] for value in (*node.inputs, *node.outputs))
+    operands = tuple(a.index_of(value) for value in (*node.inputs, *node.outputs))
     printed = cpu_kernel(node.op.body, a.target, _shared_memory(a, operands))
     label = label_of(node)
     kernel = _kernel_index(a, label, printed.source, printed.namespace, printed.identity)
@@ -133,7 +181,7 @@ def _shared_memory(a: Assembly, operands: tuple[int, ...]) -> dict[int, int]:
     shared: dict[int, int] = {}
     for position, index in enumerate(operands):
         buffer = a.buffers[index]
-        place: object = ("arena", buffer.place) if buffer.space == "arena" else index
+        place: object = (buffer.place, buffer.start) if buffer.space == "arena" else index
         if place in first:
             shared[position] = first[place]
         else:

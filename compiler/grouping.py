@@ -20,6 +20,7 @@ from collections.abc import Collection, Iterable
 from math import prod
 
 from compiler.ir import Fusion, Node, Value
+from compiler.joins import joins_of
 from compiler.ops.reduce import Reduction
 from compiler.ops.shape import Broadcast
 from compiler.ops.sources import Full
@@ -32,7 +33,7 @@ FEWEST_IMAGES = 8  # with fewer images than this the threads share the rows of e
 LARGEST_IMAGE = 128 * 1024  # bytes that the tail stores and the reductions read back, beside as much of other operands
 # Emitted anew inside every group that reads them, because computing them costs less than a load.
 CLONED = (Fusion.BROADCAST, Fusion.SOURCE)
-NEVER = (Fusion.ALIAS, Fusion.OPAQUE, Fusion.FUSED, Fusion.COMPOSITE)
+NEVER = (Fusion.ALIAS, Fusion.LOOP, Fusion.OPAQUE, Fusion.FUSED, Fusion.COMPOSITE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -262,6 +263,10 @@ def read_through_clones(node: Node) -> list[Value]:
 
 
 def _classify_map(members: Collection[Node], outputs: tuple[Value, ...]) -> Plan | Refusal:
+    if joins := joins_of(members, outputs):
+        members = [node for node in members if node not in joins]
+        parts = tuple(value for node in joins for value in node.inputs)
+        outputs = (*parts, *(value for value in outputs if value.node not in joins))
     shapes = {value.type.shape for value in outputs}
     if len(shapes) != 1:
         return Refusal("outputs of one elementwise kernel have one shape")

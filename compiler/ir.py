@@ -39,6 +39,7 @@ class Fusion(enum.Enum):
     ALIAS = "alias"  # the same memory under another shape
     COMPOSITE = "composite"  # decomposes into primitives before fusion
     FUSED = "fused"  # a group already fused
+    LOOP = "loop"  # a loop over kernels
     OPAQUE = "opaque"  # nothing may share its loops
 
 
@@ -129,6 +130,14 @@ class Op(abc.ABC):
         None where there is no generator of it: then the loops of `lower` are its kernel.
         """
         return None
+
+    def can_run_over_steps(self, inputs: Sequence[Value]) -> bool:
+        """Whether the sum of this op's results over many steps is one op over the inputs of all: `over_steps`."""
+        return False
+
+    def over_steps(self, b: Builder, stacks: Sequence[Value]) -> Value:
+        """The sum of this op's results over the entries of axis 0 of all `stacks`."""
+        raise NotImplementedError(f"op '{self.name}' cannot be summed over steps.")
 
     @property
     def fields(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from compiler.collapse import collapse
 from compiler.grouping import Plan, Refusal, classify, is_cloned
 from compiler.ir import Fusion, Graph
+from compiler.joins import joins_of, store_joined
 from compiler.loops import (
     BEGIN,
     END,
@@ -96,7 +97,10 @@ def _lower_map(k: KernelLowering, plan: Plan) -> LoopKernel:
     leading = unflatten(k, plan.shape[:-1], row)
     i, inner = k.open_loop("i", literal(0, INDEX), k.extent(plan.shape[-1]))
     k.place(plan.shape, (*leading, i), row * k.extent(plan.shape[-1]) + i)
-    k.store(outputs, (*leading, i))
+    if joins := joins_of(k.body.nodes, k.body.results):
+        store_joined(k, k.body, joins, (*leading, k.let(i)))
+    else:
+        k.store(outputs, (*leading, i))
     k.close_loop(inner)
     k.close_loop(outer)
     return k.loop_kernel(rows)

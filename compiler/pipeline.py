@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from compiler.bodies import in_bodies
 from compiler.ir import Graph, Node
 from compiler.passes.canonicalize import canonicalize
 from compiler.passes.context import PassContext
@@ -18,12 +19,14 @@ from compiler.passes.eliminate_common_subexpressions import eliminate_common_sub
 from compiler.passes.eliminate_dead_code import eliminate_dead_code
 from compiler.passes.fold_constants import fold_constants
 from compiler.passes.fuse import fuse
+from compiler.passes.hoist_invariants import hoist_invariants
 from compiler.passes.infer_shapes import infer_shapes
 from compiler.passes.pack_kernels import pack_kernels
 from compiler.passes.plan_memory import plan_memory
 from compiler.passes.recompute import recompute
 from compiler.passes.schedule import schedule
 from compiler.passes.select_kernels import select_kernels
+from compiler.passes.simplify_loops import simplify_loops
 from compiler.text import to_text
 from compiler.verify import verify
 
@@ -38,13 +41,28 @@ PIPELINE: tuple[Pass, ...] = (
     canonicalize,
     eliminate_common_subexpressions,
     eliminate_dead_code,
+    simplify_loops,
     recompute,
     select_kernels,
     pack_kernels,
+    hoist_invariants,
     fuse,
     schedule,
     plan_memory,
 )
+
+# These run in the bodies of loops first. The others look at loops themselves, or have nothing to do there.
+INSIDE_LOOPS: frozenset[Pass] = frozenset((
+    decompose,
+    canonicalize,
+    fold_constants,
+    eliminate_common_subexpressions,
+    eliminate_dead_code,
+    recompute,
+    select_kernels,
+    fuse,
+    schedule,
+))  # fmt: skip
 
 
 class Hook(Protocol):
@@ -79,7 +97,7 @@ def run_pipeline(
         before(name, graph, context, 0.0)
         start = time.perf_counter()
         try:
-            changed = pass_(graph, context)
+            changed = pass_(_with_bodies(pass_, graph, context), context)
             if changed is not graph:
                 verify(changed, checked)
         except Exception as error:
@@ -89,3 +107,7 @@ def run_pipeline(
         done.append(name)
         after(name, graph, context, time.perf_counter() - start)
     return graph
+
+
+def _with_bodies(pass_: Pass, graph: Graph, context: PassContext) -> Graph:
+    return in_bodies(graph, lambda body: pass_(body, context)) if pass_ in INSIDE_LOOPS else graph

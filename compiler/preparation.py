@@ -9,7 +9,7 @@ have to be made for every size of it.
 
 from __future__ import annotations
 
-from compiler.ir import Graph, Node, Value
+from compiler.ir import Fusion, Graph, Node, Value
 from compiler.ops.binding import attribute_symbols
 from compiler.storage import is_kernel, root_of
 from compiler.types import symbols_of_type
@@ -38,6 +38,8 @@ def prepared_nodes(graph: Graph) -> frozenset[Node]:
 
 def _may_be_prepared(node: Node, results: set[Value]) -> bool:
     """An output or a variable's new value is written at every run, and symbols have other values in another one."""
+    if node.op.fusion is Fusion.LOOP:
+        return False
     values = (*node.inputs, *node.outputs)
     if attribute_symbols(node.op):  # a size, such as the 1/batch of a mean, may be read where no shape shows it
         return False

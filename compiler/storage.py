@@ -6,6 +6,9 @@ from compiler.ir import Fusion, Graph, Node, Value
 from compiler.lower import plan_of
 from compiler.lower_images import reduced_later
 from compiler.ops.fused import Fused
+from compiler.ops.scan import Rows, Scan
+from compiler.types import item_size, product
+from runtime.dimensions import Dim
 
 AT_OWN_INDEX = (Fusion.ELEMENTWISE, Fusion.REDUCTION)
 
@@ -15,6 +18,16 @@ def root_of(value: Value) -> Value:
     while value.node is not None and value.op is not None and value.op.fusion is Fusion.ALIAS:
         value = value.node.inputs[0]
     return value
+
+
+def offset_of(value: Value) -> Dim:
+    """Bytes from where the memory of a value's root begins to where the value does."""
+    offset: Dim = 0
+    while value.node is not None and value.op is not None and value.op.fusion is Fusion.ALIAS:
+        if isinstance(value.op, Rows):
+            offset = offset + value.op.start * product(value.type.shape[1:]) * item_size(value.type.dtype)
+        value = value.node.inputs[0]
+    return offset
 
 
 def in_place_pairs(node: Node) -> list[tuple[int, int]]:
@@ -41,6 +54,11 @@ def in_place_pairs(node: Node) -> list[tuple[int, int]]:
     return pairs
 
 
+def is_state(value: Value) -> bool:
+    """Whether a value is a loop's state, of which parts are seen in place: it lies in the arena and nowhere else."""
+    return isinstance(value.op, Scan) and value.index < value.op.states
+
+
 def last_uses(graph: Graph) -> dict[Value, int]:
     """For each root value the position of the last node that reads it; results live past the end."""
     uses: dict[Value, int] = {}
@@ -56,6 +74,6 @@ def last_uses(graph: Graph) -> dict[Value, int]:
 
 def is_kernel(node: Node) -> bool:
     """Whether a node runs: aliases and constants are memory only."""
-    return node.op.fusion is Fusion.FUSED
+    return node.op.fusion in (Fusion.FUSED, Fusion.LOOP)
 
 

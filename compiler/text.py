@@ -11,8 +11,8 @@
 Attributes print in the order of the op's fields. Floats print as Python's shortest text that reads back to the
 same double (`inf`, `-inf`, `nan` by name); sizes as `runtime.dimensions` prints them; arrays as hexadecimal bytes
 with dtype and shape, or, above 64 elements, by the SHA-256 of their content, which the reader must be given.
-A graph's name is quoted unless it is one plain word. A fused body is a nested graph. Comments run from `//`, at
-the start of a line or after a space, to the end of the line.
+A graph's name is quoted unless it is one plain word. The body of a kernel or a loop is a nested graph. Comments run
+from `//`, at the start of a line or after a space, to the end of the line.
 """
 
 from __future__ import annotations
@@ -74,17 +74,17 @@ def _node_lines(node: Node, names: dict[Value, str], pad: str, sources: bool) ->
         f" #{json.dumps(node.source)}" if node.source and sources else ""
     )
     body = node.op.fields.get("body")
-    head = f"{pad}{', '.join(results)} = {node.op.name}({arguments})"
+    text = attributes_text(node.op)
+    head = f"{pad}{', '.join(results)} = {node.op.name}({arguments})" + (f" {{{text}}}" if text else "")
     if isinstance(body, Graph):
         inner = _graph_lines(body, pad + "  ", sources)
         return [f"{head} {{", *inner, f"{pad}}}{place}"]
-    text = attributes_text(node.op)
-    return [head + (f" {{{text}}}" if text else "") + place]
+    return [head + place]
 
 
 def attributes_text(op: Op) -> str:
-    """An op's attributes as the text form prints them."""
-    return ", ".join(f"{name}={_value_text(value)}" for name, value in op.fields.items())
+    """An op's attributes as the text form prints them on the op's own line: all but a body."""
+    return ", ".join(f"{name}={_value_text(v)}" for name, v in op.fields.items() if not isinstance(v, Graph))
 
 
 def _value_text(value: object) -> str:

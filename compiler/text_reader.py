@@ -106,9 +106,12 @@ class _Reader:
         cls = OPS.get(match[2])
         if cls is None:
             raise self.error(f"unknown op '{match[2]}'")
-        if match[4] == "{":
+        if match[4].endswith("{"):
+            attributes, rest = self._attributes(match[4][:-1].strip())
+            if rest:
+                raise self.error(f"expected nothing between the attributes and the body, not {rest!r}")
             self.at += 1
-            attributes: dict[str, object] = {"body": self.graph()}
+            attributes["body"] = self.graph()
             closing = self.peek() or ""
             if not closing.startswith("}"):
                 raise self.error("expected '}' after the body")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from compiler.ir import Graph, Node, Value
-from compiler.ops.fused import Fused
 
 
 class VerifyError(Exception):
@@ -48,8 +47,9 @@ def _verify_types(node: Node, checked: set[Node]) -> None:
             f"'{node.op.name}' ({node.layer}) is typed {', '.join(map(str, types))}, "
             f"its rule says {', '.join(map(str, expected))}"
         )
-    if isinstance(node.op, Fused):
-        verify(node.op.body, checked)
+    for value in node.op.fields.values():
+        if isinstance(value, Graph):
+            verify(value, checked)
     checked.add(node)
 
 

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from runtime.arena import ALIGNMENT, address_of, align_up_bytes, aligned_empty
 from runtime.dimensions import Dim, evaluate
 from runtime.loader import LoadedCode
-from runtime.native_code import Frame, PhaseEntry, Record
+from runtime.native_code import Frame, Record
 from runtime.phases import Place, grain_counts, phase_ends
 from runtime.program import DTYPES, Buffer, Instruction, Program, ProgramError
+from runtime.stretches import StretchTable, spans_of, stretch_table
 from runtime.thread_choice import ThreadChoice
 from runtime.threads import ThreadPool
 
@@ -184,7 +185,7 @@ class Binding:
         self.inputs = self._specs(program.inputs)
         self.outputs = self._specs(program.outputs)
         self._sizes = [self._bytes_of(index, buffer) for index, buffer in enumerate(program.buffers)]
-        placement = program.placement(self._sizes)
+        placement = program.placement(self._sizes, self.values)
         self.arena_bytes = placement.size
         self._offsets = placement.offsets
         self._scratch = [
@@ -194,17 +195,17 @@ class Binding:
         self.scratch_stride = max(self._scratch, default=0)
         self.stream = self._encode()
         self._shared_for = 1
-        self._phases: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._phase_count = self._prepared_phases = 0
+        self._alone = self._table_of(sorted({*self._breaks(), len(program.instructions)} - {0}), self._work)
+        self._phases, self._prepared_phases = self._alone, 0
         self._table: NDArray[np.int64] = np.zeros(max(len(program.buffers), 1), np.int64)
         # Writing through a memory view takes half as long as through the array.
         self.addresses = memoryview(self._table.data)
         for index, buffer in enumerate(program.buffers):
             if buffer.space == "constant":
                 self.addresses[index] = address_of(program.constants[buffer.place])
-        in_arena = [(index, buffer.place) for index, buffer in enumerate(program.buffers) if buffer.space == "arena"]
+        in_arena = [(index, buffer) for index, buffer in enumerate(program.buffers) if buffer.space == "arena"]
         self._arena_indices = np.array([index for index, _ in in_arena], np.int64)
-        self._arena_offsets = np.array([self._offsets[block] for _, block in in_arena], np.int64)
+        self._arena_offsets = np.array([self._offset(buffer) for _, buffer in in_arena], np.int64)
         self._arena_address = -1
         self._frame: Any = aligned_empty((Frame.SIZE,), np.int64)
         self.frame = memoryview(self._frame.data)
@@ -310,45 +311,62 @@ class Binding:
         if threads == self._shared_for or threads == 1:
             return
         self._shared_for = threads
-        places = self._places()
-        grains = grain_counts(self.program.instructions, self._work, self._scratch, places, threads)
+        program, places = self.program, self._places()
+        grains = grain_counts(program.instructions, self._work, self._scratch, places, threads)
         for start, count in zip(self._record_starts, grains, strict=True):
             self.stream[start + Record.GRAINS] = count
-        ends = phase_ends(self.program.instructions, self._work, places, self.program.prepared)
-        table: list[int] = []
-        first = 0
-        for end in ends:
-            total = sum(grains[first:end])
-            record = address_of(self.stream) + self._record_starts[first] * self.stream.itemsize
-            table += [record, first, end, total, int(total > 1)]
-            first = end
-        self._phases = np.array([*table, 0, 0, 0, 0, 1], np.int64)
-        self._prepared_phases = sum(end <= self.program.prepared for end in ends)
-        self._phase_count = len(ends)
+        ends = phase_ends(program.instructions, self._work, places, self._breaks())
+        self._phases = self._table_of(ends, grains)
+        self._prepared_phases = sum(end <= program.prepared for end in ends)
         self.begin_at(self.frame[Frame.START])
+
+    def _breaks(self) -> set[int]:
+        """Where a stretch of instructions ends in any case."""
+        loops = self.program.loops
+        return {self.program.prepared, *(loop.first for loop in loops), *(loop.end for loop in loops)}
+
+    def _table_of(self, ends: Sequence[int], grains: Sequence[int]) -> StretchTable:
+        begin = address_of(self.stream)
+        records = [begin + start * self.stream.itemsize for start in self._record_starts]
+
+        def steps(count: Dim) -> int:
+            return self._size(count, "the steps of a loop")
+
+        return stretch_table(spans_of(ends), self.program.loops, records, grains, steps, self._sizes.__getitem__)
 
     def begin_at(self, instruction: int) -> None:
         """Run from this instruction on: the first one, or the first that is not prepared."""
-        phases = self._prepared_phases if instruction else 0
-        start = self._record_starts[instruction] if instruction < len(self._record_starts) else 0
+        phases, stretches = self._phases, self._alone
+        prepared_phases, prepared_stretches = (self._prepared_phases, 1) if instruction else (0, 0)
         self.frame[Frame.START] = instruction
-        self.frame[Frame.STREAM] = address_of(self.stream) + start * self.stream.itemsize
-        self.frame[Frame.PHASES] = address_of(self._phases) + phases * PhaseEntry.SIZE * self._phases.itemsize
-        self.frame[Frame.PHASE_COUNT] = self._phase_count - phases
+        self.frame[Frame.STRETCHES] = stretches.address(prepared_stretches)
+        self.frame[Frame.STRETCH_COUNT] = stretches.length - prepared_stretches
+        self.frame[Frame.PHASES] = phases.address(prepared_phases)
+        self.frame[Frame.PHASE_COUNT] = phases.length - prepared_phases
+        self.frame[Frame.EPOCHS] = phases.epochs
+
+    def _offset(self, buffer: Buffer) -> int:
+        """Where a buffer of the arena begins."""
+        return self._offsets[buffer.place] + self._size(buffer.start, f"the start of buffer {buffer.name!r}")
 
     def _places(self) -> list[Place]:
         """Where each buffer lies: in the arena, or in memory of its own."""
         places = []
-        for index, buffer in enumerate(self.program.buffers):
+        for index, (buffer, size) in enumerate(zip(self.program.buffers, self._sizes, strict=True)):
             is_in_arena = buffer.space == "arena"
-            start = self._offsets[buffer.place] if is_in_arena else 0
-            places.append(Place(-1 if is_in_arena else index, start, start + self._sizes[index]))
+            start = self._offset(buffer) if is_in_arena else 0
+            places.append(Place(-1 if is_in_arena else index, start, start + size))
+        for loop in self.program.loops:
+            for window in loop.windows:
+                # Windows of one buffer move together: those of another entry never meet.
+                size = self._sizes[window.buffer]
+                start = window.entry(0) * size
+                places[window.buffer] = Place(-2 - window.source, start, start + size)
         return places
 
     def _fill_frame(self) -> None:
         self._frame[:] = 0
         self.begin_at(0)
-        self._frame[Frame.COUNT] = len(self.program.instructions)
         self._frame[Frame.ADDRESSES] = address_of(self._table)
         self._frame[Frame.SCRATCH_STRIDE] = self.scratch_stride
         most = max((len(instruction.operands) for instruction in self.program.instructions), default=0)

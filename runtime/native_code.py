@@ -4,7 +4,7 @@ Every function works on blocks of int64 slots that Python fills; the slot number
 `runtime.binding` and `runtime.threads`. The operating system is reached through addresses in the pool block,
 so the text itself depends on nothing but the processor.
 
-- `run(frame)` walks the instruction stream on the calling thread.
+- `run(frame)` walks the stretches of the program, each a run of instructions, on the calling thread.
 - `run_pooled(frame)` walks it together with the pool's workers (SPMD): all go through the *phases*, runs of
   instructions that do not depend on each other. An instruction's work items are cut into *grains*; each thread
   takes grains of its own contiguous range, three quarters of what is left at a time, and then of the others'.
@@ -22,6 +22,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 from runtime.native_instructions import ALONE, TOGETHER
+from runtime.native_loops import LOOPS
 from runtime.native_steps import STEPS
 from runtime.native_waiting import WAITING
 
@@ -33,9 +34,9 @@ ENTRY_POINTS = ("run", "run_pooled", "run_steps", "work", "stop", "ticks")
 class Frame(IntEnum):
     """Slots of a frame: what one run of a program needs."""
 
-    STREAM = 0  # address of the first instruction record to run
-    START = 1  # index of that instruction
-    COUNT = 2  # index after the last instruction
+    STRETCHES = 0  # address of the first entry to run alone
+    STRETCH_COUNT = 1  # number of entries from there on
+    START = 2  # index of the first instruction to run
     ADDRESSES = 3  # address of the table with one address for each buffer
     SCRATCH = 4  # address of thread 0's scratch memory
     SCRATCH_STRIDE = 5  # bytes from one thread's scratch memory to the next
@@ -49,7 +50,8 @@ class Frame(IntEnum):
     PHASE_COUNT = 13  # number of phases from there on
     FIRST_NUMBER = 14  # the pool's number of the first of them; set by run_pooled
     EPOCH = 15  # the pool's epoch of instruction 0; set by run_pooled
-    SIZE = 16
+    EPOCHS = 16  # epochs that one run takes
+    SIZE = 17
 
 
 class Record(IntEnum):
@@ -64,14 +66,21 @@ class Record(IntEnum):
 
 
 class PhaseEntry(IntEnum):
-    """Slots of an entry of the phase table. One more entry ends the table; only its WAKE is read."""
+    """Slots of an entry of the phase table, or of the stretches that one thread runs alone. One more entry ends the
+    table; only its WAKE and its LIMIT are read."""
 
     RECORD = 0  # address of the first instruction record
     FIRST = 1  # index of that instruction
     END = 2  # index after the last instruction
     GRAINS = 3  # grains of all its instructions, at least 1
     WAKE = 4  # 1 when sleeping threads are woken for it
-    SIZE = 5
+    EPOCH = 5  # epochs that steps of loops have taken before, beyond one for each instruction
+    MOVES = 6  # address of rows of three: a window, the buffer that it is a part of, and bytes from that one's begin
+    MOVE_COUNT = 7  # number of rows
+    LIMIT = 8  # 0, or one more than the number of a buffer that says how many steps of the loop there are
+    STEP = 9  # which step this is
+    BEYOND = 10  # 1 where steps run that are not below the limit, 0 where those do that are
+    SIZE = 11
 
 
 class Pool(IntEnum):
@@ -121,7 +130,7 @@ def native_code(architecture: str) -> str:
         "phase": _Numbers(PhaseEntry),
         "pool": _Numbers(Pool),
     }
-    text = (WAITING + ALONE + TOGETHER + STEPS).format(**slots, line=LINE, ticks=ticks, pause=pause)
+    text = (WAITING + ALONE + LOOPS + TOGETHER + STEPS).format(**slots, line=LINE, ticks=ticks, pause=pause)
     return "\n".join([*declarations, text])
 
 

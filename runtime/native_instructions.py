@@ -83,50 +83,6 @@ define internal i64 @charge(ptr %timings, i64 %index, i64 %before) {{
   store i64 %new_total, ptr %timing_slot
   ret i64 %now
 }}
-
-define i64 @run(ptr %frame) {{
-entry:
-  %stream_address = call i64 @slot(ptr %frame, i64 {frame.STREAM})
-  %start = call i64 @slot(ptr %frame, i64 {frame.START})
-  %count = call i64 @slot(ptr %frame, i64 {frame.COUNT})
-  %scratch = call i64 @slot(ptr %frame, i64 {frame.SCRATCH})
-  %timings_address = call i64 @slot(ptr %frame, i64 {frame.TIMINGS})
-  %most_operands = call i64 @slot(ptr %frame, i64 {frame.MOST_OPERANDS})
-  %stream = inttoptr i64 %stream_address to ptr
-  %timings = inttoptr i64 %timings_address to ptr
-  %timed = icmp ne i64 %timings_address, 0
-  %pointers = alloca i64, i64 %most_operands, align 64
-  %results = alloca i64, i64 2, align 16
-  %started = call i64 {ticks}()
-  br label %head
-head:
-  %index = phi i64 [ %start, %entry ], [ %index_next, %advance ]
-  %record = phi ptr [ %stream, %entry ], [ %record_next, %advance ]
-  %before = phi i64 [ %started, %entry ], [ %now, %advance ]
-  %more = icmp slt i64 %index, %count
-  br i1 %more, label %body, label %done
-body:
-  %work = call i64 @slot(ptr %record, i64 {record.WORK})
-  call void @execute(ptr %frame, ptr %record, i64 %index, i64 0, i64 %work,
-                     ptr %pointers, ptr %results, i64 %scratch)
-  br i1 %timed, label %measure, label %advance
-measure:
-  %after = call i64 @charge(ptr %timings, i64 %index, i64 %before)
-  br label %advance
-advance:
-  %now = phi i64 [ %before, %body ], [ %after, %measure ]
-  %record_next = call ptr @after(ptr %record)
-  %index_next = add i64 %index, 1
-  br label %head
-done:
-  %failed = call i64 @slot(ptr %frame, i64 {frame.FAILED})
-  ret i64 %failed
-}}
-
-define i64 @ticks() {{
-  %now = call i64 {ticks}()
-  ret i64 %now
-}}
 """
 
 TOGETHER = """
@@ -142,12 +98,11 @@ define internal i64 @first_grain(i64 %grains, i64 %thread, i64 %threads) alwaysi
 ; Work on grains of one instruction until all are taken: those of the own range first, then those that others have
 ; left. Returns how many it was. A range's claim word is `epoch * 64 + grains taken`; the epoch grows with every
 ; instruction of every job, so a word of an older one means that nothing is taken yet, and no word is ever reset.
-define internal i64 @take_part(ptr %frame, ptr %pool, ptr %record, i64 %index, i64 %thread, i64 %threads,
-                               ptr %pointers, ptr %results, i64 %scratch) {{
+define internal i64 @take_part(ptr %frame, ptr %pool, ptr %record, i64 %index, i64 %first_epoch, i64 %thread,
+                               i64 %threads, ptr %pointers, ptr %results, i64 %scratch) {{
 entry:
   %work = call i64 @slot(ptr %record, i64 {record.WORK})
   %grains = call i64 @slot(ptr %record, i64 {record.GRAINS})
-  %first_epoch = call i64 @slot(ptr %frame, i64 {frame.EPOCH})
   %epoch = add i64 %first_epoch, %index
   %untouched = shl i64 %epoch, 6
   %claims = getelementptr i64, ptr %pool, i64 {pool.CLAIMS}
@@ -245,6 +200,9 @@ begin_phase:
   %first_index = call i64 @slot(ptr %entry_slot, i64 {phase.FIRST})
   %end_index = call i64 @slot(ptr %entry_slot, i64 {phase.END})
   %grains = call i64 @slot(ptr %entry_slot, i64 {phase.GRAINS})
+  %later = call i64 @slot(ptr %entry_slot, i64 {phase.EPOCH})
+  %job_epoch = call i64 @slot(ptr %frame, i64 {frame.EPOCH})
+  %first_epoch = add i64 %job_epoch, %later
   %first_record = inttoptr i64 %record_address to ptr
   br label %walk
 walk:
@@ -254,8 +212,8 @@ walk:
   %more = icmp slt i64 %index, %end_index
   br i1 %more, label %one, label %walked
 one:
-  %taken = call i64 @take_part(ptr %frame, ptr %pool, ptr %record, i64 %index, i64 %thread, i64 %threads,
-                               ptr %pointers, ptr %results, i64 %scratch)
+  %taken = call i64 @take_part(ptr %frame, ptr %pool, ptr %record, i64 %index, i64 %first_epoch, i64 %thread,
+                               i64 %threads, ptr %pointers, ptr %results, i64 %scratch)
   %mine_next = add i64 %mine, %taken
   br i1 %timed, label %measure, label %step
 measure:
@@ -278,8 +236,11 @@ report:
 advance:
   ; Whoever finishes a phase begins the next one at once; nobody is waited for who has nothing to deliver.
   store atomic i64 0, ptr %done_slot monotonic, align 8
-  %number_next = add i64 %number, 1
-  %entry_next = getelementptr i64, ptr %entry_slot, i64 {phase.SIZE}
+  %phase_after = add i64 %phase, 1
+  %phase_next = call i64 @settle(ptr %frame, ptr %phases, i64 %phase_after)
+  %number_next = add i64 %first_number, %phase_next
+  %offset_next = mul i64 %phase_next, {phase.SIZE}
+  %entry_next = getelementptr i64, ptr %phases, i64 %offset_next
   %wake_flag = call i64 @slot(ptr %entry_next, i64 {phase.WAKE})
   %wake = icmp ne i64 %wake_flag, 0
   call void @change(ptr %number_slot, i64 %number_next, ptr %pool, i1 %wake)
@@ -305,7 +266,7 @@ leave:
 define i64 @run_pooled(ptr %frame) {{
 entry:
   %pool_address = call i64 @slot(ptr %frame, i64 {frame.POOL})
-  %count = call i64 @slot(ptr %frame, i64 {frame.COUNT})
+  %epochs = call i64 @slot(ptr %frame, i64 {frame.EPOCHS})
   %phases_address = call i64 @slot(ptr %frame, i64 {frame.PHASES})
   %phases = inttoptr i64 %phases_address to ptr
   %pool = inttoptr i64 %pool_address to ptr
@@ -323,13 +284,17 @@ entry:
   %epoch_before = load i64, ptr %pool_epoch_slot
   %epoch = add i64 %epoch_before, 1
   store i64 %epoch, ptr %epoch_slot
-  %epoch_after = add i64 %epoch, %count
+  %epoch_after = add i64 %epoch, %epochs
   store i64 %epoch_after, ptr %pool_epoch_slot
   store i64 %frame_address, ptr %job_slot
+  %phase = call i64 @settle(ptr %frame, ptr %phases, i64 0)
+  %begin_number = add i64 %first_number, %phase
+  %phase_offset = mul i64 %phase, {phase.SIZE}
+  %begin_entry = getelementptr i64, ptr %phases, i64 %phase_offset
   store atomic i64 1, ptr %open_slot seq_cst, align 8
-  %wake_flag = call i64 @slot(ptr %phases, i64 {phase.WAKE})
+  %wake_flag = call i64 @slot(ptr %begin_entry, i64 {phase.WAKE})
   %wake = icmp ne i64 %wake_flag, 0
-  call void @change(ptr %number_slot, i64 %first_number, ptr %pool, i1 %wake)
+  call void @change(ptr %number_slot, i64 %begin_number, ptr %pool, i1 %wake)
   %last = call i64 @share(ptr %frame, ptr %pool, i64 0)
   ; Either a worker that comes now sees that the job is closed, or it is seen here and waited for: the frame is the
   ; caller's again. A worker is active only while it works or looks, never while it sleeps.

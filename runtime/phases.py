@@ -8,7 +8,7 @@ result: an item is computed in the same way whoever takes it, and whenever.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from runtime.program import Instruction
@@ -63,17 +63,17 @@ def grain_counts(
 
 
 def phase_ends(
-    instructions: Sequence[Instruction], work: Sequence[int], places: Sequence[Place], prepared: int = 0
+    instructions: Sequence[Instruction], work: Sequence[int], places: Sequence[Place], breaks: Collection[int] = ()
 ) -> list[int]:
     """The index after the last instruction of each phase.
 
     A phase ends before an instruction that writes what one of the phase reads or writes, or reads what one of it
-    writes, and after the first `prepared` instructions. Every phase has work; there is none if no instruction has.
+    writes, and before those at `breaks`. Every phase has work; there is none if no instruction has.
     """
     ends: list[int] = []
     phase, has_work = _Touched(), False
     for index, (instruction, items) in enumerate(zip(instructions, work, strict=True)):
-        if index == prepared and has_work:
+        if index in breaks and has_work:
             ends.append(index)
             phase, has_work = _Touched(), False
         if items == 0:

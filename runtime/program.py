@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from runtime.arena import ALIGNMENT, address_of, aligned_copy
 from runtime.dimensions import Dim, SymbolicInt, evaluate, symbols_of
+from runtime.loops import Loop, loop_problems
 from runtime.placement import Life, Placement, place
 
 __all__ = ["DTYPES", "Buffer", "Instruction", "Kernel", "Program", "ProgramError", "Space"]
 
-Space: TypeAlias = Literal["input", "variable", "constant", "output", "arena"]
+Space: TypeAlias = Literal["input", "variable", "constant", "output", "arena", "window"]
 
 _SPACES: tuple[str, ...] = get_args(Space)
+_NO_SYMBOLS: Mapping[str, int] = {}
 
 _DTYPE_NAMES = (
     "float16",
@@ -51,8 +53,9 @@ class Buffer:
     """A typed place in memory, C-contiguous.
 
     `place` is the number of a block of the arena for space "arena" (buffers of one block begin at the same byte, so
-    they must not be alive together), the index into `Program.constants` for space "constant", and 0 otherwise: the
-    caller provides those arrays.
+    they must not be alive together, but for those that begin `start` bytes further on and are a part of it), the index
+    into `Program.constants` for space "constant", and 0 otherwise: the caller provides those arrays, and a "window" is
+    another part of another buffer at each step of a loop.
     """
 
     name: str
@@ -60,6 +63,7 @@ class Buffer:
     shape: tuple[Dim, ...]
     space: Space
     place: int = 0
+    start: Dim = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ class Program:
     constants: tuple[NDArray[np.generic], ...] = ()
     target: str = ""
     prepared: int = 0
+    loops: tuple[Loop, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "constants", tuple(_read_only(array) for array in self.constants))
@@ -133,6 +138,8 @@ class Program:
         _check_interface(self)
         for index, instruction in enumerate(self.instructions):
             _check_instruction(self, index, instruction)
+        for problem in loop_problems(self):
+            raise ProgramError(problem)
         _check_prepared(self)
 
     def __repr__(self) -> str:
@@ -189,21 +196,36 @@ class Program:
     def lives(self) -> tuple[Life, ...]:
         """For each block of the arena the instructions that its contents must outlast."""
         used: dict[int, tuple[int, int]] = {}
+
+        def use(buffer: int, position: int) -> None:
+            if self.buffers[buffer].space == "arena":
+                block = self.buffers[buffer].place
+                used[block] = (used.get(block, (position,))[0], position)
+
+        loop_of = {position: loop for loop in self.loops for position in range(loop.first, loop.end)}
         for position, instruction in enumerate(self.instructions):
+            loop = loop_of.get(position)
+            for buffer in () if loop is None else (loop.limit, *(window.source for window in loop.windows)):
+                if buffer >= 0:
+                    use(buffer, position)
             for operand in instruction.operands:
-                if self.buffers[operand].space == "arena":
-                    block = self.buffers[operand].place
-                    used[block] = (used.get(block, (position,))[0], position)
+                use(operand, position)
+        # What a step finds there at its begin must be there at the begin of the next.
+        for loop in self.loops:
+            for block, (first, last) in used.items():
+                if first < loop.first <= last < loop.end:
+                    used[block] = first, loop.end - 1
         blocks = 1 + max((buffer.place for buffer in self.buffers if buffer.space == "arena"), default=-1)
         spans = (used.get(block, (0, 0)) for block in range(blocks))
         return tuple(Life(first, last, first < self.prepared <= last) for first, last in spans)
 
-    def placement(self, sizes: Sequence[int]) -> Placement:
-        """Where the blocks of the arena lie when the buffers have these sizes in bytes, those of other spaces too."""
+    def placement(self, sizes: Sequence[int], values: Mapping[str, int] = _NO_SYMBOLS) -> Placement:
+        """Where the blocks of the arena lie when the symbols have these `values`, which give the buffers, those of
+        other spaces too, these sizes in bytes."""
         of_blocks = [0] * len(self.lives)
         for buffer, size in zip(self.buffers, sizes, strict=True):
             if buffer.space == "arena":
-                of_blocks[buffer.place] = max(of_blocks[buffer.place], size)
+                of_blocks[buffer.place] = max(of_blocks[buffer.place], evaluate(buffer.start, values) + size)
         return place(of_blocks, self.lives)
 
     def buffer_bytes(self, index: int, values: Mapping[str, int]) -> int:

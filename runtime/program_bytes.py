@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.dimensions import parse_dim
+from runtime.loops import Loop, Window
 from runtime.program import DTYPES, Buffer, Instruction, Kernel, Program, ProgramError
 
 __all__ = ["bytes_of", "program_from"]
@@ -51,12 +52,19 @@ def _header_of(program: Program) -> dict[str, Any]:
         "inputs": program.inputs,
         "variables": program.variables,
         "outputs": program.outputs,
-        "buffers": [[b.name, b.dtype, [str(dim) for dim in b.shape], b.space, b.place] for b in program.buffers],
+        "buffers": [
+            [b.name, b.dtype, [str(dim) for dim in b.shape], b.space, b.place, str(b.start)] for b in program.buffers
+        ],
         "instructions": [
             [i.kernel, i.operands, [str(e) for e in i.extents], str(i.work), str(i.scratch), i.label, i.reads, i.fills]
             for i in program.instructions
         ],
         "kernels": [[k.name, k.key, k.symbol, len(k.object_code), k.source] for k in program.kernels],
+        "loops": [
+            [i.first, i.end, str(i.count), i.reverse, i.limit, i.beyond]
+            + [[w.buffer, w.source, w.shift, w.period] for w in i.windows]
+            for i in program.loops
+        ],
         "constants": [[c.dtype.name, c.shape] for c in program.constants],
     }
 
@@ -86,8 +94,8 @@ def _program_of(header: dict[str, Any], payload: memoryview) -> Program:
         name=_text(header["name"]),
         symbols=tuple(_text(name) for name in header["symbols"]),
         buffers=tuple(
-            Buffer(_text(name), _text(dtype), tuple(map(parse_dim, shape)), space, number)
-            for name, dtype, shape, space, number in header["buffers"]
+            Buffer(_text(name), _text(dtype), tuple(map(parse_dim, shape)), space, number, parse_dim(start))
+            for name, dtype, shape, space, number, start in header["buffers"]
         ),
         inputs=tuple(header["inputs"]),
         variables=tuple(header["variables"]),
@@ -100,6 +108,7 @@ def _program_of(header: dict[str, Any], payload: memoryview) -> Program:
         constants=constants,
         target=_text(header["target"]),
         prepared=header["prepared"],
+        loops=tuple(_loop_of(*entry) for entry in header["loops"]),
     )
 
 
@@ -108,6 +117,14 @@ def _instruction_of(
 ) -> Instruction:
     sizes, items, private = tuple(map(parse_dim, extents)), parse_dim(work), parse_dim(scratch)
     return Instruction(kernel, tuple(operands), sizes, items, private, _text(label), reads, _flag(fills))
+
+
+def _loop_of(first: int, end: int, count: str, reverse: bool, limit: int, beyond: bool, *windows: list[int]) -> Loop:
+    for number in (first, end, limit, *(part for window in windows for part in window)):
+        if type(number) is not int:
+            raise ProgramError(f"the program's header has {number!r} where a number belongs")
+    moving = tuple(Window(*window) for window in windows)
+    return Loop(first, end, parse_dim(count), _flag(reverse), limit, _flag(beyond), moving)
 
 
 def _payload_of(header: dict[str, Any], payload: memoryview) -> tuple[list[bytes], tuple[NDArray[np.generic], ...]]:

@@ -120,7 +120,7 @@ class CudaExecutable:
     def _place(self, given: Mapping[int, Array], symbols: Mapping[str, int]) -> list[Any]:
         """A flat device array for each buffer; those of the arena are views of one."""
         sizes = [self.program.buffer_bytes(index, symbols) for index in range(len(self.program.buffers))]
-        placement = self.program.placement(sizes)
+        placement = self.program.placement(sizes, symbols)
         arena = cuda.device_array(max(1, placement.size), np.uint8)
         memory: list[Any] = []
         for index, (buffer, size) in enumerate(zip(self.program.buffers, sizes, strict=True)):

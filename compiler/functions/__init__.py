@@ -105,6 +105,11 @@ from compiler.functions.randomness import (
     random_normal,
     random_uniform,
 )
+from compiler.functions.recurrence import (
+    Recurrence,
+    rows,
+    scan,
+)
 from compiler.functions.reductions import (
     all_,
     any_,
@@ -159,6 +164,7 @@ from compiler.functions.windows import (
 
 __all__ = [
     "Operand",
+    "Recurrence",
     "Scalar",
     "absolute",
     "add",
@@ -256,8 +262,10 @@ __all__ = [
     "resolve_padding",
     "reverse",
     "round",
+    "rows",
     "rsqrt",
     "scalar_dtype",
+    "scan",
     "scatter_add",
     "selu",
     "sigmoid",

@@ -94,6 +94,14 @@ class Matmul(Op):
             return b.emit(Matmul(True, transposed), g, a)
         return b.emit(Matmul(not transposed, False), a, g)
 
+    def can_run_over_steps(self, inputs: Sequence[Value]) -> bool:
+        """Where a kernel's gradient is summed over the rows of both operands: the steps' rows join them."""
+        return self.transpose_a and not self.transpose_b and all(value.type.rank == 2 for value in inputs)
+
+    def over_steps(self, b: Builder, stacks: Sequence[Value]) -> Value:
+        """One product over the rows of all steps."""
+        return b.emit(self, *(f.reshape(b, stack, (-1, stack.type.shape[-1])) for stack in stacks))
+
     def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         """The inner extent, for each element of the result."""
         return outputs[0].size * inputs[0].shape[-2 if self.transpose_a else -1]

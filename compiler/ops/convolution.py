@@ -7,26 +7,23 @@ and its gradients are the other two, so that they can be differentiated any numb
 
 from __future__ import annotations
 
-import abc
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.ir import Array, Builder, Fusion, Op, Value
+from compiler import functions as f
+from compiler.ir import Array, Builder, Op, Value
 from compiler.loops import Element, Expr, Lowering
 from compiler.ops.checks import (
     concrete,
-    require_dtype,
     require_equal_extents,
-    require_inputs,
     require_length,
-    require_rank,
-    require_same_dtype,
 )
 from compiler.ops.families import Cotangents, received
 from compiler.ops.registry import op
+from compiler.ops.sliding_kernel import SlidingKernel, group_of
 from compiler.ops.spatial import (
     Padding,
     all_of,
@@ -34,79 +31,15 @@ from compiler.ops.spatial import (
     cropped,
     guarded,
     inside,
-    output_extents,
     padded,
-    require_spatial,
     tap,
-    window_positions,
     windows,
 )
-from compiler.types import TensorType, product
+from compiler.types import TensorType
 from runtime.dimensions import Dim
 
 if TYPE_CHECKING:
     from compiler.contractions import Contraction
-
-
-class SlidingKernel(Op):
-    """What the three ops share: the attributes, and how channels fall into groups."""
-
-    fusion = Fusion.CONTRACTION
-    strides: tuple[int, ...]
-    padding: Padding
-    dilation: tuple[int, ...]
-    groups: int
-
-    def check(self, *inputs: TensorType) -> None:
-        """Two float or integer tensors of one rank, with valid windows."""
-        require_inputs(self.name, inputs, 2)
-        require_same_dtype(self.name, *inputs)
-        require_dtype(self.name, inputs[0], "number")
-        require_rank(self.name, inputs[1], inputs[0].rank, "second input (that of the first)")
-        require_spatial(self.name, inputs[0].rank - 2, self.strides, self.padding, self.dilation)
-        if self.groups < 1:
-            raise ValueError(f"{self.name}: groups must be positive. Received: groups={self.groups}")
-
-    def per_group(self, what: str, count: Dim) -> Dim:
-        """Channels in each group."""
-        if self.groups != 1 and count % self.groups != 0:
-            raise ValueError(f"{self.name}: {what} must be a multiple of groups={self.groups}. Received: {count}")
-        return count // self.groups
-
-    def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
-        """A kernel's taps and channels for each element of the convolution's result: the same for all three."""
-        result, kernel = self.result_and_kernel(*inputs, *outputs)
-        return result.size * product(kernel.shape[:-1])
-
-    @staticmethod
-    @abc.abstractmethod
-    def result_and_kernel(
-        first: TensorType, second: TensorType, output: TensorType
-    ) -> tuple[TensorType, TensorType]:
-        """Which of the op's two inputs and its output are shaped as a convolution's result and as its kernel."""
-
-    def described(
-        self, kind: str, dtype: str, image: Sequence[Dim], kernel: Sequence[Dim], chunks: int = 1
-    ) -> Contraction | None:
-        """The contraction of a kind over images and kernels of these shapes; None with three spatial axes."""
-        from compiler.contractions import Contraction, ContractionSpec, convolution_geometry
-
-        geometry = convolution_geometry(image, kernel, self.strides, self.padding, self.dilation, self.groups, chunks)
-        return None if geometry is None else Contraction(ContractionSpec(kind, dtype), geometry)
-
-    def is_depthwise(self, kernel: TensorType) -> bool:
-        """Whether each of several groups has one input channel."""
-        return self.groups > 1 and kernel.shape[-2] == 1
-
-    def outputs_of(self, spatial: Sequence[Dim], kernel: Sequence[Dim]) -> tuple[Dim, ...]:
-        """Spatial extents of the convolution's result."""
-        return output_extents(self.name, spatial, kernel, self.strides, self.padding, self.dilation)
-
-    def positions(
-        self, k: Lowering, x: TensorType, output: Sequence[Expr], offset: Sequence[Expr]
-    ) -> tuple[list[Expr], Expr | None]:
-        """Where in the input a kernel element falls, and whether that is inside."""
-        return window_positions(k, x, output, offset, self.strides, self.padding, self.dilation)
 
 
 @op
@@ -177,7 +110,7 @@ class Convolution(SlidingKernel):
         x, kernel, _ = types
         batch, *output, filter_ = index
         size, channels = kernel.shape[:-2], kernel.shape[-2]
-        group = _group(k, filter_, kernel.shape[-1], self.groups)
+        group = group_of(k, filter_, kernel.shape[-1], self.groups)
 
         def body(i: tuple[Expr, ...]) -> Expr:
             *offset, channel = i
@@ -262,7 +195,7 @@ class ConvolutionInputGradient(SlidingKernel):
         g, kernel, x = types
         batch, *at, channel = index
         filters = kernel.shape[-1] // self.groups
-        group = _group(k, channel, x.shape[-1], self.groups)
+        group = group_of(k, channel, x.shape[-1], self.groups)
         own = channel if group is None else channel % k.extent(kernel.shape[-2])
 
         def body(i: tuple[Expr, ...]) -> Expr:
@@ -312,6 +245,14 @@ class ConvolutionKernelGradient(SlidingKernel):
             require_equal_extents(self.name, what, extent, wanted)
         return (x.with_shape(*self.kernel_spatial, channels, g.shape[-1]),)
 
+    def can_run_over_steps(self, inputs: Sequence[Value]) -> bool:
+        """Always: the steps' images join the batch."""
+        return True
+
+    def over_steps(self, b: Builder, stacks: Sequence[Value]) -> Value:
+        """The gradient over the images of all steps."""
+        return b.emit(self, *(f.reshape(b, stack, (-1, *stack.type.shape[2:])) for stack in stacks))
+
     @staticmethod
     def result_and_kernel(
         first: TensorType, second: TensorType, output: TensorType
@@ -354,7 +295,7 @@ class ConvolutionKernelGradient(SlidingKernel):
         """A sum over the batch and all windows."""
         x, g, kernel = types
         *offset, channel, filter_ = index
-        group = _group(k, filter_, g.shape[-1], self.groups)
+        group = group_of(k, filter_, g.shape[-1], self.groups)
         source = channel if group is None else group * k.extent(kernel.shape[-2]) + channel
 
         def body(i: tuple[Expr, ...]) -> Expr:
@@ -370,10 +311,6 @@ class ConvolutionKernelGradient(SlidingKernel):
         """Those of the convolution."""
         for attributes, x, kernel, g in _sample_cases():
             yield cls(kernel.shape[:-2], *attributes), (x, g)
-
-
-def _group(k: Lowering, channel: Expr, channels: Dim, groups: int) -> Expr | None:
-    return None if groups == 1 else channel // k.extent(channels // groups)
 
 
 Attributes = tuple[tuple[int, ...], Padding, tuple[int, ...], int]

@@ -13,9 +13,10 @@ import numpy as np
 
 from compiler.ir import Array
 from compiler.ops.checks import require_dtype
-from compiler.ops.convolution import ConvolutionKernelGradient, SlidingKernel
+from compiler.ops.convolution import ConvolutionKernelGradient
 from compiler.ops.families import GeneratedContraction
 from compiler.ops.registry import op
+from compiler.ops.sliding_kernel import SlidingKernel
 from compiler.ops.spatial import Padding, padded
 from compiler.types import TensorType
 from runtime.dimensions import Dim

@@ -83,6 +83,14 @@ class ReduceSum(Reduction):
         """The cotangent, repeated."""
         return (f.spread(b, received(cotangents), inputs[0].type.shape, self.axes),)
 
+    def can_run_over_steps(self, inputs: Sequence[Value]) -> bool:
+        """Always: the steps are one more axis."""
+        return True
+
+    def over_steps(self, b: Builder, stacks: Sequence[Value]) -> Value:
+        """The sum over the steps, too."""
+        return f.reduce_sum(b, stacks[0], (0, *(axis + 1 for axis in self.axes)))
+
 
 @op
 class ReduceProd(Reduction):

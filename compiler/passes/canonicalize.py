@@ -2,6 +2,7 @@
 
     add(x, full(0))            ->  x
     multiply(x, full(1))       ->  x
+    add(pad(x), pad(y))        ->  concatenate(x, y)         where the zeros of each are where the others are
     divide(x, full(c))         ->  multiply(x, full(1/c))    only where 1/c is exact (a power of two)
     subtract(x, full(c))       ->  add(x, full(-c))
     negative(negative(x))      ->  x
@@ -22,17 +23,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from compiler import functions as f
 from compiler.ir import Builder, Graph, Node, Value
 from compiler.ops.arithmetic import Add, Divide, Multiply, Subtract
 from compiler.ops.conversion import Cast, StopGradient
 from compiler.ops.math import Negative
 from compiler.ops.reduce import Reduction
 from compiler.ops.shape import Broadcast, Reshape, Transpose
+from compiler.ops.slicing import Pad
 from compiler.ops.sources import Full
 from compiler.passes.context import PassContext
 from compiler.passes.differentiate import Gradient
 from compiler.rewrite import rewrite
 from compiler.types import is_float
+from runtime.dimensions import Dim
 
 # Powers of two up to these exponents, and their inverses, are normal numbers of the dtype.
 LARGEST_EXPONENT = {"float16": 14, "float32": 126, "float64": 1022}
@@ -69,7 +73,48 @@ def _add(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:
     left, right = inputs
     if _fill(right) == 0:
         return left
-    return right if _fill(left) == 0 else None
+    if _fill(left) == 0:
+        return right
+    return _join(b, node) if isinstance(left.op, (Add, Pad)) else None
+
+
+def _join(b: Builder, node: Node) -> Value | None:
+    """A sum of parts that are padded with zeros to lie side by side: the parts, joined."""
+    pads = [_padded_part(value) for value in _summands(node)]
+    parts = [part for part in pads if part is not None]
+    if len(parts) < len(pads) or len({axis for axis, _, _ in parts}) != 1 or len(parts) < 2:
+        return None
+    axis = parts[0][0]
+    by_start = {start: value for _, start, value in parts}
+    ordered: list[Value] = []
+    end: Dim = 0
+    while end in by_start:
+        ordered.append(by_start.pop(end))
+        end = end + ordered[-1].type.shape[axis]
+        if ordered[-1].type.shape[axis] == 0:
+            return None
+    return None if by_start or end != node.outputs[0].type.shape[axis] else f.concatenate(b, ordered, axis)
+
+
+def _summands(node: Node) -> list[Value]:
+    """The terms of a sum of sums, once each."""
+    found: list[Value] = []
+    pending = list(node.inputs)
+    for value in pending:  # grows while it is walked
+        if value.node is not None and isinstance(value.op, Add):
+            pending.extend(value.node.inputs)
+        else:
+            found.append(value)
+    return found
+
+
+def _padded_part(value: Value) -> tuple[int, Dim, Value] | None:
+    """The axis on which a value is padded with zeros, where its part begins, and the part."""
+    node = value.node
+    if node is None or not isinstance(node.op, Pad) or node.op.value != 0:
+        return None
+    axes = [axis for axis, amounts in enumerate(zip(node.op.low, node.op.high, strict=True)) if amounts != (0, 0)]
+    return (axes[0], node.op.low[axes[0]], node.inputs[0]) if len(axes) == 1 else None
 
 
 def _subtract(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:

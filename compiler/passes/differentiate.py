@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from compiler import functions as f
 from compiler.ir import Array, Builder, Fusion, Graph, Node, Op, Value
 from compiler.loops import Element, Expr, Lowering
 from compiler.ops.families import reverse_accumulate
 from compiler.ops.registry import op
+from compiler.ops.scan import Scan
+from compiler.ops.scan_joint import with_saved
 from compiler.ops.sources import Full
 from compiler.passes.context import PassContext
 from compiler.rewrite import rewrite
@@ -68,6 +71,8 @@ def differentiate(graph: Graph, context: PassContext) -> Graph:
     """Replace every `gradient` node by the backward sweep over the nodes before it."""
 
     def rule(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
+        if isinstance(node.op, Scan):
+            return _with_saved(b, node.op, inputs)
         if not isinstance(node.op, Gradient):
             return None
         loss, wrt = inputs[0], inputs[1:]
@@ -78,4 +83,18 @@ def differentiate(graph: Graph, context: PassContext) -> Graph:
             for value, found in zip(wrt, cotangents, strict=True)
         ]
 
-    return rewrite(graph, rule)
+    return rewrite(graph, rule) if any(isinstance(node.op, Gradient) for node in graph.nodes) else graph
+
+
+def _with_saved(b: Builder, scan: Scan, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
+    """The loop that stacks what its derivative will read; what turns out to be unread is dropped later."""
+    whole = with_saved(scan)
+    if whole is scan:
+        return None
+    outputs = b.emit_all(whole, *inputs)
+    row = 0 if scan.reverse else scan.count
+    states = [
+        value if kept else f.reshape(b, f.rows(b, value, row, row + 1), value.type.shape[1:])
+        for value, kept in zip(outputs[: scan.states], scan.kept, strict=True)
+    ]
+    return [*states, *outputs[scan.states : scan.states + len(scan.stacked)]]

@@ -27,7 +27,7 @@ def fold_constants(graph: Graph, context: PassContext) -> Graph:
     """Replace constant nodes by their values."""
 
     def rule(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
-        if len(node.outputs) != 1 or not inputs or node.op.fusion in (Fusion.COMPOSITE, Fusion.OPAQUE):
+        if len(node.outputs) != 1 or not inputs or node.op.fusion in (Fusion.COMPOSITE, Fusion.LOOP, Fusion.OPAQUE):
             return None
         type_ = node.outputs[0].type
         uniform = _uniform(node, inputs)

@@ -17,6 +17,7 @@ Reached on one Zen 3 core, shared with others, minima of `predict_on_batch`: 184
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -24,11 +25,14 @@ import numpy as np
 
 from compiler import functions as f
 from compiler.ir import Builder, Fusion, Graph, Node, Value
+from compiler.ops.contraction import Matmul
 from compiler.ops.convolution import Convolution, ConvolutionInputGradient
 from compiler.ops.packed_convolution import PackedConvolution, tap_order
+from compiler.ops.packed_matmul import PackedMatmul
+from compiler.ops.scan import Scan
 from compiler.ops.sources import ArrayAttribute, Constant
 from compiler.passes.context import PassContext
-from compiler.rewrite import rewrite
+from compiler.rewrite import Rule, rewrite
 from compiler.types import symbols_of_type
 
 SPATIAL_RANKS = (1, 2)  # of which there are micro-kernels
@@ -38,7 +42,53 @@ def pack_kernels(graph: Graph, context: PassContext) -> Graph:
     """Pack the kernels of convolutions and transposed convolutions that no update changes."""
     if context.target.kind != "cpu":
         return graph
-    stable = _stable_values(graph)
+    graph = _pack_in_loops(graph, context)
+    stable = _stable_values(graph, _unchanged_variables(graph))
+    return rewrite(graph, _convolution_rule(stable, context))
+
+
+def _pack_in_loops(graph: Graph, context: PassContext) -> Graph:
+    """Pack what every step of a loop reads, in its body: the pass `hoist_invariants` takes it out of there."""
+
+    def rule(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
+        if not isinstance(node.op, Scan):
+            return None
+        scan = node.op
+        constants = {entry.value for entry in scan.body.inputs[scan.states + scan.sequences :]}
+        stable = _stable_values(scan.body, constants)
+        body = rewrite(scan.body, _convolution_rule(stable, context))
+        body = rewrite(body, _product_rule(stable, context))
+        return None if body is scan.body else b.emit_all(dataclasses.replace(scan, body=body), *inputs)
+
+    return rewrite(graph, rule)
+
+
+def _product_rule(stable: set[Value], context: PassContext) -> Rule:
+    """Matrix products with a stable right operand."""
+
+    def rule(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
+        if not isinstance(node.op, Matmul) or node.op.transpose_a or node.inputs[1] not in stable:
+            return None
+        x, matrix = (value.type for value in inputs)
+        shape = matrix.shape[::-1] if node.op.transpose_b else matrix.shape
+        if (x.rank, matrix.rank) != (2, 2) or x.dtype not in ("float32", "float64"):
+            return None
+        depth, columns = shape
+        if not isinstance(depth, int) or not isinstance(columns, int) or columns < context.target.lanes(x.dtype):
+            return None
+        width = _panel_columns(x.dtype, context)
+        count = -(-columns // width)
+        rows = f.transpose(b, inputs[1], (1, 0)) if node.op.transpose_b else inputs[1]
+        rows = _filled(b, rows, 1, count * width - columns)
+        panels = f.transpose(b, f.reshape(b, rows, (depth, count, width)), (1, 0, 2))
+        finite = f.reduce_sum(b, f.multiply(b, inputs[1], 0.0), (0, 1))
+        return (b.emit(PackedMatmul(columns), inputs[0], panels, finite),)
+
+    return rule
+
+
+def _convolution_rule(stable: set[Value], context: PassContext) -> Rule:
+    """Convolutions and transposed ones with a stable kernel."""
 
     def rule(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
         op = node.op
@@ -54,13 +104,18 @@ def pack_kernels(graph: Graph, context: PassContext) -> Graph:
         packed = PackedConvolution(shape, input_spatial, op.strides, op.padding, op.dilation)
         return (b.emit(packed, inputs[0], panels, finite),)
 
-    return rewrite(graph, rule)
+    return rule
 
 
-def _stable_values(graph: Graph) -> set[Value]:
-    """What depends on nothing but constants and variables that the graph leaves as they are."""
+def _unchanged_variables(graph: Graph) -> set[Value]:
+    """Variables that the graph leaves as they are."""
     updated = {name for name, _ in graph.updates}
-    stable = {entry.value for entry in graph.variables if entry.name not in updated}
+    return {entry.value for entry in graph.variables if entry.name not in updated}
+
+
+def _stable_values(graph: Graph, parameters: set[Value]) -> set[Value]:
+    """What depends on nothing but constants and these parameters."""
+    stable = set(parameters)
     for node in graph.nodes:
         if all(value in stable for value in node.inputs) and node.op.fusion is not Fusion.OPAQUE:
             stable.update(value for value in node.outputs if not symbols_of_type(value.type))

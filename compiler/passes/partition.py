@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from compiler.grouping import Plan, Refusal, classify, is_cloned, is_fusible, read_through_clones
 from compiler.ir import Fusion, Graph, Node, Value
 from compiler.ops.comparison import Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual
+from compiler.ops.cost import CHEAP
 from compiler.ops.sources import Full
-from compiler.passes.recompute import CHEAP
 
 COMPARISONS = (Equal, NotEqual, Less, LessEqual, Greater, GreaterEqual)
 MOST_NODES = 96  # a kernel beyond this size compiles slowly and gains nothing

@@ -15,11 +15,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from compiler.ir import Graph, Value
+from compiler.ir import Graph, Node, Value
+from compiler.ops.scan import Scan
 from compiler.passes.context import PassContext
 from compiler.passes.schedule import TYPICAL_EXTENT
 from compiler.preparation import kept_values
-from compiler.storage import in_place_pairs, is_kernel, last_uses, root_of
+from compiler.storage import in_place_pairs, is_kernel, is_state, last_uses, root_of
 from runtime.dimensions import Dim, evaluate, symbols_of
 from runtime.placement import Life, Placement, place
 
@@ -75,50 +76,92 @@ def plan_memory(graph: Graph, context: PassContext) -> Graph:
     """Plan the arena; the plan goes to `context.memory`, the graph stays."""
     direct = {root_of(v): f"output {name}" for name, v in graph.outputs}
     direct |= {root_of(v): f"variable {name}" for name, v in graph.updates}
-    slots, blocks = _slots_and_blocks(graph, direct)
+    planner = _Planner(direct)
+    planner.plan(graph, kept_values(graph))
+    blocks = planner.blocks
     context.memory = MemoryPlan(
-        tuple(slots), tuple(block.size for block in blocks), tuple(block.life for block in blocks), direct
+        tuple(planner.slots), tuple(block.size for block in blocks), tuple(block.life for block in blocks), direct
     )
     return graph
 
 
-def _slots_and_blocks(graph: Graph, direct: dict[Value, str]) -> tuple[list[Slot], list[_Block]]:
-    kept = kept_values(graph)
-    last, kernels = _last_kernels(graph)
-    block_of: dict[Value, _Block] = {}
-    blocks: list[_Block] = []
-    slots: list[Slot] = []
-    for position, node in enumerate(filter(is_kernel, graph.nodes)):
-        pairs = in_place_pairs(node)
-        claimed: set[Value] = set()
-        for value in node.outputs:
-            if value in direct:
-                continue
-            size, is_kept = value.type.size_in_bytes, value in kept
-            life = Life(0, kernels, True) if is_kept else Life(position, last.get(value, position))
-            donor = None if is_kept else _donor(node.inputs, value, pairs, block_of, last, position, claimed)
-            if donor is None:
-                block = _Block(len(blocks), size, life)
-                blocks.append(block)
-            else:
-                claimed.add(donor)
-                block = block_of[donor]
-                block.life = Life(block.life.first, life.last)
-            block_of[value] = block
-            slots.append(Slot(value, block.number, size, life.first, life.last, donor))
-    return slots, blocks
+class _Planner:
+    """Gives the values of a graph, and of the bodies of its loops, their blocks."""
+
+    def __init__(self, direct: dict[Value, str]) -> None:
+        self.direct = direct
+        self.blocks: list[_Block] = []
+        self.slots: list[Slot] = []
+
+    def plan(self, graph: Graph, kept: frozenset[Value] = frozenset(), first: int = 0) -> None:
+        """Add the values of a graph whose kernels are counted from `first` on."""
+        last, end = _last_kernels(graph, kept, first)
+        block_of: dict[Value, _Block] = {}
+        position = first
+        for node in filter(is_kernel, graph.nodes):
+            pairs = in_place_pairs(node)
+            claimed: set[Value] = set()
+            after = position + _width(node)
+            for value in node.outputs:
+                if value in self.direct:
+                    continue
+                is_kept = value in kept
+                life = Life(first, end, True) if is_kept else Life(position, max(last.get(value, position), after - 1))
+                donor = None if is_kept else _donor(node.inputs, value, pairs, block_of, last, position, claimed)
+                if donor is None:
+                    block = _Block(len(self.blocks), _size(node, value), life)
+                    self.blocks.append(block)
+                else:
+                    claimed.add(donor)
+                    block = block_of[donor]
+                    block.life = Life(block.life.first, life.last)
+                block_of[value] = block
+                self.slots.append(Slot(value, block.number, block.size, life.first, life.last, donor))
+            if isinstance(node.op, Scan):
+                self._plan_body(node.op, position)
+            position = after
+
+    def _plan_body(self, scan: Scan, position: int) -> None:
+        # What a body gives is written to rows and stacks, which live outside of it.
+        outside = {root_of(value): "a window" for value in scan.body.results}
+        self.direct |= outside
+        begin = position + scan.states + (_fillings(scan) if scan.reverse else 0)
+        self.plan(scan.body, first=begin)
+        for value in outside:
+            del self.direct[value]
 
 
-def _last_kernels(graph: Graph) -> tuple[dict[Value, int], int]:
-    """The last kernel that reads each value, counted from 0, and the number of kernels; results live past the last.
+def _size(node: Node, value: Value) -> Dim:
+    """Bytes of a value's block: a state that is not kept has two rows."""
+    is_carried = isinstance(node.op, Scan) and is_state(value) and not node.op.kept[value.index]
+    return value.type.size_in_bytes * (2 if is_carried else 1)
+
+
+def _fillings(scan: Scan) -> int:
+    """Kernels that fill the rows and stacks of steps beyond the limit."""
+    return len(scan.body.outputs) if scan.limited else 0
+
+
+def _width(node: Node) -> int:
+    """How many kernels a node is: a loop's initial states are copied, and its body counts once."""
+    if not isinstance(node.op, Scan):
+        return 1
+    return node.op.states + _fillings(node.op) + sum(map(is_kernel, node.op.body.nodes))
+
+
+def _last_kernels(graph: Graph, kept: frozenset[Value], first: int) -> tuple[dict[Value, int], int]:
+    """The last kernel that reads each value, and the number after the last; results live past it.
 
     What runs once keeps its memory for good, so it is nobody's to take.
     """
-    number_of = [0]
+    ends = []
+    number = first
     for node in graph.nodes:
-        number_of.append(number_of[-1] + is_kernel(node))
-    last = {value: number_of[position] for value, position in last_uses(graph).items()}
-    return last | dict.fromkeys(kept_values(graph), number_of[-1]), number_of[-1]
+        number += _width(node) if is_kernel(node) else 0
+        ends.append(number - 1)
+    ends.append(number)
+    last = {value: ends[position] for value, position in last_uses(graph).items()}
+    return last | dict.fromkeys(kept, number), number
 
 
 def _donor(

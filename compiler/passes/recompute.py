@@ -18,17 +18,12 @@ from __future__ import annotations
 
 from compiler.grouping import is_cloned
 from compiler.ir import Builder, Fusion, Graph, Node, Value
+from compiler.ops.cost import CHEAP
 from compiler.passes.context import PassContext
 from compiler.passes.schedule import typical_bytes
 from compiler.rewrite import finish, keep
 
 LEAST_BYTES = 1 << 14  # smaller values stay in the cache from one kernel to the next
-
-# Ops of one or two instructions.
-CHEAP = frozenset({
-    "add", "subtract", "multiply", "negative", "absolute", "square", "maximum", "minimum", "relu", "cast", "select",
-    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_not",
-})  # fmt: skip
 
 
 def recompute(graph: Graph, context: PassContext) -> Graph:

@@ -20,7 +20,7 @@ from compiler.ops.conversion import StopGradient
 from compiler.ops.fused import Fused
 from compiler.passes.context import PassContext
 from compiler.preparation import kept_values, prepared_first, prepared_nodes
-from compiler.storage import in_place_pairs, is_kernel, last_uses, root_of
+from compiler.storage import in_place_pairs, is_kernel, is_state, last_uses, root_of
 from compiler.types import TensorType
 from runtime.dimensions import evaluate, symbols_of
 
@@ -214,7 +214,7 @@ def late_updates(graph: Graph) -> set[str]:
 
 def _is_written(value: Value) -> bool:
     root = root_of(value)
-    return root.node is not None and is_kernel(root.node)
+    return root.node is not None and is_kernel(root.node) and not is_state(root)
 
 
 def _copy(b: Builder, value: Value) -> Value:

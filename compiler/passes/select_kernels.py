@@ -26,8 +26,9 @@ import numpy as np
 
 from compiler import functions as f
 from compiler.ir import Array, Builder, Graph, Node, Value
-from compiler.ops.convolution import Convolution, ConvolutionInputGradient, ConvolutionKernelGradient, SlidingKernel
+from compiler.ops.convolution import Convolution, ConvolutionInputGradient, ConvolutionKernelGradient
 from compiler.ops.kernel_gradient_parts import ConvolutionKernelGradientParts
+from compiler.ops.sliding_kernel import SlidingKernel
 from compiler.ops.sources import ArrayAttribute, Constant
 from compiler.ops.spatial import Padding
 from compiler.ops.winograd import WinogradConvolution, WinogradKernelGradient

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import compiler.ops as ops
-from compiler.ir import Builder, Op, Value
+from compiler.ir import Builder, Graph, Op, Value
 from compiler.ops.binding import bind
 from compiler.ops.registry import OPS
 from compiler.types import TensorType, is_float
@@ -28,6 +28,7 @@ TIED_INPUTS = {"max_pool_gradient": (0, 1), "max_pool_select": (0, 1), "stop_gra
 LATE = (
     "convolution_kernel_gradient_parts",
     "packed_convolution",
+    "packed_matmul",
     "winograd_convolution",
     "winograd_kernel_gradient",
 )
@@ -72,7 +73,8 @@ def test_every_op_has_samples() -> None:
 
 @pytest.mark.parametrize(("op", "arrays"), CASES)
 def test_reference_has_the_inferred_types(op: Op, arrays: tuple[np.ndarray, ...]) -> None:
-    for inputs in (arrays, narrowed(arrays)):
+    has_body = any(isinstance(value, Graph) for value in op.fields.values())
+    for inputs in (arrays,) if has_body else (arrays, narrowed(arrays)):  # a body says its types
         before = [array.copy() for array in inputs]
         results = op.reference(*inputs)
         assert [type_of(result) for result in results] == list(op.infer(*map(type_of, inputs)))

@@ -154,7 +154,7 @@ def type_of(array: np.ndarray) -> TensorType:
 PRIMITIVES = [
     pytest.param(op, arrays, id=f"{name}-{number}")
     for name, cls in sorted(OPS.items())
-    if name not in ("fused", "gradient", "constant") and cls.fusion is not Fusion.COMPOSITE
+    if name not in ("fused", "gradient", "constant") and cls.fusion not in (Fusion.COMPOSITE, Fusion.LOOP)
     for number, (op, arrays) in enumerate(cls.samples())
 ]
 

@@ -1,0 +1,187 @@
+"""Recurrences, compiled: against the interpreter in float64, and the same bits at any thread count."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler import functions as f
+from compiler.driver import Compiled, compile_graph
+from compiler.interpret import interpret
+from compiler.ir import Builder, Graph
+from compiler.passes.context import PassContext
+from compiler.passes.differentiate import differentiate, emit_gradient
+from compiler.types import TensorType
+from runtime import get_num_threads, set_num_threads
+from runtime.dimensions import symbol
+from runtime.program import Program
+
+BATCH, STEPS = symbol("batch"), symbol("steps")
+UNITS, FEATURES = 5, 3
+VARIABLES = {"w": (FEATURES, 4 * UNITS), "u": (UNITS, 4 * UNITS), "b": (4 * UNITS,)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What a recurrent layer may be asked for."""
+
+    sequences: bool
+    limited: bool
+    reverse: bool
+
+    def __str__(self) -> str:
+        return "-".join(name for name, flag in dataclasses.asdict(self).items() if flag) or "plain"
+
+
+CASES = [Case(s, n, r) for s in (False, True) for n in (False, True) for r in (False, True)]
+
+
+def lstm_cell() -> Graph:
+    """Hochreiter and Schmidhuber's cell with the forget gate of Gers et al., the gates in Keras's order."""
+    b = Builder("cell")
+    h, c = (b.input(name, TensorType((BATCH, UNITS))) for name in "hc")
+    x = b.input("x", TensorType((BATCH, 4 * UNITS)))
+    u = b.input("u", TensorType((UNITS, 4 * UNITS)))
+    i, forget, g, o = f.split(b, f.add(b, f.matmul(b, h, u), x), 4, axis=1)
+    new = f.add(b, f.multiply(b, f.sigmoid(b, forget), c), f.multiply(b, f.sigmoid(b, i), f.tanh(b, g)))
+    b.output("h", f.multiply(b, f.sigmoid(b, o), f.tanh(b, new)))
+    b.output("c", new)
+    return b.build()
+
+
+def network(case: Case) -> Graph:
+    """Sum of squares of an LSTM's last output, or of all, and its gradients."""
+    b = Builder("network")
+    x = b.input("x", TensorType((BATCH, STEPS, FEATURES)))
+    limit = b.input("n", TensorType((), "int32")) if case.limited else None
+    w, u, bias = (b.variable(name, TensorType(shape)) for name, shape in VARIABLES.items())
+    projected = f.add(b, f.matmul(b, f.transpose(b, x, (1, 0, 2)), w), bias)
+    zero = f.full(b, (BATCH, UNITS), 0.0)
+    found = f.scan(b, lstm_cell(), [zero, zero], [projected], [u], reverse=case.reverse, limit=limit)
+    out = f.transpose(b, found.after[0], (1, 0, 2)) if case.sequences else found.final[0]
+    loss = f.reduce_sum(b, f.multiply(b, out, out))
+    b.output("out", out)
+    b.output("loss", loss)
+    for name, value in zip("wubx", emit_gradient(b, loss, (w, u, bias, x)), strict=True):
+        b.output(f"d{name}", value)
+    return b.build()
+
+
+@pytest.fixture(scope="module", params=CASES, ids=str)
+def compiled(request) -> tuple[Case, Graph, Compiled]:
+    case = request.param
+    graph = network(case)
+    return case, differentiate(graph, PassContext()), compile_graph(graph)
+
+
+def arrays(batch: int, steps: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(batch, steps, FEATURES)).astype("float32")
+    return x, tuple((rng.normal(size=shape) * 0.4).astype("float32") for shape in VARIABLES.values())
+
+
+SIZES = [(3, 7, 4), (1, 1, 1), (2, 0, 0), (9, 20, 0), (6, 5, 9), (17, 3, -2)]
+
+
+@pytest.mark.parametrize(("batch", "steps", "limit"), SIZES)
+def test_one_program_serves_every_length(compiled, batch, steps, limit):
+    case, reference, program = compiled
+    x, variables = arrays(batch, steps)
+    limits = [np.array(limit, np.int32)] if case.limited else []
+    expected, _ = interpret(reference, [x.astype("float64"), *limits], [v.astype("float64") for v in variables])
+    threads, results = get_num_threads(), []
+    try:
+        for count in (1, 2, 3, 4):
+            set_num_threads(count)
+            results.append(program.executable.run([x, *limits], variables))
+    finally:
+        set_num_threads(threads)
+    for value, wanted in zip(results[0], expected, strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=2e-5, atol=2e-6 * max(1.0, np.abs(wanted).max(initial=0)))
+    for other in results[1:]:
+        assert [array.tobytes() for array in other] == [array.tobytes() for array in results[0]]
+
+
+def test_a_program_with_loops_survives_its_bytes(compiled):
+    case, _, program = compiled
+    again = Program.from_bytes(program.program.to_bytes())
+    assert again.loops == program.program.loops
+    assert len(again.loops) == (4 if case.limited else 2), "forward and backward, and what fills the rest of each"
+
+
+def test_steps_beyond_the_limit_are_not_read(compiled):
+    case, _, program = compiled
+    if not case.limited:
+        return
+    x, variables = arrays(4, 6)
+    poisoned = x.copy()
+    poisoned[:, 4:] = np.nan
+    limit = np.array(4, np.int32)
+    clean = program.executable.run([x, limit], variables)
+    dirty = program.executable.run([poisoned, limit], variables)
+    # All but the gradient of the weights before the loop, which sums over padded rows too, times zeros.
+    for position, name in ((0, "out"), (1, "loss"), (3, "du")):
+        np.testing.assert_array_equal(clean[position], dirty[position], err_msg=name)
+
+
+def counting_body() -> Graph:
+    """state' = state * x + c; stacked is state * 2: nothing is a product."""
+    b = Builder("count")
+    state = b.input("state", TensorType((BATCH, 3)))
+    x = b.input("x", TensorType((BATCH, 3)))
+    c = b.input("c", TensorType((3,)))
+    b.output("state", f.add(b, f.multiply(b, state, x), c))
+    b.output("y", f.multiply(b, state, 2.0))
+    return b.build()
+
+
+@pytest.fixture(scope="module", params=[(False, False), (False, True), (True, False), (True, True)])
+def counted(request) -> tuple[bool, bool, Graph, Compiled]:
+    """A scan whose state is an output itself, or only its last value; and the gradient of what it stacks."""
+    reverse, keep = request.param
+    b = Builder("counted")
+    x = b.input("x", TensorType((STEPS, BATCH, 3)))
+    start = b.input("start", TensorType((BATCH, 3)))
+    limit = b.input("limit", TensorType((), "int32"))
+    c = b.variable("c", TensorType((3,)))
+    found = f.scan(b, counting_body(), [start], [x], [c], reverse=reverse, limit=limit)
+    b.output("state", found.after[0] if keep else found.final[0])
+    b.output("y", found.stacks[0])
+    loss = f.reduce_sum(b, f.multiply(b, found.stacks[0], found.stacks[0]))
+    for name, value in zip(("dx", "dstart", "dc"), emit_gradient(b, loss, (x, start, c)), strict=True):
+        b.output(name, value)
+    graph = b.build()
+    return reverse, keep, differentiate(graph, PassContext()), compile_graph(graph)
+
+
+@settings(max_examples=25, deadline=None)
+@given(batch=st.integers(1, 20), steps=st.integers(0, 12), limit=st.integers(-1, 14), data=st.integers(0, 99))
+def test_any_sizes_agree_with_the_interpreter(counted, batch, steps, limit, data):
+    *_, reference, program = counted
+    rng = np.random.default_rng(data)
+    shapes = ((steps, batch, 3), (batch, 3))
+    inputs = [*(rng.normal(size=shape).astype("float32") for shape in shapes), np.array(limit, np.int32)]
+    variables = (rng.normal(size=3).astype("float32"),)
+    wide = [a.astype("float64") if a.dtype == np.float32 else a for a in inputs]
+    expected, _ = interpret(reference, wide, [v.astype("float64") for v in variables])
+    for value, wanted in zip(program.executable.run(inputs, variables), expected, strict=True):
+        np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=1e-5 * max(1.0, np.abs(wanted).max(initial=0)))
+
+
+def test_a_loop_in_a_loop_is_refused_by_name():
+    inner = Builder("inner")
+    state = inner.input("s", TensorType((2,)))
+    inner.output("s", f.add(inner, state, 1.0))
+    outer = Builder("outer")
+    start = outer.input("s", TensorType((2,)))
+    with outer.scope(layer="nested"):
+        outer.output("s", f.scan(outer, inner.build(), [start], count=3).final[0])
+    b = Builder("graph")
+    with b.scope(layer="around"):
+        b.output("y", f.scan(b, outer.build(), [b.input("x", TensorType((2,)))], count=2).final[0])
+    with pytest.raises(NotImplementedError, match=r"'scan' \(nested\) in the body of 'scan' \(around\)"):
+        compile_graph(b.build())

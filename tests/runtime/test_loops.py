@@ -1,0 +1,113 @@
+"""Loops of programs made by hand: windows, limits, directions, and what a program must not say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from runtime import Buffer, Executable, Instruction, Program, ProgramError, set_num_threads
+from runtime.dimensions import symbol
+from runtime.loops import Loop, Window
+
+COLUMNS = 3
+
+
+@pytest.fixture
+def recurrence(native):
+    """`recurrence(...)`: rows[t + 1] = a * rows[t] + 1, over the rows of a block, after rows[0] = a * x + 0.
+
+    Buffers: 0 a, 1 x, 2 the limit, 3 the rows, 4 and 5 the windows on two rows, 6 the output, a copy of all rows.
+    """
+
+    def make(*, reverse: bool = False, limited: bool = False, beyond: bool = False, period: int = 0) -> Program:
+        steps = symbol("steps")
+        rows = 2 if period else steps + 1
+        buffers = (
+            Buffer("a", "float32", (1,), "variable"),
+            Buffer("x", "float32", (COLUMNS,), "input"),
+            Buffer("limit", "int32", (), "input"),
+            Buffer("rows", "float32", (rows, COLUMNS), "arena", 0),
+            Buffer("old", "float32", (COLUMNS,), "window"),
+            Buffer("new", "float32", (COLUMNS,), "window"),
+            Buffer("y", "float32", (rows, COLUMNS), "output"),
+            Buffer("steps", "float32", (steps,), "input"),
+            Buffer("first", "float32", (COLUMNS,), "arena", 0, (steps % 2 if period else steps) * 12 * reverse),
+        )
+        before, after = (1, 0) if reverse else (0, 1)
+        windows = (Window(4, 3, before, period), Window(5, 3, after, period))
+        loop = Loop(2, 3, steps, reverse, 2 if limited else -1, beyond, windows)
+        fill = Instruction(0, (0, 3, 3), (0,), rows * COLUMNS, 0, "fill", 2)
+        start = Instruction(0, (0, 1, 8), (0,), COLUMNS, 0, "start", 2)
+        step = Instruction(0, (0, 4, 5), (1,), COLUMNS, 0, "step", 2)
+        copy = Instruction(0, (9, 3, 6), (0,), rows * COLUMNS, 0, "copy", 2)
+        one = Buffer("one", "float32", (1,), "constant", 0)
+        return Program(
+            "recurrence", ("steps",), (*buffers, one), (1, 2, 7), (0,), (6,), (fill, start, step, copy),
+            (native.kernel(native.AXPB, "axpb"),), (np.ones(1, np.float32),), loops=(loop,),
+        )  # fmt: skip
+
+    return make
+
+
+def expected(x, a, steps, limit, *, reverse, beyond, period):
+    rows = [np.full(COLUMNS, np.nan, np.float32) for _ in range(2 if period else steps + 1)]
+    order = range(steps) if not reverse else range(steps - 1, -1, -1)
+    place = (lambda t: t % period) if period else (lambda t: t)
+    rows[place(steps if reverse else 0)] = a * x
+    for t in order:
+        if (t < limit) != beyond:
+            old, new = (t + 1, t) if reverse else (t, t + 1)
+            rows[place(new)] = a * rows[place(old)] + 1
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("period", [0, 2])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("limits", ["none", "below", "beyond"])
+def test_steps_see_their_rows(recurrence, threads_restored, threads, period, reverse, limits):
+    set_num_threads(threads)
+    beyond = limits == "beyond"
+    program = Executable(recurrence(reverse=reverse, limited=limits != "none", beyond=beyond, period=period))
+    a, x = np.float32(0.5), np.arange(COLUMNS, dtype=np.float32)
+    for steps in (0, 1, 2, 5, 40):
+        for limit in (-1, 0, 3, steps, steps + 2):
+            inputs = [x, np.array(limit, np.int32), np.zeros(steps, np.float32)]
+            (y,) = program.run(inputs, (np.array([a]),))
+            bound = steps if limits == "none" else limit
+            wanted = expected(x, a, steps, bound, reverse=reverse, beyond=beyond, period=period)
+            known = ~np.isnan(wanted)
+            np.testing.assert_array_equal(y[known], wanted[known], err_msg=f"{steps} steps, limit {limit}")
+
+
+def test_bytes_keep_the_loops(recurrence):
+    program = recurrence(reverse=True, limited=True, beyond=True, period=2)
+    again = Program.from_bytes(program.to_bytes())
+    assert again.loops == program.loops
+    assert again.buffers == program.buffers
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"first": 3, "end": 3}, "has the instructions 3 to 3"),
+        ({"end": 9}, "has the instructions 2 to 9"),
+        ({"limit": 99}, "limited by buffer 99"),
+        ({"limit": 1}, "no int32 scalar"),
+        ({"windows": (Window(4, 99), Window(5, 3, 1))}, "a window 4 of 99"),
+        ({"windows": (Window(4, 5), Window(5, 3, 1))}, "must be of space 'window'"),
+        ({"windows": (Window(4, 3, 0, -2), Window(5, 3, 1))}, "negative period"),
+        ({"windows": (Window(4, 3),)}, "'new' is a window of no loop"),
+        ({"first": 1}, "uses 'rows' whole and in windows"),
+    ],
+    ids=str,
+)
+def test_what_a_loop_must_not_say(recurrence, change, message):
+    program = recurrence()
+    if "first" in change and change["first"] == 1:
+        calls = (program.instructions[1], program.instructions[0], *program.instructions[2:])
+        program = replace(program, instructions=calls, loops=(replace(program.loops[0], first=2),))
+    with pytest.raises(ProgramError, match=message):
+        replace(program, loops=(replace(program.loops[0], **change),))
