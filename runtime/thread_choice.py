@@ -1,9 +1,9 @@
 """Whether a program is quicker on the pool or on the calling thread alone, found out by measuring.
 
-Waking workers and meeting at barriers costs microseconds: nothing beside a training step of a millisecond,
-most of a prediction for one row, and more than all the work where other processes keep the cores busy. The
-bits are the same either way, so a program is run both ways, a few times each, and again now and then, because
-the load of a machine changes.
+Waking workers, sharing out grains and waiting at the end of each phase costs microseconds: nothing beside a training
+step of a millisecond, most of a prediction for one row, and more than all the work where other processes keep the
+cores busy. The bits are the same either way, so a program is run both ways, a few times each, and again now and then,
+because the load of a machine changes.
 """
 
 from __future__ import annotations

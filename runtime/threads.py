@@ -24,7 +24,8 @@ from runtime.operating_system import PRIMITIVE_BYTES, fill_waiting_slots, usable
 __all__ = ["ThreadPool", "borrow_pool", "get_num_threads", "return_pool", "set_num_threads"]
 
 # Some 3 microseconds of looking, then some 100 of yielding, then sleep. Looking for longer costs much when another
-# process keeps a core busy and two threads share the rest: with 30 microseconds every barrier took as long.
+# process keeps a core busy and two threads share the rest: with 30 microseconds every wait at the
+# end of a phase took as long.
 _SPINS = 100
 _YIELDS = 300
 _STOP_SECONDS = 2.0
