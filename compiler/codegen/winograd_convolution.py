@@ -24,8 +24,6 @@ threads 500 -> 310 us, the CIFAR network 280 -> 220 us (minima on a busy machine
 
 from __future__ import annotations
 
-import functools
-
 from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator, ImageUnits
@@ -36,11 +34,11 @@ from runtime.dimensions import Dim, align_up, ceil_div, dim_max
 
 __all__ = [
     "SHARED_EXTENTS",
-    "WINOGRAD_EXTENTS",
     "WinogradGenerator",
     "lines_of",
     "point_bytes",
     "winograd_extents",
+    "winograd_source",
 ]
 
 SHARED_EXTENTS = 10  # of the convolution and of its kernel gradient, which has others after them
@@ -98,7 +96,7 @@ class WinogradGenerator(Generator[ConvolutionGeometry]):
 
     def source(self, spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
         """The driver's source."""
-        return kernel_source(tile, _driver(), epilogue)
+        return winograd_source(_SOURCE, tile, epilogue)
 
 
 def winograd_extents(geometry: ConvolutionGeometry, tiles: int) -> tuple[Dim, ...]:
@@ -148,12 +146,12 @@ def point_bytes(tiles: Dim, row_bytes: Dim) -> Dim:
     return (ceil_div(tiles * row_bytes, 64) // 2 * 2 + 1) * 64
 
 
-@functools.cache
-def _driver() -> Driver:
-    return Driver(_SOURCE.format(extents=WINOGRAD_EXTENTS), (), columns_extent=6)
+def winograd_source(driver: str, tile: Tile, epilogue: Epilogue) -> ContractionSource:
+    """The kernel around a driver in which `{extents}` stands for the sizes that Winograd's forms have in common."""
+    return kernel_source(tile, Driver(driver.format(extents=_EXTENTS), (), columns_extent=6), epilogue)
 
 
-WINOGRAD_EXTENTS = """\
+_EXTENTS = """\
     images = extents[0]
     height = extents[1]
     width = extents[2]

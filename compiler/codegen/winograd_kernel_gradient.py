@@ -9,13 +9,11 @@ of their tiles stay in the second-level cache.
 
 from __future__ import annotations
 
-import functools
-
-from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
+from compiler.codegen.contraction_driver import REPORT_BYTES
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
 from compiler.codegen.microkernel import Tile
-from compiler.codegen.winograd_convolution import SHARED_EXTENTS, WINOGRAD_EXTENTS, point_bytes, winograd_extents
+from compiler.codegen.winograd_convolution import SHARED_EXTENTS, point_bytes, winograd_extents, winograd_source
 from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from compiler.winograd import KERNEL, POINTS, TILE, WINDOW
 from runtime.dimensions import Dim, align_up, ceil_div
@@ -60,12 +58,7 @@ class WinogradKernelGradientGenerator(Generator[ConvolutionGeometry]):
 
     def source(self, spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
         """The driver's source."""
-        return kernel_source(tile, _driver(), epilogue)
-
-
-@functools.cache
-def _driver() -> Driver:
-    return Driver(_SOURCE.format(extents=WINOGRAD_EXTENTS), (), columns_extent=6)
+        return winograd_source(_SOURCE, tile, epilogue)
 
 
 _SOURCE = """\
