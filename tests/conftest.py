@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("cudasim"):
             item.add_marker(skip)
+
+
+@pytest.fixture
+def threads_restored() -> Iterator[None]:
+    """The test may call set_num_threads."""
+    from runtime.threads import get_num_threads, set_num_threads  # here: it loads LLVM, which few tests need
+
+    before = get_num_threads()
+    yield
+    set_num_threads(before)
 
 
 @pytest.fixture

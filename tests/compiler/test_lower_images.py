@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from compiler.passes.fuse import fuse
 from compiler.pipeline import run_pipeline
 from compiler.storage import in_place_pairs
 from compiler.text import parse
-from runtime import get_num_threads, set_num_threads
+from runtime import set_num_threads
 
 SAME = "strides=(1,1), padding=((1,1),(1,1)), dilation=(1,1), groups=1"
 GRAPHS = {
@@ -167,10 +166,8 @@ def test_depthwise_blocks_of_pixels_end_where_images_end(size, op, check_compile
 
 
 @pytest.fixture
-def thread_counts() -> Iterator[tuple[int, ...]]:
-    before = get_num_threads()
-    yield (1, 2, 3, 4)
-    set_num_threads(before)
+def thread_counts(threads_restored: None) -> tuple[int, ...]:
+    return 1, 2, 3, 4
 
 
 @pytest.mark.parametrize("case", CASES)

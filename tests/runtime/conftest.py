@@ -35,14 +35,6 @@ def two_threads() -> Iterator[None]:
 
 
 @pytest.fixture
-def threads_restored() -> Iterator[None]:
-    """The test may call set_num_threads."""
-    before = get_num_threads()
-    yield
-    set_num_threads(before)
-
-
-@pytest.fixture
 def chain(native: ModuleType) -> Callable[..., Program]:
     """`chain(steps)`: y = x; then y = a*y + step for each step, through two blocks of the arena; then row sums."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -25,16 +24,12 @@ from compiler.ops.kernel_gradient_parts import ConvolutionKernelGradientParts
 from compiler.target import Target, host_target
 from compiler.types import TensorType
 from runtime.dimensions import symbol
-from runtime.threads import get_num_threads, set_num_threads
+from runtime.threads import set_num_threads
 
 KIND = "convolution_kernel_gradient"
 
 
-@pytest.fixture(autouse=True)
-def restored_threads() -> Iterator[None]:
-    before = get_num_threads()
-    yield
-    set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("threads_restored")
 
 
 def parts_oracle(geometry: ConvolutionGeometry, x: Array, g: Array) -> Array:

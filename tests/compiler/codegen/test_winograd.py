@@ -8,8 +8,6 @@ is at most `MEAN_RATIO` times that of direct float32 sums.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,7 +23,7 @@ from compiler.target import Target, host_target
 from compiler.types import TensorType
 from compiler.winograd import image_transform, kernel_transform, result_transform
 from runtime.dimensions import Dim, evaluate, symbol
-from runtime.threads import get_num_threads, set_num_threads
+from runtime.threads import set_num_threads
 
 Array = np.ndarray
 Pads = tuple[tuple[int, int], tuple[int, int]]
@@ -36,11 +34,7 @@ MEAN_RATIO = 3.0
 G = kernel_transform()
 
 
-@pytest.fixture(autouse=True)
-def restored_threads() -> Iterator[None]:
-    before = get_num_threads()
-    yield
-    set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("threads_restored")
 
 
 def convolution_graph(channels: int, filters: int, padding: Pads, sizes: tuple[Dim, ...] = ()) -> Graph:

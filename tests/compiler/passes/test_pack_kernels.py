@@ -2,70 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from convolution_graphs import SAME, convolution, transposed_convolution
 
-from compiler import functions as f
 from compiler.driver import compile_graph
 from compiler.interpret import interpret
-from compiler.ir import Builder, Graph
-from compiler.ops.convolution import Convolution, ConvolutionInputGradient
+from compiler.ir import Graph
+from compiler.ops.convolution import Convolution
 from compiler.ops.spatial import Padding
 from compiler.passes.context import PassContext
 from compiler.passes.pack_kernels import pack_kernels
 from compiler.target import CUDA_TARGET
 from compiler.text import parse, to_text
-from compiler.types import TensorType
-from runtime.dimensions import evaluate, symbol
-from runtime.threads import get_num_threads, set_num_threads
+from runtime.dimensions import evaluate
+from runtime.threads import set_num_threads
 
-SAME = ((1, 1), (1, 1))
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    before = get_num_threads()
-    yield
-    set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("threads_restored")
 
 
 def forward(
-    kernel: tuple[int, ...] = (3, 3, 5, 24),
-    strides: tuple[int, ...] = (2, 2),
-    padding: Padding = SAME,
-    dilation: tuple[int, ...] = (1, 1),
-    groups: int = 1,
-    dtype: str = "float32",
-    updated: bool = False,
+    kernel: tuple[int, ...] = (3, 3, 5, 24), strides: tuple[int, ...] = (2, 2), *rest: Any, **options: Any
 ) -> Graph:
-    b = Builder("step")
-    spatial = tuple(9 + axis for axis in range(len(kernel) - 2))
-    x = b.input("x", TensorType((symbol("batch"), *spatial, kernel[-2] * groups), dtype))
-    w = b.variable("kernel", TensorType(kernel, dtype))
-    b.output("y", b.emit(Convolution(strides, padding, dilation, groups), x, w))
-    if updated:
-        b.update("kernel", f.negative(b, w))
-    return b.build()
+    return convolution(kernel, tuple(9 + axis for axis in range(len(kernel) - 2)), strides, *rest, **options)
 
 
 def transposed(
     kernel: tuple[int, ...] = (3, 3, 20, 6),
     strides: tuple[int, ...] = (2, 2),
     padding: Padding = ((0, 1), (0, 1)),
-    dilation: tuple[int, ...] = (1, 1),
-    dtype: str = "float32",
+    *rest: Any,
 ) -> Graph:
-    b = Builder("step")
     spatial = tuple(9 + axis for axis in range(len(kernel) - 2))
-    op = ConvolutionInputGradient(spatial, strides, padding, dilation)
-    outputs = op.outputs_of(spatial, kernel[:-2])
-    g = b.input("g", TensorType((symbol("batch"), *outputs, kernel[-1]), dtype))
-    w = b.variable("kernel", TensorType(kernel, dtype))
-    b.output("x", b.emit(op, g, w))
-    return b.build()
+    return transposed_convolution(kernel, spatial, strides, padding, *rest)
 
 
 def is_packed(graph: Graph, **options: Any) -> bool:

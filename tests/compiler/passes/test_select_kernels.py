@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from convolution_graphs import SAME, convolution
 
 from compiler.driver import compile_graph, program_key
 from compiler.interpret import interpret
 from compiler.ir import Builder, Graph
-from compiler.ops.convolution import Convolution, ConvolutionKernelGradient
+from compiler.ops.convolution import ConvolutionKernelGradient
 from compiler.ops.kernel_gradient_parts import ConvolutionKernelGradientParts
-from compiler.ops.spatial import Padding
 from compiler.passes.context import PassContext
 from compiler.passes.differentiate import differentiate
 from compiler.passes.select_kernels import select_kernels
@@ -21,7 +21,7 @@ from compiler.target import CUDA_TARGET, host_target
 from compiler.text import parse, to_text
 from compiler.types import TensorType
 from runtime.dimensions import Dim, symbol
-from runtime.threads import get_num_threads, set_num_threads
+from runtime.threads import set_num_threads
 
 TRAINING = """
     graph step {
@@ -43,31 +43,13 @@ TRAINING = """
 """
 
 
-SAME = ((1, 1), (1, 1))
-
-
-@pytest.fixture(autouse=True)
-def restored() -> Iterator[None]:
-    before = get_num_threads()
-    yield
-    set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("threads_restored")
 
 
 def forward(
-    channels: int = 16,
-    filters: int = 16,
-    size: Dim = 8,
-    padding: Padding = SAME,
-    strides: tuple[int, int] = (1, 1),
-    dilation: tuple[int, int] = (1, 1),
-    dtype: str = "float32",
-    kernel: tuple[int, int] = (3, 3),
+    channels: int = 16, filters: int = 16, size: Dim = 8, kernel: tuple[int, int] = (3, 3), **options: Any
 ) -> Graph:
-    b = Builder("step")
-    x = b.input("x", TensorType((symbol("batch"), size, size, channels), dtype))
-    w = b.variable("kernel", TensorType((*kernel, channels, filters), dtype))
-    b.output("y", b.emit(Convolution(strides, padding, dilation), x, w))
-    return b.build()
+    return convolution((*kernel, channels, filters), (size, size), **options)
 
 
 def selected(graph: Graph, **options: Any) -> bool:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from graphcore import config, layers, models, utils
 
-
-@pytest.fixture(autouse=True)
-def restored_threads() -> Iterator[None]:
-    before = config.get_num_threads()
-    yield
-    config.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("threads_restored")
 
 
 def small_net() -> models.Model:
