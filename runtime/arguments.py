@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.arena import aligned_copy
+from runtime.arena import address_of, aligned_copy
 from runtime.binding import ArraySpec, Shape
 from runtime.program import DTYPES, Program
 
-__all__ = ["check_in_place", "checked_array", "checked_outputs", "count_message", "usable_input"]
+__all__ = ["check_in_place", "checked_array", "checked_outputs", "count_message", "usable_inputs"]
 
 Array = NDArray[np.generic]
 
@@ -34,6 +34,31 @@ def count_message(program: Program, what: str, indices: Sequence[int], count: in
     """What is said where a call gives another number of arrays."""
     names = ", ".join(repr(program.buffers[index].name) for index in indices) or "none"
     return f"program {program.name!r} takes {len(indices)} {what}s ({names}), got {count}"
+
+
+def usable_inputs(
+    program: Program, dtypes: Sequence[np.dtype[np.generic]], inputs: Sequence[Array], variables: Container[int]
+) -> tuple[list[Array], list[int], tuple[Shape, ...]]:
+    """The arrays that a program will read, their addresses and their shapes.
+
+    `variables` are the addresses of variables. An input at one of them is copied: the program may update the variable
+    before it has last read the input.
+    """
+    if len(inputs) != len(dtypes):
+        raise ValueError(count_message(program, "input", program.inputs, len(inputs)))
+    arrays = list(inputs)
+    addresses: list[int] = []
+    for position, dtype in enumerate(dtypes):
+        array = arrays[position]
+        # Dtypes are the same object nearly always; usable_input looks closer at the rest.
+        if type(array) is not np.ndarray or array.dtype is not dtype or not array.flags.c_contiguous:
+            array = arrays[position] = usable_input(program, program.inputs[position], array)
+        address = address_of(array)
+        if address in variables:
+            arrays[position] = aligned_copy(array)
+            address = address_of(arrays[position])
+        addresses.append(address)
+    return arrays, addresses, tuple([array.shape for array in arrays])
 
 
 def usable_input(program: Program, index: int, array: object) -> Array:

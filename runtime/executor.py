@@ -13,8 +13,8 @@ from weakref import WeakSet
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.arena import Arena, address_of, aligned_copy
-from runtime.arguments import checked_outputs, count_message, usable_input
+from runtime.arena import Arena, address_of
+from runtime.arguments import checked_outputs, usable_inputs
 from runtime.binding import Binding, Shape, bind_symbols
 from runtime.loader import load_objects
 from runtime.moves import Moves
@@ -22,7 +22,6 @@ from runtime.native import native_loop
 from runtime.native_code import Frame
 from runtime.profile import Profile
 from runtime.program import DTYPES, Program
-from runtime.thread_choice import ThreadChoice
 from runtime.threads import ThreadPool, borrow_pool, get_num_threads, return_pool
 from runtime.variables import BoundVariables
 
@@ -118,7 +117,7 @@ class Executable:
             if variables is not self._variables.arrays and self._variables.take(variables):
                 self._recent = None
                 self._prepared_at = 0
-            arrays, addresses, shapes = self._take_inputs(inputs)
+            arrays, addresses, shapes = self._usable(inputs)
             binding = self._binding_for(shapes)
             for buffer, address in zip(self.program.inputs, addresses, strict=True):
                 binding.addresses[buffer] = address
@@ -128,8 +127,8 @@ class Executable:
             return results
 
     def run_again(self, inputs: Sequence[Array], variables: Sequence[Array]) -> tuple[Array, ...] | None:
-        """What `run(inputs, variables, tracked=True)` returns, the short way; None, and nothing done, where the call
-        is not like the last one, or not on the calling thread alone.
+        """What `run(inputs, variables, tracked=True)` returns, the short way; None, and nothing done, where the
+        call is not like the last one.
 
         Everything is left out that the last call has settled: of a batch of one sample, which costs a few
         microseconds all told, half would be spent on looking up what has not changed. The fewer functions and objects
@@ -149,17 +148,15 @@ class Executable:
                 if address in known.addresses or not array.flags.c_contiguous:
                     return None
                 addresses[buffer] = address
-            if binding.is_parallel and not self._stays_alone(binding.thread_choice):
-                return None
             results = binding.fresh_outputs()
             try:
-                failed = self._loop.run(binding.frame_address)
+                failed = self._run_like_before(binding)
             finally:
                 if known.followers is not None:
                     known.followers.tell()
-            if failed >= 0:
+            if failed is not None and failed >= 0:
                 self._raise_failure(binding)
-            return results
+            return None if failed is None else results
 
     def run_one_again(self, array: Array, variables: Sequence[Array]) -> Array | None:
         """`run_again` for a program that has one input and one output and updates nothing: the array that it makes of
@@ -177,14 +174,29 @@ class Executable:
                 return None
             if not array.flags.c_contiguous or (self._watch is not None and not self._is_prepared(binding)):
                 return None
-            if binding.is_parallel and not self._stays_alone(binding.thread_choice):
-                return None
             addresses = binding.addresses
             addresses[buffer] = address_of(array)
             result = output.take_one(addresses)
-            if self._loop.run(binding.frame_address) >= 0:
+            failed = self._run_like_before(binding) if binding.is_parallel else self._loop.run(binding.frame_address)
+            if failed is not None and failed >= 0:
                 self._raise_failure(binding)
-            return result
+            return None if failed is None else result
+
+    def _run_like_before(self, binding: Binding) -> int | None:
+        """Run a binding, ready as it is, on the threads that it ran on the last time; None, and nothing done, if these
+        are to be others now."""
+        use_pool = binding.is_parallel and get_num_threads() > 1 and binding.thread_choice.settled()
+        if use_pool is None or use_pool is (binding.pool is None):
+            return None
+        if not use_pool:
+            return self._loop.run(binding.frame_address)
+        pool = borrow_pool()
+        if pool is None:
+            return None
+        try:
+            return self._loop.run_pooled(binding.frame_address) if pool is binding.pool else None
+        finally:
+            return_pool()
 
     def _is_prepared(self, binding: Binding) -> bool:
         """Whether a run of what comes after the prepared instructions is all that is left to do."""
@@ -200,11 +212,6 @@ class Executable:
         if binding.frame[_START] != first:
             binding.begin_at(first)
         return is_ready
-
-    @staticmethod
-    def _stays_alone(choice: ThreadChoice) -> bool:
-        """Whether the calling thread is known to be quicker than the pool, and it is not yet time to ask again."""
-        return get_num_threads() == 1 or choice.stays_alone()
 
     def run_steps(
         self,
@@ -231,7 +238,7 @@ class Executable:
             if variables is not self._variables.arrays and self._variables.take(variables):
                 self._recent = None
                 self._prepared_at = 0
-            arrays, addresses, shapes = self._take_inputs(inputs)
+            arrays, addresses, shapes = self._usable(inputs)
             moves = Moves(steps)
             shapes = moves.split(self.program, self.program.inputs, arrays, split)
             binding = self._binding_for(shapes)
@@ -245,6 +252,9 @@ class Executable:
             self._run_steps(binding, tracked, moves)
             del arrays
             return results
+
+    def _usable(self, inputs: Sequence[Array]) -> tuple[list[Array], list[int], tuple[Shape, ...]]:
+        return usable_inputs(self.program, self._input_dtypes, inputs, self._variables.addresses)
 
     def _binding_for(self, input_shapes: tuple[Shape, ...]) -> Binding:
         key = (input_shapes, self._variables.shapes) if self._variables.are_symbolic else input_shapes
@@ -318,8 +328,7 @@ class Executable:
             self._prepared_at = number
         if profile is not None:
             profile.runs += 1
-        if pool is None:
-            self._recent = binding
+        self._recent = binding
 
     def _place_memory(self, binding: Binding, pool: ThreadPool | None) -> None:
         """Point a binding to the arena, the scratch memory and the pool of this call."""
@@ -359,30 +368,6 @@ class Executable:
             f"instruction {index} ({instruction.label!r}) of program {self.program.name!r} failed: "
             f"its kernel {kernel!r} returned status {status}"
         )
-
-    def _take_inputs(self, inputs: Sequence[Array]) -> tuple[list[Array], list[int], tuple[Shape, ...]]:
-        """The arrays that the program will read, their addresses and their shapes."""
-        if len(inputs) != len(self._input_dtypes):
-            raise ValueError(count_message(self.program, "input", self.program.inputs, len(inputs)))
-        arrays = list(inputs)
-        addresses: list[int] = []
-        for position, dtype in enumerate(self._input_dtypes):
-            array = arrays[position]
-            # Dtypes are the same object nearly always; _usable_input looks closer at the rest.
-            if type(array) is not np.ndarray or array.dtype is not dtype or not array.flags.c_contiguous:
-                array = arrays[position] = usable_input(self.program, self.program.inputs[position], array)
-            addresses.append(address_of(array))
-        if not self._variables.addresses.keys().isdisjoint(addresses):
-            self._separate_from_variables(arrays, addresses)
-        return arrays, addresses, tuple([array.shape for array in arrays])
-
-    def _separate_from_variables(self, arrays: list[Array], addresses: list[int]) -> None:
-        """Copy inputs that are variables too: the program may update one before it has last read the
-        other."""
-        for position, address in enumerate(addresses):
-            if address in self._variables.addresses:
-                arrays[position] = aligned_copy(arrays[position])
-                addresses[position] = address_of(arrays[position])
 
 
 # Every executable of this process, for the lock to be renewed in a forked child.

@@ -338,7 +338,6 @@ def _check_prepared(program: Program) -> None:
                     f"instruction {index} ({instruction.label!r}) is prepared, but uses {buffer.space} {buffer.name!r}"
                 )
 
-
     for buffer in program.buffers:
         is_kept = buffer.space == "arena" and program.lives[buffer.place].kept
         if is_kept and any(isinstance(size, SymbolicInt) for size in buffer.shape):

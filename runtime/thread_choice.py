@@ -47,13 +47,12 @@ class ThreadChoice:
             self.restart()
         return _ROUND[self._position]
 
-    def stays_alone(self) -> bool:
-        """`begin()` for one run that can only be made on the calling thread: False, and nothing counted, if the
-        pool is or may be wanted."""
-        if self.is_sampling or self.use_pool or self.runs_left <= 1:
-            return False
+    def settled(self) -> bool | None:
+        """`begin()` for one run while nothing is being measured; None, and nothing counted, when it is time to."""
+        if self.is_sampling or self.runs_left <= 1:
+            return None
         self.runs_left -= 1
-        return True
+        return self.use_pool
 
     def record(self, nanoseconds: int) -> None:
         """The time of a run that followed the last `begin()`."""

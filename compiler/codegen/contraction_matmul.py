@@ -8,7 +8,8 @@ as the registers allow: then the product is as fast as b streams from memory (78
 7 us for one row, 11 with strips of one tile).
 
 A work item is one tile of rows of one column block of one batch entry. A call that owns several consecutive
-items runs them together, so b is packed once for all of them; where a call begins and ends changes no sum.
+items runs them together, so b is packed once for all of them; where a call begins and ends changes no sum. Where there
+are few rows, items have parts of the columns of a block, so that there are enough for several threads.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from compiler.codegen.contraction_narrow import (
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
 from compiler.codegen.microkernel import Tile, flat_tiles
 from compiler.contractions import ContractionSpec, MatmulGeometry
-from runtime.dimensions import Dim, align_up, ceil_div
+from runtime.dimensions import Dim, align_up, ceil_div, dim_max
 
 __all__ = ["MatmulGenerator"]
 
@@ -48,6 +49,15 @@ COLUMN_MULTIPLE = 96
 # 214, 64 x 2304 x 512 2252 / 2251 and 2462 / 2366.
 IN_PLACE_ROWS = 64
 PACKED_ELEMENTS = 1 << 20
+# Parts of a column block, a work item each, where there are hardly any rows: two less for so many rows. b is not packed
+# then. Half of the items took 57 us of 111 for 1 x 2304 x 512; before, with blocks of 288 and 224 columns, 75 of 126
+# (one Zen 3 core). With fewer elements of b one thread is done before another has woken up.
+MOST_PARTS, PART_ROWS = 4, 16
+PART_ELEMENTS = 1 << 17
+# So many rows are few tiles (64 are 11, which two threads cannot halve), and b is read where it lies: two parts, if
+# they are worth the waking. Fewer columns are not cut, and no rows of a small b that pass in a few microseconds.
+HALVED_ROWS, STREAMED_ROWS = 64, 8
+HALVED_COLUMNS = 128
 # A transposed a that meets this many panels or fewer is read where it lies: packing it would cost more (784 x 128 x 16
 # columns 70 -> 51 us, x 128 columns 368 -> 337, x 256 no gain). Not so where its rows are a multiple of a page long:
 # then all steps of a tile lie in one set of the first level (1024 x 128 x 128: 478 -> 644 us).
@@ -62,7 +72,7 @@ class MatmulGenerator(Generator[MatmulGeometry]):
     """
 
     geometry = MatmulGeometry
-    extent_count = 7
+    extent_count = 8
     forms = (frozenset({"transpose_a", "transpose_b"}), frozenset({"transpose_b", "narrow"}))
 
     def is_narrow(self, spec: ContractionSpec, geometry: MatmulGeometry, lanes: int) -> bool:
@@ -70,7 +80,9 @@ class MatmulGenerator(Generator[MatmulGeometry]):
         return is_narrow_matmul(spec, geometry, lanes)
 
     def extents(self, spec: ContractionSpec, geometry: MatmulGeometry, *, whole: bool = False) -> tuple[Dim, ...]:
-        """rows, depth, columns, a's and b's elements from one batch entry to the next, column block, batch."""
+        """rows, depth, columns, a's and b's elements from one batch entry to the next, column block, batch, parts of a
+        column block.
+        """
         rows, depth, columns = geometry.rows, geometry.depth, geometry.columns
         return (
             rows,
@@ -80,23 +92,24 @@ class MatmulGenerator(Generator[MatmulGeometry]):
             depth * columns if geometry.b_batched else 0,
             _column_block(spec, depth, columns),
             geometry.batch,
+            _parts(spec, geometry),
         )
 
     def work(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
-        """Row items of all column blocks of all batch entries."""
+        """Row items of all parts of column blocks of all batch entries."""
         if spec.narrow:
             return narrow_matmul_work(extents)
-        rows, _, columns, _, _, column_block, batch = extents
+        rows, _, columns, _, _, column_block, batch, parts = extents
         assert isinstance(column_block, int)
-        return batch * ceil_div(columns, column_block) * ceil_div(rows, tile.rows)
+        return batch * ceil_div(columns, column_block) * parts * ceil_div(rows, tile.rows)
 
     def scratch(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
         """Bytes of tables, packed panels, packed strips and the block of results."""
         if spec.narrow:
             return narrow_matmul_scratch(extents, tile)
-        _, depth, columns, _, _, column_block, _ = extents
+        _, depth, columns, _, _, column_block, *_ = extents
         assert isinstance(column_block, int)
-        width = column_block
+        width = max(column_block, flat_tiles(tile)[0].columns)
         if isinstance(columns, int):
             width = min(width, -(-columns // tile.columns) * tile.columns)
         size = element_bytes(tile.dtype)
@@ -111,6 +124,22 @@ class MatmulGenerator(Generator[MatmulGeometry]):
         if spec.narrow:
             return narrow_matmul_source(spec, tile, epilogue)
         return kernel_source(tile, _driver(tile, spec.transpose_a, spec.transpose_b), epilogue)
+
+
+def _parts(spec: ContractionSpec, geometry: MatmulGeometry) -> Dim:
+    """4, 2 or 1."""
+    rows, columns = geometry.rows * geometry.batch, geometry.columns
+    if spec.transpose_a or spec.transpose_b or not isinstance(columns, int) or columns < HALVED_COLUMNS:
+        return 1
+    halved = 1 + _at_most(rows, HALVED_ROWS)
+    if not isinstance(geometry.depth, int) or geometry.depth * columns < PART_ELEMENTS:
+        return halved - _at_most(rows, STREAMED_ROWS)
+    return dim_max(halved, MOST_PARTS - rows // PART_ROWS * 2)
+
+
+def _at_most(rows: Dim, most: int) -> Dim:
+    """1 or 0."""
+    return dim_max(0, 1 - rows // (most + 1))
 
 
 def _column_block(spec: ContractionSpec, depth: Dim, columns: Dim) -> int:
@@ -159,7 +188,7 @@ def contract(pointers, extents, scratch, begin, end, item):
     columns = extents[2]
     column_block = extents[5]
     row_items = (rows + TILE_ROWS - 1) // TILE_ROWS
-    column_blocks = (columns + column_block - 1) // column_block
+    column_blocks = (columns + column_block - 1) // column_block * extents[7]
     depth_blocks = 1
     if depth > WHOLE_DEPTH:
         depth_blocks = (depth + DEPTH_BLOCK - 1) // DEPTH_BLOCK
@@ -168,19 +197,28 @@ def contract(pointers, extents, scratch, begin, end, item):
     row_table = offsets + (depth * 8 + 63) // 64 * 64
     packed = row_table + (GROUP_ROWS * 8 + 63) // 64 * 64
     panel_bytes = depth * PANEL_STEP
-    packed_panels = (min(column_block, columns) + TILE_COLUMNS - 1) // TILE_COLUMNS
+    packed_panels = (min(max(column_block, FLAT_1), columns) + TILE_COLUMNS - 1) // TILE_COLUMNS
     strips = packed + (packed_panels * panel_bytes + 63) // 64 * 64
     values = strips + (GROUP_ROWS * {strip_steps} * ELEMENT + 63) // 64 * 64
     block = item // row_items
     row_item = item - block * row_items
     batch = block // column_blocks
-    first_column = (block - batch * column_blocks) * column_block
+    column_index = block - batch * column_blocks
+    first_column = column_index * column_block
     block_columns = min(column_block, columns - first_column)
+    if extents[7] > 1:
+        # Whole strips, spread evenly: there may be more parts than strips.
+        flat_strips = (columns + FLAT_1 - 1) // FLAT_1
+        first_column = column_index * flat_strips // column_blocks * FLAT_1
+        block_columns = min(columns, (column_index + 1) * flat_strips // column_blocks * FLAT_1) - first_column
     panels = (block_columns + TILE_COLUMNS - 1) // TILE_COLUMNS
     stride = panels * PANEL_STEP
 {step}
     if item == begin:
         fill_steps(offsets, depth, step)
+    if block_columns == 0:
+        scratch[2] = 0
+        return item + 1
     b = pointers[1] + batch * extents[4] * ELEMENT
     whole_panels = 0
     flat_columns = 0

@@ -34,6 +34,19 @@ def test_a_slow_first_run_does_not_decide() -> None:
     assert used[5:] == [True] * 45
 
 
+@pytest.mark.parametrize("pooled", [20_000, 90_000])
+def test_settled_runs_are_counted_until_it_is_time_to_measure_again(pooled: int) -> None:
+    choice = ThreadChoice()
+    assert choice.settled() is None
+    simulate(choice, 5, lambda run: pooled, 40_000)
+    answers = [choice.settled() for _ in range(400)]
+    used = answers.index(None)
+    assert answers[:used] == [pooled < 40_000] * used
+    assert answers[used:] == [None] * (400 - used)
+    assert [choice.begin() for _ in range(2)] == [True, True]
+    assert choice.is_sampling
+
+
 def test_comparing_costs_little() -> None:
     used = simulate(ThreadChoice(), 3000, lambda run: 8_000_000, 16_000_000)
     assert used.count(False) <= 3000 * 0.01
@@ -70,3 +83,22 @@ def test_a_tiny_program_leaves_the_pool_and_a_new_number_of_threads_asks_again(
     assert binding.pool is not None
     assert binding.pool.threads == 3
     assert binding.thread_choice.is_sampling
+
+
+@pytest.mark.parametrize("use_pool", [True, False])
+def test_calls_alike_run_on_the_threads_that_were_chosen(
+    chain: Callable[..., Program], threads_restored: None, use_pool: bool
+) -> None:
+    set_num_threads(2)
+    executable = Executable(chain(20))
+    variables = (np.float32([1]),)
+    for run in range(300):
+        x = np.full((2, 4), run, np.float32)
+        y, _ = executable.run([x], variables)
+        np.testing.assert_array_equal(y, x + sum(range(20)))
+        (binding,) = executable._bindings.values()
+        binding.thread_choice.use_pool = use_pool
+        if run > 6 and not binding.thread_choice.is_sampling:
+            assert (binding.pool is not None) is use_pool
+    other = Executable(chain(3))
+    other.run([np.ones((2, 4), np.float32)], variables)  # the pool is given back

@@ -22,6 +22,7 @@ from compiler.codegen.contraction import (
     Epilogue,
     MatmulGeometry,
     contraction_extents,
+    contraction_work,
     extent_count,
     image_units,
 )
@@ -120,6 +121,30 @@ def test_matmul_reads_and_packs_a_and_cuts_long_sums(transpose_a: bool, geometry
 
 
 TARGETS = [(16, 16), (16, 32), (32, 16), (64, 32)]
+
+
+# Rows, depth, columns, work items on a host with tiles of 6 x 16.
+FEW_ROWS = [(1, 400, 512, 8), (2, 1100, 130, 4), (1, 14000, 10, 1), (15, 500, 300, 24), (16, 500, 300, 12)]
+FEW_ROWS += [(32, 1400, 100, 6), (1, 40000, 192, 8), (1, 784, 128, 1)]
+FEW_ROWS += [(64, 784, 128, 22), (65, 784, 128, 11), (9, 100, 150, 4), (8, 100, 150, 2), (64, 784, 64, 11)]
+
+
+@pytest.mark.parametrize(("vector_bytes", "registers"), [(16, 16), (32, 16), (64, 32)])
+@pytest.mark.parametrize(("rows", "depth", "columns", "items"), FEW_ROWS)
+def test_products_of_few_rows_are_cut_into_parts_of_their_columns(
+    rows: int, depth: int, columns: int, items: int, vector_bytes: int, registers: int
+) -> None:
+    host = host_target()
+    target = Target("cpu", host.cpu, host.features, vector_bytes, registers)
+    spec = ContractionSpec("matmul", "float32")
+    geometry = MatmulGeometry(rows, depth, columns)
+    work = contraction_work(spec, contraction_extents(spec, geometry), target)
+    assert (vector_bytes, registers) != (32, 16) or work == items
+    rng = np.random.default_rng(rows + columns)
+    a, b = (rng.integers(-4, 5, shape).astype("float32") for shape in ((1, rows, depth), (1, depth, columns)))
+    cuts = [(item + 0.5) / work for item in range(1, work)]
+    result = run(spec, geometry, (a, b), (1, rows, columns), cuts=cuts, target=target)
+    np.testing.assert_array_equal(result, np.matmul(a.astype("float64"), b.astype("float64")))
 
 
 @pytest.mark.parametrize(("vector_bytes", "registers"), TARGETS)
