@@ -32,8 +32,15 @@ Array = np.ndarray[Any, Any]
 SIGNATURE = types.void(types.CPointer(types.int64), types.CPointer(types.int64), types.int64, types.int64, types.int64)
 NATIVE = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 3)
 CONVOLUTIONS = ("convolution", "convolution_input_gradient", "convolution_kernel_gradient")
+LANES = (4, 8, 16)  # of float32, in a vector register of the machines there are
 GUARD = 256
 CANARY = 0x5A
+
+
+def target_with(lanes: int) -> Target:
+    """This machine with vectors of another width: LLVM splits or narrows them."""
+    host = host_target()
+    return Target("cpu", host.cpu, host.features, 4 * lanes, 32 if lanes == 16 else 16)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from contraction_oracle import CONVOLUTIONS, check_convolution, check_matmul, convolution_oracle, run
+from contraction_oracle import CONVOLUTIONS, LANES, check_convolution, check_matmul, convolution_oracle, run
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -92,10 +92,11 @@ def test_what_is_narrow() -> None:
         extent_count(ContractionSpec("matmul", "float32", transpose_a=True, narrow=True))
 
 
+@pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
 @pytest.mark.parametrize("kind", CONVOLUTIONS[:2])
-def test_a_bad_weight_meets_no_padding(kind: str, bad: float) -> None:
-    target = narrow_target(8)
+def test_a_bad_weight_meets_no_padding(kind: str, bad: float, lanes: int) -> None:
+    target = narrow_target(lanes)
     forward = kind == "convolution"
     channels, filters = (16, 3) if forward else (3, 16)
     geometry = ConvolutionGeometry((2, 7, 6, channels), (3, 3, channels, filters), (2, 1), ((1, 1), (2, 1)), (1, 2))
@@ -115,13 +116,14 @@ def test_a_bad_weight_meets_no_padding(kind: str, bad: float) -> None:
     np.testing.assert_allclose(result[~reached], finite[~reached], rtol=1e-4, atol=1e-4)
 
 
-def test_bad_values_stay_in_their_row_and_column() -> None:
+@pytest.mark.parametrize("lanes", LANES)
+def test_bad_values_stay_in_their_row_and_column(lanes: int) -> None:
     random = np.random.default_rng(0)
     a, b = random.standard_normal((1, 13, 19)), random.standard_normal((1, 19, 3))
     a[0, 4, 18], b[0, 3, 2] = np.inf, np.nan
     spec = ContractionSpec("matmul", "float32", narrow=True)
     operands = a.astype(np.float32), b.astype(np.float32)
-    result = run(spec, MatmulGeometry(13, 19, 3), operands, (1, 13, 3), target=narrow_target(8))
+    result = run(spec, MatmulGeometry(13, 19, 3), operands, (1, 13, 3), target=narrow_target(lanes))
     with np.errstate(invalid="ignore"):
         np.testing.assert_allclose(result, a @ b, rtol=1e-4, atol=1e-4)
 

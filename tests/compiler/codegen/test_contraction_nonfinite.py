@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import mmap
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numba import njit, types
+from contraction_oracle import LANES, compile_kernel, matmul_oracle, run, target_with
 
 from compiler.codegen.contraction import (
     ContractionSpec,
@@ -20,39 +19,17 @@ from compiler.codegen.contraction import (
     MatmulGeometry,
     contraction_extents,
     contraction_scratch,
-    contraction_source,
     contraction_work,
-    plain_epilogue,
 )
 from compiler.target import host_target
 
 Array = np.ndarray[Any, Any]
 
-SIGNATURE = types.void(types.CPointer(types.int64), types.CPointer(types.int64), types.int64, types.int64, types.int64)
-NATIVE = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 3)
-
-
-@functools.cache
-def compile_kernel(spec: ContractionSpec) -> Any:
-    source = contraction_source(spec, host_target(), plain_epilogue(spec.dtype, narrow=spec.narrow))
-    namespace = dict(source.namespace)
-    exec(source.source, namespace)
-    kernel = njit(
-        SIGNATURE,
-        error_model="numpy",
-        no_cpython_wrapper=True,
-        no_cfunc_wrapper=True,
-        fastmath={"nsz", "contract", "reassoc", "arcp"},
-    )(namespace["kernel"])
-    (compiled,) = kernel.overloads.values()
-    address = compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name)
-    return NATIVE(address), compiled
-
 
 def run_at(spec: ContractionSpec, geometry: Geometry, addresses: Sequence[int]) -> None:
     """Run all the work on operands and output at the given addresses."""
-    native, _ = compile_kernel(spec)
     target = host_target()
+    native, _ = compile_kernel(spec, target)
     extents = contraction_extents(spec, geometry)
     table = np.array(extents, np.int64)
     memory = np.full(int(contraction_scratch(spec, extents, target)) + 64, 0xFF, np.uint8)  # type: ignore[arg-type]
@@ -62,13 +39,6 @@ def run_at(spec: ContractionSpec, geometry: Geometry, addresses: Sequence[int]) 
     work = int(contraction_work(spec, extents, target))  # type: ignore[arg-type]
     place = ctypes.addressof(results)
     native(place, place + 8, pointers.ctypes.data, table.ctypes.data, scratch, 0, work)
-
-
-def run(spec: ContractionSpec, geometry: Geometry, operands: Sequence[Array], shape: tuple[int, ...]) -> Array:
-    output = np.full(shape, 7e7, spec.dtype)
-    arrays = [np.ascontiguousarray(operand, spec.dtype) for operand in operands] + [output]
-    run_at(spec, geometry, [array.ctypes.data for array in arrays])
-    return output
 
 
 def products(kind: str, geometry: ConvolutionGeometry, first: Array, second: Array) -> Array:
@@ -101,11 +71,12 @@ def products(kind: str, geometry: ConvolutionGeometry, first: Array, second: Arr
     return result
 
 
+@pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("kind", ["convolution", "convolution_input_gradient", "convolution_kernel_gradient"])
 @pytest.mark.parametrize("groups", [1, 2])
-def test_the_padding_makes_no_nan(kind: str, groups: int, which: int, bad: float) -> None:
+def test_the_padding_makes_no_nan(kind: str, groups: int, which: int, bad: float, lanes: int) -> None:
     geometry = ConvolutionGeometry(
         (2, 7, 6, 2 * groups), (3, 3, 2, 5 * groups), (2, 1), ((1, 1), (2, 1)), (1, 2), groups
     )
@@ -119,35 +90,55 @@ def test_the_padding_makes_no_nan(kind: str, groups: int, which: int, bad: float
     for index in (0, -1):  # a corner of the image or of the kernel
         operands[which].flat[index] = bad
     expected = products(kind, geometry, *(operand.astype(np.float64) for operand in operands))
-    result = run(ContractionSpec(kind, "float32"), geometry, operands, expected.shape)
+    spec = ContractionSpec(kind, "float32")
+    result = run(spec, geometry, operands, expected.shape, target=target_with(lanes))
     assert not np.isfinite(expected).all(), "the case is meant to show a bad value"
     assert np.isfinite(expected).any(), "the case is meant to show untouched values"
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_checked_sum_equals_the_unchecked_one_elsewhere() -> None:
+@pytest.mark.parametrize("lanes", LANES)
+def test_a_checked_sum_equals_the_unchecked_one_elsewhere(lanes: int) -> None:
     geometry = ConvolutionGeometry((1, 12, 12, 4), (3, 3, 4, 20), padding=((1, 1), (1, 1)))
     random = np.random.default_rng(0)
-    x = random.standard_normal(geometry.input_shape)
-    kernel = random.standard_normal(geometry.kernel_shape)
-    spec = ContractionSpec("convolution", "float32")
-    finite = run(spec, geometry, (x, kernel), geometry.output_shape)
+    x = random.standard_normal(geometry.input_shape).astype(np.float32)
+    kernel = random.standard_normal(geometry.kernel_shape).astype(np.float32)
+    spec, target = ContractionSpec("convolution", "float32"), target_with(lanes)
+    finite = run(spec, geometry, (x, kernel), geometry.output_shape, target=target)
     kernel[0, 0, 0, 0] = np.nan
-    checked = run(spec, geometry, (x, kernel), geometry.output_shape)
+    checked = run(spec, geometry, (x, kernel), geometry.output_shape, target=target)
     np.testing.assert_allclose(checked[..., 1:], finite[..., 1:], rtol=1e-4, atol=1e-5)
     assert np.isnan(checked[0, 1:, 1:, 0]).all()
     assert np.isfinite(checked[0, 0, :, 0]).all(), "the first row never meets the kernel's first row"
 
 
+@pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("transposes", [(False, False), (False, True), (True, False), (True, True)])
-def test_matmul_keeps_bad_values_in_their_row_and_column(transposes: tuple[bool, bool]) -> None:
+@pytest.mark.parametrize("rows", [1, 2, 3, 13, 70])  # one and two have a kernel of their own, as has a packed b
+@pytest.mark.parametrize("columns", [10, 53])
+def test_matmul_keeps_bad_values_in_their_row_and_column(
+    rows: int, columns: int, transposes: tuple[bool, bool], lanes: int
+) -> None:
     random = np.random.default_rng(0)
-    a, b = random.standard_normal((13, 9)), random.standard_normal((9, 10))
-    a[4, 2], b[3, 9] = np.inf, np.nan
-    left, right = (a.T if transposes[0] else a), (b.T if transposes[1] else b)
     spec = ContractionSpec("matmul", "float32", *transposes)
-    result = run(spec, MatmulGeometry(13, 9, 10), (left, right), (13, 10))
-    np.testing.assert_allclose(result, a @ b, rtol=1e-4, atol=1e-4)
+    a, b = (random.standard_normal(shape).astype(np.float32) for shape in ((1, rows, 9), (1, 9, columns)))
+    for row, column, (in_a, in_b) in (
+        (0, columns - 1, (np.inf, np.nan)),
+        (rows - 1, 0, (np.nan, -np.inf)),
+        (rows // 2, 7, (-np.inf, np.inf)),
+    ):
+        left, right = a.copy(), b.copy()
+        left[0, row, 8], right[0, 3, column] = in_a, in_b
+        operands = [
+            np.ascontiguousarray(array.swapaxes(1, 2) if transposed else array)
+            for array, transposed in zip((left, right), transposes, strict=True)
+        ]
+        result = run(spec, MatmulGeometry(rows, 9, columns), operands, (1, rows, columns), target=target_with(lanes))
+        with np.errstate(invalid="ignore"):
+            expected = matmul_oracle(operands[0], operands[1], spec)
+        assert not np.isfinite(expected[0, row]).any()
+        assert not np.isfinite(expected[0, :, column]).any()
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
 
 
 class GuardedMemory:
@@ -209,6 +200,11 @@ class GuardedMemory:
             ContractionSpec("winograd_convolution", "float32"),
             ConvolutionGeometry((2, 5, 7, 17), (3, 3, 17, 19), padding=((1, 1), (1, 0))),
             (1190, 36 * 17 * 19, 1140),
+        ),
+        (
+            ContractionSpec("winograd_kernel_gradient", "float32"),
+            ConvolutionGeometry((2, 5, 7, 17), (3, 3, 17, 19), padding=((1, 1), (1, 0)), chunks=2),
+            (1190, 1140, 2 * 9 * 17 * 19),
         ),
     ],
     ids=str,

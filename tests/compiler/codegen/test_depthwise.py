@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from codegen.test_contraction_nonfinite import products
-from contraction_oracle import check, convolution_operands, convolution_oracle, run
+from contraction_oracle import LANES, check, convolution_operands, convolution_oracle, run, target_with
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -102,16 +102,19 @@ def test_every_width_of_vectors(kind: str, dtype: str, vector_bytes: int, regist
         check_depthwise(kind, geometry, dtype, target=target)
 
 
+@pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
-def test_nan_and_infinity_meet_what_the_mathematics_says_and_no_padding(kind: str, which: int, bad: float) -> None:
+def test_nan_and_infinity_meet_what_the_mathematics_says_and_no_padding(
+    kind: str, which: int, bad: float, lanes: int
+) -> None:
     geometry = ConvolutionGeometry((2, 7, 6, 3), (3, 3, 1, 6), (2, 1), ((1, 1), (2, 1)), (1, 2), 3)
     operands = [operand.copy() for operand in convolution_operands(plain_kind(kind), geometry, "float32", 0)]
     for index in (0, -1):  # a corner of the image or of the kernel
         operands[which].flat[index] = bad
     oracle = products(plain_kind(kind), geometry, operands[0], operands[1])
-    result = run(ContractionSpec(kind, "float32"), geometry, operands, oracle.shape)
+    result = run(ContractionSpec(kind, "float32"), geometry, operands, oracle.shape, target=target_with(lanes))
     np.testing.assert_allclose(result, oracle, rtol=1e-4, atol=1e-4)
     assert not np.isfinite(result).all()
 

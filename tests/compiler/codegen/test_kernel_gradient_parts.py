@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from contraction_oracle import Array, check, convolution_operands, convolution_oracle, run
+from contraction_oracle import LANES, Array, check, convolution_operands, convolution_oracle, run, target_with
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -106,13 +106,15 @@ def test_parts_in_float64_and_at_other_widths() -> None:
         check_parts(geometry, target=Target("cpu", host.cpu, host.features, vector_bytes, 32))
 
 
+@pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("which", [0, 1])
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
-def test_what_is_not_finite_reaches_its_own_part_and_products_only(which: int, bad: float) -> None:
+def test_what_is_not_finite_reaches_its_own_part_and_products_only(which: int, bad: float, lanes: int) -> None:
     geometry = ConvolutionGeometry((4, 5, 6, 3), (3, 3, 3, 10), padding=SAME, chunks=4)
     operands = convolution_operands(KIND, geometry, "float32", 0)
     operands[which][2, 0, 0, 1] = bad  # in the third part; a corner, so that taps above and left of it read padding
-    result = run(ContractionSpec(KIND, "float32"), geometry, operands, (12, 3, 3, 10)).reshape(4, 3, 3, 3, 10)
+    spec, target = ContractionSpec(KIND, "float32"), target_with(lanes)
+    result = run(spec, geometry, operands, (12, 3, 3, 10), target=target).reshape(4, 3, 3, 3, 10)
     assert np.isfinite(result[[0, 1, 3]]).all()
     met = np.zeros((3, 3, 3, 10), bool)
     if which == 0:  # the pixel in the corner meets the results whose window reaches it

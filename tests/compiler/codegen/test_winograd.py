@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from contraction_oracle import LANES, target_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -238,10 +239,11 @@ def test_the_mean_error_is_a_small_multiple_of_that_of_direct_sums(channels: int
     assert max(ratios) <= MEAN_RATIO, ratios
 
 
+@pytest.mark.parametrize("lanes", LANES)
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_reaches_every_result_it_has_a_product_with(bad: float) -> None:
+def test_what_is_not_finite_reaches_every_result_it_has_a_product_with(bad: float, lanes: int) -> None:
     padding = ((1, 1), (1, 1))
-    compiled = compile_graph(convolution_graph(16, 16, padding))
+    compiled = compile_graph(convolution_graph(16, 16, padding), target=target_with(lanes))
     x, kernel = random_arrays(4, (1, 12, 12, 16), (3, 3, 16, 16))
     for y, column in [(0, 0), (3, 4), (5, 5), (11, 7), (8, 11)]:
         dirty = x.copy()
@@ -265,13 +267,15 @@ def test_what_is_not_finite_reaches_every_result_it_has_a_product_with(bad: floa
     assert np.isfinite(np.delete(result, 7, -1)).all()
 
 
-def test_what_is_not_finite_reaches_the_kernel_gradient() -> None:
+@pytest.mark.parametrize("lanes", LANES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_reaches_the_kernel_gradient(bad: float, lanes: int) -> None:
     padding = ((1, 1), (1, 1))
-    compiled = compile_graph(gradient_graph(16, 16, padding, 2))
+    compiled = compile_graph(gradient_graph(16, 16, padding, 2), target=target_with(lanes))
     x, g = random_arrays(5, (2, 9, 9, 16), (2, 9, 9, 16))
     for operand, place in ((0, (1, 4, 8, 3)), (1, (0, 8, 2, 6))):
         dirty = [x.copy(), g.copy()]
-        dirty[operand][place] = np.inf
+        dirty[operand][place] = bad
         (parts,) = compiled.executable.run(dirty, [])
         with np.errstate(invalid="ignore"):
             kernel = added(parts)
