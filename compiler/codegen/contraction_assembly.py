@@ -20,6 +20,7 @@ from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from compiler.codegen.contraction_ir import INT64, native_type
+from compiler.codegen.llvm_jobs import quick_code_generation
 
 __all__ = [
     "NativeParts",
@@ -51,7 +52,8 @@ def compile_to_assembly(emit: Callable[[Any], None], prefix: str) -> str:
     parsed.data_layout = str(codegen._data_layout)
     parsed.verify()
     _run_passes(parsed, machine)
-    lines = machine.emit_assembly(parsed).splitlines()
+    with quick_code_generation():
+        lines = machine.emit_assembly(parsed).splitlines()
     kept = "\n".join(line for line in lines if not _DROPPED.match(line))
     return _LOCAL_LABEL.sub(rf"\1{prefix}_\2", kept) + "\n"
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 from llvmlite import binding as llvm
 
-from compiler.codegen.llvm_jobs import JobQueue, ModuleJob
+from compiler.codegen.llvm_jobs import JobQueue, ModuleJob, quick_code_generation
 from compiler.codegen.objects import KernelQueue, compile_kernel
 from runtime.loader import load
 
@@ -95,3 +95,25 @@ def test_kernels_together_as_each_alone() -> None:
     alone = [compile_kernel(source, {}) for source in sources]
     assert [kernel.object_code for kernel in together] == [kernel.object_code for kernel in alone]
     assert len({kernel.symbol for kernel in together}) == len(sources)
+
+
+def switch_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    calls: list[str] = []
+    monkeypatch.setattr(llvm, "set_option", lambda name, option: calls.append(option))
+    return calls
+
+
+def test_the_switch_is_put_back_by_the_last_one_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = switch_calls(monkeypatch)
+    with quick_code_generation():
+        with pytest.raises(ZeroDivisionError), quick_code_generation():
+            raise ZeroDivisionError
+        assert calls == ["-disable-lsr"]
+    assert calls == ["-disable-lsr", "-disable-lsr=false"]
+
+
+def test_code_does_not_depend_on_what_was_switched_before() -> None:
+    (before,) = object_codes(range(1))
+    with quick_code_generation():
+        (inside,) = object_codes(range(1))
+    assert inside == before == object_codes(range(1))[0]
