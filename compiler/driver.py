@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from compiler.collector import collection_paused
 from compiler.ir import Graph
 from compiler.target import Target, host_target
 from compiler.text import to_text
@@ -75,6 +76,7 @@ class Compiled:
         return f"Compiled({self.program!r})"
 
 
+@collection_paused()
 def compile_graph(
     graph: Graph,
     *,

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import ast
 from collections import ChainMap, Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +32,10 @@ import numpy as np
 from llvmlite import ir
 from numba import types as numba_types
 
+from compiler.codegen.kernel_syntax import KernelCompileError, assigned_in, items_have_sums
 from compiler.codegen.scalar_math_integer import INTEGER_FUNCTIONS
 
-__all__ = ["KernelCompileError", "KernelTranslator", "Typed", "kernel_definition", "names_in"]
+__all__ = ["KernelTranslator", "Typed"]
 
 types: Any = numba_types
 INT64 = ir.IntType(64)
@@ -49,10 +50,6 @@ _FLOAT_OPERATIONS: dict[type[ast.operator], str] = {
 _INDEX_OPERATIONS: dict[type[ast.operator], str] = {
     ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.FloorDiv: "floor_divide", ast.Mod: "remainder",
 }  # fmt: skip
-
-
-class KernelCompileError(RuntimeError):
-    """A kernel cannot be compiled; the message has the reason and the source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,56 +68,18 @@ class Variable:
     type: Any
 
 
-def kernel_definition(source: str) -> ast.FunctionDef:
-    """The one function that a kernel's source defines.
-
-    Raises:
-        KernelCompileError: if the source is anything else.
-    """
-    try:
-        body = ast.parse(source).body
-    except SyntaxError as error:
-        raise KernelCompileError(f"A kernel's source does not parse: {error}\n{source}") from error
-    match body:
-        case [ast.FunctionDef(decorator_list=[]) as definition]:
-            return definition
-    raise KernelCompileError(f"A kernel's source is one function definition. Received:\n{source}")
-
-
-def _items_have_sums(loop: ast.For) -> bool:
-    """Whether a loop over work items has sums in loops of its own.
-
-    LLVM may unroll these and widen the loop over items, and sum those left over in another order: the bits of an item
-    would depend on where its grain begins and ends, and so on the threads.
-    """
-    inner = (node for statement in loop.body for node in ast.walk(statement) if isinstance(node, ast.For))
-    return ast.unparse(loop.iter) == "range(begin, end)" and any(_is_sum(part) for node in inner for part in node.body)
-
-
-def _is_sum(statement: ast.stmt) -> bool:
-    match statement:
-        case ast.Assign(targets=[ast.Name(id=name)], value=ast.BinOp(left=ast.Name(id=before))):
-            return name == before
-    return False
-
-
-def names_in(definition: ast.FunctionDef) -> list[str]:
-    """The names that a kernel's source uses, each once."""
-    return list(dict.fromkeys(node.id for node in ast.walk(definition) if isinstance(node, ast.Name)))
-
-
 class KernelTranslator:
     """Emits one kernel's statements into a function of its own."""
 
-    def __init__(self, context: Any, builder: Any, scope: Mapping[str, Any], pure: Collection[str]) -> None:
+    def __init__(self, context: Any, builder: Any, meaning: Callable[[str], Any], pure: Callable[[str], bool]) -> None:
         """Emit through `builder` with Numba's target `context`.
 
-        `scope`: the intrinsics and NumPy scalar types that the source names. `pure`: the intrinsics among them
-        whose result depends on their arguments alone, emitted once for equal arguments.
+        `meaning`: the intrinsic or NumPy scalar type that a name stands for, None for no such name. `pure`: whether
+        that intrinsic's result depends on its arguments alone, so that it is emitted once for equal arguments.
         """
         self._context = context
         self._builder = builder
-        self._scope = scope
+        self._meaning = meaning
         self._pure = pure
         self._names: ChainMap[str, Typed | Variable] = ChainMap()
         self._indices: set[str] = set()
@@ -135,9 +94,7 @@ class KernelTranslator:
         Raises:
             KernelCompileError: naming the line, for anything outside the language.
         """
-        self._assignments = Counter(
-            node.id for node in ast.walk(definition) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-        )
+        self._assignments = Counter(assigned_in(definition.body))
         self._names.update(parameters)
         self._indices.update(parameters)
         self._statements(definition.body)
@@ -196,7 +153,7 @@ class KernelTranslator:
         self._builder.cbranch(self._builder.icmp_signed("<", counter, last), body, done)
         self._builder.position_at_end(body)
         self._indices.add(name)
-        if _items_have_sums(node):
+        if items_have_sums(node):
             # Nothing moves past this: LLVM widens no loop over it, so each item is summed by the same instructions.
             self._builder.asm(ir.FunctionType(ir.VoidType(), []), "", "~{memory}", [], side_effect=True)
         self._block(node.body, {name: Typed(counter, types.int64)})
@@ -349,7 +306,7 @@ class KernelTranslator:
         return self._builder.gep(pointer.value, [index], inbounds=True), pointer.type.dtype
 
     def _call(self, node: ast.Call, name: str, arguments: list[ast.expr]) -> Typed:
-        function = self._scope.get(name)
+        function = self._meaning(name)
         if isinstance(function, type) and issubclass(function, np.number) and len(arguments) == 1:
             return self._literal(node, function, arguments[0])
         define = getattr(function, "_defn", None)
@@ -367,7 +324,7 @@ class KernelTranslator:
             return generate(self._context, self._builder, signature, list(operands))
 
         operands = [value.value for value in values]
-        if name in self._pure:
+        if self._pure(name):
             return self._once((name, *operands), signature.return_type, emit)
         return Typed(emit(*operands), signature.return_type)
 

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,7 +31,8 @@ from numba.core.registry import cpu_target
 
 from compiler.codegen.contraction_assembly import NativeParts, make_private_pointer
 from compiler.codegen.index_math import index_namespace
-from compiler.codegen.kernel_translator import KernelCompileError, KernelTranslator, Typed, kernel_definition, names_in
+from compiler.codegen.kernel_syntax import KernelCompileError, kernel_definition, names_in
+from compiler.codegen.kernel_translator import KernelTranslator, Typed
 from compiler.codegen.llvm_jobs import JobQueue, ModuleJob
 from compiler.codegen.scalar_math import scalar_namespace
 from compiler.target import Target
@@ -143,12 +145,12 @@ def _translated(symbol: str, definition: ast.FunctionDef, namespace: Mapping[str
     # Before the parameters: where the result and an exception would go; a kernel has neither.
     values = function.args[-len(PARAMETERS) :]
     parameters = {name: Typed(*pair) for name, *pair in zip(PARAMETERS, values, SIGNATURE.args, strict=True)}
-    names = names_in(definition)
-    functions = _functions(names)
-    scope = _scope(names, namespace, functions)
     parts = NativeParts()
     with context.push_code_library(parts):
-        KernelTranslator(context, builder, scope, functions).translate(definition, parameters)
+        translator = KernelTranslator(
+            context, builder, lambda name: _meaning(name, namespace), lambda name: _function(name) is not None
+        )
+        translator.translate(definition, parameters)
     builder.ret(ir.Constant(kind.return_type, 0))
     fastmathpass.rewrite_module(module, FastMathOptions(FAST_MATH))  # type: ignore[no-untyped-call]
     return "\n".join([str(module), *parts.texts])
@@ -156,17 +158,21 @@ def _translated(symbol: str, definition: ast.FunctionDef, namespace: Mapping[str
 
 def kernel_scope(definition: ast.FunctionDef, namespace: Mapping[str, object]) -> dict[str, Any]:
     """What the names of a kernel's source stand for. Its text, executed in here, is a function that Numba takes."""
-    names = names_in(definition)
-    return _scope(names, namespace, _functions(names))
+    named = {name: _meaning(name, namespace) for name in names_in(definition)}
+    known = {name: meaning for name, meaning in named.items() if meaning is not None}
+    return {"inf": float("inf"), "nan": float("nan"), **known}
 
 
-def _scope(names: Sequence[str], namespace: Mapping[str, object], functions: dict[str, Any]) -> dict[str, Any]:
-    scope: dict[str, Any] = {dtype: getattr(np, dtype) for dtype in DTYPES}
-    scope |= {"inf": float("inf"), "nan": float("nan")} | functions
-    scope |= {name: make_private_pointer(PRIVATE[name]) for name in names if name in PRIVATE}
-    return scope | dict(namespace)
+def _meaning(name: str, namespace: Mapping[str, object]) -> Any:
+    """What a kernel's source means by a name; None for no such name."""
+    if name in namespace:
+        return namespace[name]
+    if name in PRIVATE:
+        return make_private_pointer(PRIVATE[name])
+    return getattr(np, name) if name in DTYPES else _function(name)
 
 
-def _functions(names: Sequence[str]) -> dict[str, Any]:
-    """The functions of numbers that a kernel names; their results depend on nothing but their arguments."""
-    return index_namespace() | scalar_namespace(names)
+@functools.cache
+def _function(name: str) -> Any:
+    """A function of numbers, whose result depends on nothing but its arguments; None for no such name."""
+    return (index_namespace() | scalar_namespace([name])).get(name)
