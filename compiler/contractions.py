@@ -18,6 +18,7 @@ __all__ = [
     "ConvolutionGeometry",
     "Geometry",
     "MatmulGeometry",
+    "SeparableGeometry",
     "convolution_geometry",
 ]
 
@@ -32,6 +33,7 @@ class ContractionSpec:
     `transpose_a`: the matmul's a is [.., depth, rows]. `transpose_b`: its b is [.., columns, depth].
     `narrow`: the result has fewer columns than a vector has lanes (see `compiler.codegen.contraction_narrow`).
     `packed`: the convolution's kernel comes as panels, with a number that is finite where all of it is.
+    `direct`: the driver of a separable convolution stores the result itself: panels are whole, the epilogue is none.
     Raises `ValueError` for a dtype other than float32 and float64.
     """
 
@@ -41,6 +43,7 @@ class ContractionSpec:
     transpose_b: bool = False
     narrow: bool = False
     packed: bool = False
+    direct: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype not in CONTRACTION_DTYPES:
@@ -113,6 +116,14 @@ class ConvolutionGeometry(Geometry):
             for axis in (0, 1)
         )
         return (self.input_shape[0], height, width, self.kernel_shape[3])
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SeparableGeometry(Geometry):
+    """A depthwise convolution of one filter a channel, and `filters` of the 1x1 convolution behind it."""
+
+    depthwise: ConvolutionGeometry
+    filters: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

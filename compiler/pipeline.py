@@ -21,6 +21,7 @@ from compiler.passes.fold_constants import fold_constants
 from compiler.passes.fuse import fuse
 from compiler.passes.hoist_invariants import hoist_invariants
 from compiler.passes.infer_shapes import infer_shapes
+from compiler.passes.join_depthwise import join_depthwise
 from compiler.passes.pack_kernels import pack_kernels
 from compiler.passes.plan_memory import plan_memory
 from compiler.passes.recompute import recompute
@@ -44,6 +45,7 @@ PIPELINE: tuple[Pass, ...] = (
     simplify_loops,
     recompute,
     select_kernels,
+    join_depthwise,
     pack_kernels,
     hoist_invariants,
     fuse,

@@ -21,6 +21,7 @@ from compiler.codegen.contraction_matmul import MatmulGenerator
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator, ImageTail, ImageUnits
 from compiler.codegen.depthwise import DepthwiseGenerator
 from compiler.codegen.depthwise_kernel_gradient import DepthwiseKernelGradientGenerator
+from compiler.codegen.depthwise_separable import SeparableGenerator
 from compiler.codegen.microkernel import choose_tile
 from compiler.codegen.winograd_convolution import WinogradGenerator
 from compiler.codegen.winograd_kernel_gradient import WinogradKernelGradientGenerator
@@ -59,6 +60,7 @@ GENERATORS: Mapping[str, Generator[Any]] = {
     "depthwise": DepthwiseGenerator(backward=False),
     "depthwise_input_gradient": DepthwiseGenerator(backward=True),
     "depthwise_kernel_gradient": DepthwiseKernelGradientGenerator(),
+    "separable_convolution": SeparableGenerator(),
 }
 
 

@@ -39,8 +39,15 @@ from compiler.codegen.contraction_packing import (
     panel_slack,
 )
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, ImageTail
+from compiler.codegen.depthwise_lines import LINE_PARAMETERS, emit_gather_line
 from compiler.codegen.depthwise_native import DEPTHWISE_PARTS
-from compiler.codegen.microkernel import Tile, emit_flat_microkernel, emit_microkernel
+from compiler.codegen.microkernel import (
+    FINISH_PARAMETERS,
+    Tile,
+    emit_finishing_microkernel,
+    emit_flat_microkernel,
+    emit_microkernel,
+)
 from compiler.codegen.microkernel_dot import dot_rows, emit_dot_add, emit_dot_microkernel
 from compiler.codegen.scalar_math import scalar_namespace
 from compiler.codegen.winograd_transforms import (
@@ -116,6 +123,9 @@ class Part:
 PARTS: Mapping[str, Part] = {
     "micro": Part(10, lambda module, tile: emit_microkernel(module, tile, "micro")),
     "micro_flat": Part(10, lambda module, tile: emit_flat_microkernel(module, tile, "micro_flat")),
+    "micro_finish": Part(
+        len(FINISH_PARAMETERS), lambda module, tile: emit_finishing_microkernel(module, tile, "micro_finish")
+    ),
     "micro_dot": Part(8, lambda module, tile: emit_dot_microkernel(module, tile, "micro_dot")),
     "dot_add": Part(4, lambda module, tile: emit_dot_add(module, tile, "dot_add")),
     "pack_columns": Part(6, lambda m, t: emit_pack_panels(m, t.dtype, t.lanes, t.columns, "pack_columns")),
@@ -131,6 +141,7 @@ PARTS: Mapping[str, Part] = {
     "result_transform": Part(11, lambda m, t: emit_result_transform(m, t.dtype, t.lanes)),
     "gradient_transform": Part(11, lambda m, t: emit_gradient_transform(m, t.dtype, t.lanes)),
     "fold_points": Part(5, lambda m, t: emit_fold_points(m, t.dtype, t.lanes)),
+    "gather_line": Part(len(LINE_PARAMETERS), emit_gather_line),
     **{name: Part(arguments, emit) for name, (arguments, emit) in DEPTHWISE_PARTS.items()},
 }
 

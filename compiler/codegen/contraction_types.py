@@ -99,7 +99,7 @@ class ContractionSource:
 
 
 AnyGeometry = TypeVar("AnyGeometry", bound=Geometry)
-FORMS = ("transpose_a", "transpose_b", "narrow", "packed")
+FORMS = ("transpose_a", "transpose_b", "narrow", "packed", "direct")
 
 
 class Generator(abc.ABC, Generic[AnyGeometry]):

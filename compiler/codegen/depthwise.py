@@ -35,10 +35,13 @@ from runtime.dimensions import Dim, align_up, ceil_div
 __all__ = [
     "DEPTHWISE_EXTENTS",
     "EXTENT_COUNT",
+    "FORWARD_GEOMETRY",
     "X_RUNS",
+    "Y_TAPS",
     "DepthwiseGenerator",
     "as_int",
     "depthwise_extents",
+    "fitting",
     "run_table_bytes",
 ]
 
@@ -65,7 +68,7 @@ class DepthwiseGenerator(Generator[ConvolutionGeometry]):
         block = max(1, ITEM_BYTES // (as_int(geometry.kernel_shape[3]) * element_bytes(spec.dtype)))
         _, height, width, _ = geometry.input_shape if self.backward else geometry.output_shape
         if isinstance(height, int) and isinstance(width, int):
-            block = _fitting(block, height * width)
+            block = fitting(block, height * width)
         return depthwise_extents(geometry, block)
 
     def _item_and_image_pixels(self, extents: tuple[Dim, ...]) -> tuple[int, Dim]:
@@ -95,8 +98,8 @@ class DepthwiseGenerator(Generator[ConvolutionGeometry]):
 
     def source(self, spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
         """The kernel's source."""
-        geometry = _BACKWARD if self.backward else _FORWARD
-        source = _SOURCE.format(extents=DEPTHWISE_EXTENTS, geometry=geometry, x_runs=X_RUNS, y_taps=_Y_TAPS)
+        geometry = _BACKWARD if self.backward else FORWARD_GEOMETRY
+        source = _SOURCE.format(extents=DEPTHWISE_EXTENTS, geometry=geometry, x_runs=X_RUNS, y_taps=Y_TAPS)
         columns_extent = 3 if self.backward else 6
         return kernel_source(tile, Driver(source, (("LANES", tile.lanes),), columns_extent), epilogue)
 
@@ -122,7 +125,7 @@ def depthwise_extents(geometry: ConvolutionGeometry, block: int) -> tuple[Dim, .
     )
 
 
-def _fitting(block: int, image: int) -> int:
+def fitting(block: int, image: int) -> int:
     """About so many pixels that images end where blocks end: a part of an image, or several whole ones."""
     if image <= block:
         return block // max(image, 1) * max(image, 1)
@@ -160,7 +163,7 @@ DEPTHWISE_EXTENTS = """\
     filters = extents[6]
     multiplier = filters // groups"""
 
-_FORWARD = """\
+FORWARD_GEOMETRY = """\
     source_height = extents[1]
     source_width = extents[2]
     target_height = extents[4]
@@ -223,7 +226,7 @@ X_RUNS = """\
                 runs += 1"""
 
 # The vertical taps of target row y.
-_Y_TAPS = """\
+Y_TAPS = """\
         y_taps = 0
         for tap in range(kernel_height):
             source_y = y * stride_y + tap * dilation_y - padding_top

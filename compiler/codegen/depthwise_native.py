@@ -23,7 +23,7 @@ from llvmlite import ir
 from compiler.codegen.contraction_ir import INT64, NativeFunction, constant
 from compiler.codegen.microkernel import Tile
 
-__all__ = ["DEPTHWISE_PARTS"]
+__all__ = ["DEPTHWISE_PARTS", "VectorLoops", "Vectors"]
 
 # Of `gather_taps` and `sum_taps`.
 TAP_PARAMETERS = (
@@ -36,7 +36,7 @@ MOST_PIXELS = 8
 Vectors = list[Any]
 
 
-class _Loops:
+class VectorLoops:
     """A native function with nested loops that carry vectors."""
 
     def __init__(self, module: Any, name: str, parameters: Sequence[str], dtype: str, lanes: int) -> None:
@@ -44,6 +44,7 @@ class _Loops:
         self.builder = self.native.builder
 
     def argument(self, name: str) -> Any:
+        """The function's argument of that name."""
         return self.native.arguments[name]
 
     def carry(self, count: Any, held: Vectors, body: Callable[[Any, Vectors], Vectors]) -> Vectors:
@@ -105,18 +106,19 @@ class _Loops:
         )
 
     def round_up(self, value: Any) -> Any:
+        """To a multiple of the lanes."""
         lanes = self.native.lanes
         return self.builder.and_(self.native.add(value, lanes - 1), constant(-lanes))
 
-    def each_block(self, most: int, body: Callable[[Any, int], None]) -> None:
-        """The whole function: `body(first pixel, pixels)` for blocks of at most `most` pixels, of nearly one size."""
+    def each_block(self, total: Any, most: int, body: Callable[[Any, int], None]) -> None:
+        """`body(first pixel, pixels)` for blocks of at most `most` of `total` pixels, of nearly one size."""
         native, builder, function = self.native, self.builder, self.native.function
         head, inside, joined, done = (function.append_basic_block(name) for name in ("head", "block", "next", "done"))
         before = builder.block
         builder.branch(head)
         builder.position_at_end(head)
         first = builder.phi(INT64)
-        left = builder.sub(self.argument("pixels"), first)
+        left = builder.sub(total, first)
         builder.cbranch(builder.icmp_signed(">", left, constant(0)), inside, done)
         builder.position_at_end(inside)
         half = builder.lshr(native.add(left, 1), constant(1))
@@ -135,7 +137,6 @@ class _Loops:
             first.add_incoming(value, block)
         builder.branch(head)
         builder.position_at_end(done)
-        native.finish()
 
     def moved(self, source: Any, weights: Any, table: str, index: Any) -> tuple[Any, Any]:
         """Both addresses moved by the byte offsets in an entry of a table of taps."""
@@ -169,7 +170,7 @@ class _Block:
     mask: Any | None
 
 
-class _GatherTaps(_Loops):
+class _GatherTaps(VectorLoops):
     """`gather_taps(...)`: target[p, c] = sum over taps of source[p, tap, c] * weights[tap, c].
 
     `pixels` result pixels, `target_step` bytes apart, read sources `source_step` bytes apart. The taps are the pairs
@@ -185,7 +186,8 @@ class _GatherTaps(_Loops):
 
     def emit(self) -> None:
         """All pixels block by block, the channels in pairs of vectors."""
-        self.each_block(self.most_pixels, self._channels)
+        self.each_block(self.argument("pixels"), self.most_pixels, self._channels)
+        self.native.finish()
 
     def _channels(self, first: Any, pixels: int) -> None:
         native, channels = self.native, self.argument("channels")
@@ -233,7 +235,7 @@ class _GatherTaps(_Loops):
         return result
 
 
-class _SumTaps(_Loops):
+class _SumTaps(VectorLoops):
     """`sum_taps(...)`: weights[tap, c] += sum over pixels of source[p, tap, c] * target[p, c].
 
     The parameters are those of `gather_taps`, but the weights are sums and the target is the result's gradient, of
@@ -245,7 +247,8 @@ class _SumTaps(_Loops):
 
     def emit(self) -> None:
         """All pixels block by block."""
-        self.each_block(MOST_PIXELS, self._block)
+        self.each_block(self.argument("pixels"), MOST_PIXELS, self._block)
+        self.native.finish()
 
     def _block(self, first: Any, pixels: int) -> None:
         """All channels of a block of pixels."""
@@ -302,7 +305,7 @@ def _emit_add_rows(module: Any, tile: Tile) -> None:
 
 def _emit_sum_adjacent(module: Any, tile: Tile) -> None:
     """`sum_adjacent(place, size, count)`: `count` sums of `size` neighbours each, in place, from the first on."""
-    loops = _Loops(module, "sum_adjacent", ("place", "size", "count"), tile.dtype, 1)
+    loops = VectorLoops(module, "sum_adjacent", ("place", "size", "count"), tile.dtype, 1)
     native = loops.native
     place, size, count = native.arguments.values()
     with native.loop(0, count) as index:

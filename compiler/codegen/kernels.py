@@ -18,9 +18,10 @@ from compiler.codegen.contraction import (
     specialised,
 )
 from compiler.codegen.cpu import NOTHING_SHARED, CpuPrinter, memory_dtype, print_loop_kernel
-from compiler.contractions import CONTRACTION_DTYPES, Contraction, ContractionSpec
+from compiler.codegen.microkernel import choose_tile
+from compiler.contractions import CONTRACTION_DTYPES, Contraction, ContractionSpec, SeparableGeometry
 from compiler.ir import Fusion, Graph, Op
-from compiler.loops import INDEX, ContractionKernel, Expr, Kernel, binary, literal
+from compiler.loops import INDEX, ContractionKernel, Expr, Kernel, Store, binary, literal
 from compiler.lower import lower_group
 from compiler.target import Target
 from compiler.types import TensorType, item_size
@@ -70,6 +71,9 @@ def _contraction(
 ) -> CpuKernel:
     geometry = found.geometry
     spec = specialised(found.spec, geometry, target)
+    if isinstance(geometry, SeparableGeometry):
+        columns = choose_tile(spec.dtype, target).columns
+        spec = dataclasses.replace(spec, direct=_stores_what_it_gets(kernel) and geometry.filters % columns == 0)
     own = contraction_extents(spec, geometry, whole=bool(kernel.images))
     work, scratch = contraction_work(spec, own, target), contraction_scratch(spec, own, target)
     extents = own + kernel.extents
@@ -81,6 +85,14 @@ def _contraction(
     identity = f"{spec} lanes={target.lanes(spec.dtype)} registers={target.vector_registers}"
     fills = contraction_fills(spec, geometry)
     return CpuKernel(source.source, source.namespace, identity, extents, work, scratch, fills)
+
+
+def _stores_what_it_gets(kernel: ContractionKernel) -> bool:
+    """Whether the tail stores each finished element as it is, once, and nothing follows."""
+    match kernel.tail:
+        case (Store(value=value),):
+            return value == kernel.value and not kernel.images
+    return False
 
 
 def _scratch_rows(rows: Sequence[tuple[str, Dim]], start: Dim) -> tuple[list[Dim], Dim]:

@@ -29,10 +29,14 @@ from compiler.codegen.contraction_ir import INT64, NativeFunction, constant
 from compiler.target import Target
 
 __all__ = [
+    "FINISH_PARAMETERS",
+    "FINISH_ROWS",
     "Tile",
     "choose_tile",
+    "emit_finishing_microkernel",
     "emit_flat_microkernel",
     "emit_microkernel",
+    "finished",
     "flat_tiles",
     "make_microkernel",
     "microkernel_name",
@@ -61,6 +65,10 @@ _PARAMETERS = (
     "tile_stride",
     "accumulate",
 )
+
+# What follows a sum where it is finished in its registers: rows of vectors, one beneath the other.
+FINISH_ROWS = ("scale", "shift", "low", "high")
+FINISH_PARAMETERS = (*_PARAMETERS, "finish", "finish_stride")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -139,7 +147,35 @@ def emit_flat_microkernel(module: Any, tile: Tile, name: str) -> None:
     _emit_variants(module, flat_tiles(tile), name, _STEPS_AHEAD)
 
 
-def _emit_variants(module: Any, tiles: Sequence[Tile], name: str, steps_ahead: int = 0) -> None:
+def emit_finishing_microkernel(module: Any, tile: Tile, name: str) -> None:
+    """Add a micro-kernel that stores min(max(sum * scale + shift, low), high).
+
+    As `emit_microkernel`, with two more parameters: `finish`, the address of the tile's columns of scale, and
+    `finish_stride`, the bytes from there to those of shift, from these to low and from these to high.
+    """
+    tiles = [dataclasses.replace(tile, rows=rows) for rows in range(tile.rows, 0, -1)]
+    _emit_variants(module, tiles, name, parameters=FINISH_PARAMETERS)
+
+
+def finished(native: NativeFunction, sums: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
+    """min(max(sum * scale + shift, low), high) of each vector of sums; `rows`: addresses of those four. NaN stays."""
+    name = f"llvm.fma.v{native.lanes}f{native.size * 8}"
+    fma = native.vector_intrinsic(name, native.vector, [native.vector] * 3)
+    scale, shift, low, high = (native.load(row, native.vector) for row in rows)
+    builder = native.builder
+    results = []
+    for value in sums:
+        value = builder.call(fma, [value, scale, shift])
+        # Ordered comparisons: NaN is beyond no bound.
+        for sign, bound in (("<", low), (">", high)):
+            value = builder.select(builder.fcmp_ordered(sign, value, bound), bound, value)
+        results.append(value)
+    return results
+
+
+def _emit_variants(
+    module: Any, tiles: Sequence[Tile], name: str, steps_ahead: int = 0, parameters: Sequence[str] = _PARAMETERS
+) -> None:
     """A function for each tile, and one under `name` that picks by the number of rows.
 
     `steps_ahead`: how many steps before it is read the panel is asked for; 0 for not at all.
@@ -147,9 +183,9 @@ def _emit_variants(module: Any, tiles: Sequence[Tile], name: str, steps_ahead: i
     variants = {tile.rows: f"{name}_rows{tile.rows}" for tile in tiles}
     most = max(tile.rows for tile in tiles)
     for tile in tiles:
-        native = NativeFunction(module, variants[tile.rows], _PARAMETERS, tile.dtype, tile.lanes)
+        native = NativeFunction(module, variants[tile.rows], parameters, tile.dtype, tile.lanes)
         _Variant(native, tile, full=tile.rows == most, steps_ahead=steps_ahead).emit()
-    native = NativeFunction(module, name, _PARAMETERS, tiles[0].dtype, tiles[0].lanes)
+    native = NativeFunction(module, name, parameters, tiles[0].dtype, tiles[0].lanes)
     builder = native.builder
     arguments = list(native.arguments.values())
     unreachable = native.function.append_basic_block("unreachable")
@@ -203,10 +239,19 @@ class _Variant:
                 for pair in zip(total, chain, strict=True)
             ]
         _, _, (total,) = self._loop((step, panel, [total]), depth, 1)
-        for row, vectors in enumerate(total):
-            for vector, value in enumerate(vectors):
+        for vector in range(self.tile.vectors):
+            values = [vectors[vector] for vectors in total]
+            if "finish" in native.arguments:
+                values = finished(native, values, self._finish_rows(vector))
+            for row, value in enumerate(values):
                 native.store(value, self._tile_address(row, vector))
         native.finish()
+
+    def _finish_rows(self, vector: int) -> list[Any]:
+        native = self.native
+        first = native.add(native.arguments["finish"], vector * self.tile.lanes * native.size)
+        stride = native.arguments["finish_stride"]
+        return [native.add(first, native.multiply(stride, row)) for row in range(len(FINISH_ROWS))]
 
     def _initial(self) -> Accumulators:
         """The tile's content where the sum is to be added to it, zeros otherwise."""

@@ -114,10 +114,14 @@ class NormalizeWith(Derived):
     epsilon: float = 1e-3
 
     def decompose(self, b: Builder, *inputs: Value) -> tuple[Value, ...]:
-        """gamma (x - mean) / sqrt(variance + epsilon) + beta."""
+        """x scale + shift, as Keras computes it: one multiply-add an element; the vectors do not depend on x."""
         _check_vectors(self.name, inputs, ("mean", "variance", "gamma", "beta"), self.axis)
-        y = _normalized(b, f.widen(b, inputs[0]), inputs[1:], self.axis, self.epsilon)
-        return (f.cast(b, y, inputs[0].type.dtype),)
+        x = f.widen(b, inputs[0])
+        mean, variance, gamma, beta = (f.cast(b, vector, x.type.dtype) for vector in inputs[1:])
+        scale = _scale(b, gamma, variance, self.epsilon)
+        shift = f.subtract(b, beta, f.multiply(b, mean, scale))
+        scale, shift = (f.broadcast_in(b, v, x.type.shape, (self.axis,)) for v in (scale, shift))
+        return (f.cast(b, f.add(b, f.multiply(b, x, scale), shift), inputs[0].type.dtype),)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """In NumPy."""
@@ -230,9 +234,14 @@ def _check_vectors(op_name: str, inputs: Sequence[Value], names: Sequence[str], 
 
 def _normalized(b: Builder, x: Value, vectors: Sequence[Value], axis: int, epsilon: float) -> Value:
     mean, variance, gamma, beta = (f.cast(b, vector, x.type.dtype) for vector in vectors)
-    scale = f.multiply(b, gamma, f.rsqrt(b, f.add(b, variance, epsilon)))
+    scale = _scale(b, gamma, variance, epsilon)
     mean, scale, beta = (f.broadcast_in(b, v, x.type.shape, (axis,)) for v in (mean, scale, beta))
     return f.add(b, f.multiply(b, f.subtract(b, x, mean), scale), beta)
+
+
+def _scale(b: Builder, gamma: Value, variance: Value, epsilon: float) -> Value:
+    """gamma / sqrt(variance + epsilon)."""
+    return f.multiply(b, gamma, f.rsqrt(b, f.add(b, variance, epsilon)))
 
 
 def _normalized_reference(x: Array, vectors: Sequence[Array], axis: int, epsilon: float) -> Array:

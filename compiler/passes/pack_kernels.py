@@ -43,7 +43,7 @@ def pack_kernels(graph: Graph, context: PassContext) -> Graph:
     if context.target.kind != "cpu":
         return graph
     graph = _pack_in_loops(graph, context)
-    stable = _stable_values(graph, _unchanged_variables(graph))
+    stable = stable_values(graph, unchanged_variables(graph))
     return rewrite(graph, _convolution_rule(stable, context))
 
 
@@ -55,7 +55,7 @@ def _pack_in_loops(graph: Graph, context: PassContext) -> Graph:
             return None
         scan = node.op
         constants = {entry.value for entry in scan.body.inputs[scan.states + scan.sequences :]}
-        stable = _stable_values(scan.body, constants)
+        stable = stable_values(scan.body, constants)
         body = rewrite(scan.body, _convolution_rule(stable, context))
         body = rewrite(body, _product_rule(stable, context))
         return None if body is scan.body else b.emit_all(dataclasses.replace(scan, body=body), *inputs)
@@ -76,7 +76,7 @@ def _product_rule(stable: set[Value], context: PassContext) -> Rule:
         depth, columns = shape
         if not isinstance(depth, int) or not isinstance(columns, int) or columns < context.target.lanes(x.dtype):
             return None
-        width = _panel_columns(x.dtype, context)
+        width = panel_columns(x.dtype, context)
         count = -(-columns // width)
         rows = f.transpose(b, inputs[1], (1, 0)) if node.op.transpose_b else inputs[1]
         rows = _filled(b, rows, 1, count * width - columns)
@@ -99,7 +99,7 @@ def _convolution_rule(stable: set[Value], context: PassContext) -> Rule:
         if shape is None:
             return None
         input_spatial = op.input_spatial if isinstance(op, ConvolutionInputGradient) else ()
-        panels = _panels(b, op, inputs[1], shape, _panel_columns(node.inputs[0].type.dtype, context))
+        panels = panels_of(b, op, inputs[1], shape, panel_columns(node.inputs[0].type.dtype, context))
         finite = f.reduce_sum(b, f.multiply(b, inputs[1], 0.0), tuple(range(len(shape))))
         packed = PackedConvolution(shape, input_spatial, op.strides, op.padding, op.dilation)
         return (b.emit(packed, inputs[0], panels, finite),)
@@ -107,13 +107,13 @@ def _convolution_rule(stable: set[Value], context: PassContext) -> Rule:
     return rule
 
 
-def _unchanged_variables(graph: Graph) -> set[Value]:
+def unchanged_variables(graph: Graph) -> set[Value]:
     """Variables that the graph leaves as they are."""
     updated = {name for name, _ in graph.updates}
     return {entry.value for entry in graph.variables if entry.name not in updated}
 
 
-def _stable_values(graph: Graph, parameters: set[Value]) -> set[Value]:
+def stable_values(graph: Graph, parameters: set[Value]) -> set[Value]:
     """What depends on nothing but constants and these parameters."""
     stable = set(parameters)
     for node in graph.nodes:
@@ -132,13 +132,14 @@ def _kernel_shape(op: Convolution | ConvolutionInputGradient, node: Node, lanes:
     return shape if x.dtype in ("float32", "float64") and result >= lanes else None
 
 
-def _panel_columns(dtype: str, context: PassContext) -> int:
+def panel_columns(dtype: str, context: PassContext) -> int:
+    """Columns of a panel on the context's target."""
     from compiler.codegen.microkernel import choose_tile  # loads Numba, which graphs without convolutions do not need
 
     return choose_tile(dtype, context.target).columns
 
 
-def _panels(
+def panels_of(
     b: Builder, op: Convolution | ConvolutionInputGradient, kernel: Value, shape: tuple[int, ...], columns: int
 ) -> Value:
     """[*kernel, channels, filters] -> [panels, steps, columns]."""

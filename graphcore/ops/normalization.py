@@ -45,14 +45,21 @@ def batch_normalization(
     scale: Tensor = None,
     epsilon: float = 1e-3,
 ) -> Value:
-    """(x - mean) / sqrt(variance + epsilon) * scale + offset, with vectors along an axis."""
+    """(x - mean) / sqrt(variance + epsilon) * scale + offset, with vectors along an axis.
+
+    As in Keras the vectors are put together first: one multiplication and one addition an element.
+    """
     x = to_float(b, x)
     rank, place = x.type.rank, f.normalize_axis(axis, x.type.rank)
+    if any(value is not None and value.type.rank != 1 for value in (mean, variance, offset, scale)):
+        given = (None if value is None else _along(b, value, rank, place) for value in (mean, variance, offset, scale))
+        mean, variance, offset, scale = given
     factor = f.rsqrt(b, f.add(b, variance, epsilon))
     if scale is not None:
         factor = f.multiply(b, factor, scale)
-    result = f.multiply(b, f.subtract(b, x, _along(b, mean, rank, place)), _along(b, factor, rank, place))
-    return result if offset is None else f.add(b, result, _along(b, offset, rank, place))
+    shift = f.negative(b, f.multiply(b, mean, factor))
+    shift = shift if offset is None else f.add(b, shift, offset)
+    return f.add(b, f.multiply(b, x, _along(b, factor, rank, place)), _along(b, shift, rank, place))
 
 
 @operation

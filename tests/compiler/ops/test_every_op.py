@@ -29,6 +29,7 @@ LATE = (
     "convolution_kernel_gradient_parts",
     "packed_convolution",
     "packed_matmul",
+    "separable_convolution",
     "winograd_convolution",
     "winograd_kernel_gradient",
 )
