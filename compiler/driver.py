@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Mapping
@@ -66,11 +67,14 @@ class Compiled:
 
     @property
     def memory(self) -> MemoryPlan:
-        """The memory plan."""
+        """The memory plan, with the lives that the program's instructions give its blocks.
+
+        The pass counts a loop's states as alive throughout the loop; its instructions say more exactly when they are.
+        """
         plan = self._optimized[1].memory
         if plan is None:
             raise RuntimeError("the pipeline ended without a memory plan")
-        return plan
+        return dataclasses.replace(plan, lives=self.program.lives)
 
     def __repr__(self) -> str:
         return f"Compiled({self.program!r})"

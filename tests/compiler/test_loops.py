@@ -185,3 +185,13 @@ def test_a_loop_in_a_loop_is_refused_by_name():
         b.output("y", f.scan(b, outer.build(), [b.input("x", TensorType((2,)))], count=2).final[0])
     with pytest.raises(NotImplementedError, match=r"'scan' \(nested\) in the body of 'scan' \(around\)"):
         compile_graph(b.build())
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_memory_plan_shows_what_the_program_uses(case: Case) -> None:
+    compiled = compile_graph(network(case))
+    program = compiled.program
+    for batch, steps in ((1, 1), (3, 7), (32, 80), (500, 2)):
+        values = {"batch": batch, "steps": steps}
+        sizes = [program.buffer_bytes(index, values) for index in range(len(program.buffers))]
+        assert compiled.memory.at(values) == program.placement(sizes, values)
