@@ -44,9 +44,11 @@ __all__ = [
 
 # A multiply-add takes 4 cycles and two start in each: eight independent ones keep both units busy.
 _CHAINS_IN_FLIGHT = 8
-# Steps between a strip of few rows' multiply-adds and the lines that it asks for. A strip reads part of each row of the
-# panel, which the processor foresees only in part: 784 x 128 from the second level, one row, in us: 5.9 without
-# (9.2 where another process takes half of the cache), 5.6 (7.0) with 4 to 8 steps, 5.6 (8.5) with 32.
+# Steps between the multiply-adds of few rows and the lines that they ask for. They read part of each row of the panel,
+# which the processor foresees only in part: 784 x 128 from the second level, one row, in us: 5.9 without (9.2 where
+# another process takes half of the cache), 5.6 (7.0) with 4 to 8 steps, 5.6 (8.5) with 32. Winograd with one image of
+# 8 x 8 x 64, four rows, its kernel from the third level: 25.5 without, 22.8 with 8 to 64. The whole tile reads a panel
+# often enough.
 _STEPS_AHEAD = 8
 _LINE = 64  # bytes of a cache line
 # Steps a turn of the tile with all its rows, which does nearly all of the work (6 x 16, operands in the first level: 94
@@ -130,7 +132,8 @@ def emit_microkernel(module: Any, tile: Tile, name: str = "") -> None:
     The order of the sum depends on `rows` and `depth` alone.
     """
     name = name or microkernel_name(tile)
-    _emit_variants(module, [dataclasses.replace(tile, rows=rows) for rows in range(tile.rows, 0, -1)], name)
+    tiles = [dataclasses.replace(tile, rows=rows) for rows in range(tile.rows, 0, -1)]
+    _emit_variants(module, tiles, name, [0, *[_STEPS_AHEAD] * (tile.rows - 1)])
 
 
 def flat_tiles(tile: Tile) -> list[Tile]:
@@ -144,7 +147,8 @@ def flat_tiles(tile: Tile) -> list[Tile]:
 
 def emit_flat_microkernel(module: Any, tile: Tile, name: str) -> None:
     """Add the micro-kernel for one or two rows: as `emit_microkernel`, over the columns of `flat_tiles`."""
-    _emit_variants(module, flat_tiles(tile), name, _STEPS_AHEAD)
+    tiles = flat_tiles(tile)
+    _emit_variants(module, tiles, name, [_STEPS_AHEAD] * len(tiles))
 
 
 def emit_finishing_microkernel(module: Any, tile: Tile, name: str) -> None:
@@ -154,7 +158,7 @@ def emit_finishing_microkernel(module: Any, tile: Tile, name: str) -> None:
     `finish_stride`, the bytes from there to those of shift, from these to low and from these to high.
     """
     tiles = [dataclasses.replace(tile, rows=rows) for rows in range(tile.rows, 0, -1)]
-    _emit_variants(module, tiles, name, parameters=FINISH_PARAMETERS)
+    _emit_variants(module, tiles, name, [0] * tile.rows, FINISH_PARAMETERS)
 
 
 def finished(native: NativeFunction, sums: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
@@ -174,17 +178,17 @@ def finished(native: NativeFunction, sums: Sequence[Any], rows: Sequence[Any]) -
 
 
 def _emit_variants(
-    module: Any, tiles: Sequence[Tile], name: str, steps_ahead: int = 0, parameters: Sequence[str] = _PARAMETERS
+    module: Any, tiles: Sequence[Tile], name: str, steps_ahead: Sequence[int], parameters: Sequence[str] = _PARAMETERS
 ) -> None:
     """A function for each tile, and one under `name` that picks by the number of rows.
 
-    `steps_ahead`: how many steps before it is read the panel is asked for; 0 for not at all.
+    `steps_ahead`: for each tile, how many steps before it is read the panel is asked for; 0 for not at all.
     """
     variants = {tile.rows: f"{name}_rows{tile.rows}" for tile in tiles}
     most = max(tile.rows for tile in tiles)
-    for tile in tiles:
+    for tile, ahead in zip(tiles, steps_ahead, strict=True):
         native = NativeFunction(module, variants[tile.rows], parameters, tile.dtype, tile.lanes)
-        _Variant(native, tile, full=tile.rows == most, steps_ahead=steps_ahead).emit()
+        _Variant(native, tile, full=tile.rows == most, steps_ahead=ahead).emit()
     native = NativeFunction(module, name, parameters, tiles[0].dtype, tiles[0].lanes)
     builder = native.builder
     arguments = list(native.arguments.values())
@@ -205,7 +209,7 @@ Accumulators = list[list[Any]]  # [row][vector]
 class _Variant:
     """Emits the code for one number of rows."""
 
-    def __init__(self, native: NativeFunction, tile: Tile, *, full: bool, steps_ahead: int = 0) -> None:
+    def __init__(self, native: NativeFunction, tile: Tile, *, full: bool, steps_ahead: int) -> None:
         self.native = native
         self.steps_ahead = steps_ahead
         self.builder = native.builder
