@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from runtime.stretches import StretchTable, spans_of, stretch_table
 from runtime.thread_choice import ThreadChoice
 from runtime.threads import ThreadPool
 
-__all__ = ["ArraySpec", "Binding", "bind_symbols", "check_shape"]
+__all__ = ["ArraySpec", "Binding", "OneToOne", "bind_symbols", "check_shape"]
 
 _LARGEST = 1 << 62
 
@@ -52,6 +52,11 @@ class ArraySpec(NamedTuple):
     name: str
     dtype: np.dtype[np.generic]
     shape: Shape
+
+
+# A binding, its table of addresses, the input's number in it, the function that takes memory for the output, and the
+# frame's address. A plain tuple, since those are the quickest to take apart.
+OneToOne: TypeAlias = tuple["Binding", memoryview, int, Callable[[memoryview], NDArray[np.generic]], int]
 
 
 def bind_symbols(program: Program, shapes: Sequence[tuple[int, Shape]]) -> dict[str, int]:
@@ -213,7 +218,6 @@ class Binding:
         self._fill_frame()
         self._output_blocks = _plan_outputs(self.outputs)
         self._only_output = self._output_blocks[0] if len(self.outputs) == 1 else None
-        self.only_pair = self._only_pair()
         # What the addresses and the frame were last filled for; see Executable.
         self.variables_version = -1
         self.memory_version = -1
@@ -231,12 +235,11 @@ class Binding:
                 arrays[member.position] = array
         return tuple(arrays)
 
-    def _only_pair(self) -> tuple[int, np.dtype[np.generic], Shape, _OutputBlock] | None:
-        """The only input's buffer, dtype and shape and the only output's block, of a program that updates nothing."""
-        if len(self.inputs) != 1 or self._only_output is None or self.program.updated:
+    def one_to_one(self) -> OneToOne | None:
+        """What a call of the short way needs; None unless there are one input and one output."""
+        if len(self.inputs) != 1 or self._only_output is None:
             return None
-        buffer, _, dtype, shape = self.inputs[0]
-        return buffer, dtype, shape, self._only_output
+        return self, self.addresses, self.inputs[0].buffer, self._only_output.take_one, self.frame_address
 
     def place_arena(self, address: int) -> None:
         """Point the arena's buffers into the block of memory at `address`."""

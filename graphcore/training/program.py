@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from runtime.profile import Profile
 
 
-Repeat = Callable[[Array, Sequence[Array]], Array | None]
+# A step with one input and one output, the type of its input, and `Executable.run_one_again` with what it takes beside
+# an array. A plain tuple, since those are the quickest to take apart.
+Repeated: TypeAlias = tuple[
+    "StepProgram", np.dtype[Any], Callable[[Array, Sequence[Array], Any], Array | None], tuple[Array, ...], Any
+]
 
 
 class StepProgram:
@@ -92,11 +96,10 @@ class StepProgram:
             self._run = self.compiled.executable.run
         return self._run(inputs, self._arrays, tracked=True)
 
-    @property
-    def again(self) -> tuple[Repeat, tuple[Array, ...]]:
-        """A function that makes the only output of a compiled step of its only input, or returns None where that
-        takes `run`; and its second argument."""
-        return self.compiled.executable.run_one_again, self._arrays
+    def repeated(self, x: Array) -> Repeated:
+        """For a compiled step that has just been run: how to make its only output of arrays like its only input."""
+        executable = self.compiled.executable
+        return self, x.dtype, executable.run_one_again, self._arrays, executable.call_like(x)
 
     def run_stretch(
         self, stretch: Stretch, out: Sequence[Array] | None = None, split_out: Sequence[bool] = ()

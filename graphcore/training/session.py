@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from graphcore.training.compile_metrics import CompileMetrics
 from graphcore.training.data.arrays import Array, Batch, pack_x_y_sample_weight
 from graphcore.training.data.stretch import Layout
 from graphcore.training.input_types import declared_inputs, input_types, shape_signature
-from graphcore.training.program import Repeat, StepProgram, trace_step
+from graphcore.training.program import Repeated, StepProgram, trace_step
 from graphcore.variable import Variable
 
 if TYPE_CHECKING:
@@ -27,16 +27,6 @@ if TYPE_CHECKING:
 
 MANY_PROGRAMS = 8  # of one kind, from which on changing shapes are worth a warning
 MANY_PREDICTIONS = 64  # shapes that are remembered
-
-
-class _Prediction(NamedTuple):
-    """A program with one input and one output, what type of array it was used with, and `floatx()` then."""
-
-    program: StepProgram
-    dtype: np.dtype[Any]
-    floatx: str
-    again: Repeat
-    variables: tuple[Array, ...]
 
 
 @dataclasses.dataclass
@@ -63,7 +53,8 @@ class Session:
     programs: dict[Any, StepProgram] = dataclasses.field(default_factory=dict)
     latest: dict[str, StepProgram] = dataclasses.field(default_factory=dict)
     _by_shape: dict[Any, StepProgram] = dataclasses.field(default_factory=dict)
-    _predictions: dict[tuple[int, ...], _Prediction] = dataclasses.field(default_factory=dict)
+    # Shape -> the program, and `floatx()` when it was used.
+    _predictions: dict[tuple[int, ...], tuple[Repeated, str]] = dataclasses.field(default_factory=dict)
     _report: tuple[Any, StepProgram] | None = None
     _metrics: tuple[int, list[Any]] | None = None
 
@@ -96,11 +87,19 @@ class Session:
         if type(x) is not np.ndarray:
             return None
         known = self._predictions.get(x.shape)
-        if known is None or x.dtype is not known.dtype or floatx() != known.floatx:
+        if known is None:
             return None
-        self.latest["predict"] = known.program
-        again = known.again(x, known.variables)
-        return known.program.run((x,))[0] if again is None else again
+        repeated, float_type = known
+        program, dtype, run_again, variables, last = repeated
+        if x.dtype is not dtype or floatx() != float_type:
+            return None
+        self.latest["predict"] = program
+        result = None if last is None else run_again(x, variables, last)
+        if result is not None:
+            return result
+        result = program.run((x,))[0]
+        self._predictions[x.shape] = program.repeated(x), float_type
+        return result
 
     def expect_prediction(self, model: Trainer, x: Array) -> None:
         """Let arrays of this shape and type go straight to the program that was used last to predict.
@@ -117,7 +116,7 @@ class Session:
             return
         if len(self._predictions) >= MANY_PREDICTIONS:
             self._predictions.clear()
-        self._predictions[x.shape] = _Prediction(program, x.dtype, floatx(), *program.again)
+        self._predictions[x.shape] = program.repeated(x), floatx()
 
     def metric_logs(self, model: Trainer) -> Logs:
         """`model.get_metrics_result()` as Python floats."""

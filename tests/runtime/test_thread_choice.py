@@ -92,13 +92,15 @@ def test_calls_alike_run_on_the_threads_that_were_chosen(
     set_num_threads(2)
     executable = Executable(chain(20))
     variables = (np.float32([1]),)
+    executable.run([np.ones((2, 4), np.float32)], variables)
+    (binding,) = executable._bindings.values()
+    choice = binding.thread_choice
     for run in range(300):
         x = np.full((2, 4), run, np.float32)
+        is_chosen = not choice.is_sampling and choice.runs_left > 1
+        choice.use_pool = use_pool
         y, _ = executable.run([x], variables)
         np.testing.assert_array_equal(y, x + sum(range(20)))
-        (binding,) = executable._bindings.values()
-        binding.thread_choice.use_pool = use_pool
-        if run > 6 and not binding.thread_choice.is_sampling:
-            assert (binding.pool is not None) is use_pool
+        assert not is_chosen or (binding.pool is not None) is use_pool
     other = Executable(chain(3))
     other.run([np.ones((2, 4), np.float32)], variables)  # the pool is given back

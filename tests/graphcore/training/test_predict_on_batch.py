@@ -120,3 +120,25 @@ def test_structures_stay(make: Callable[..., keras.Model]) -> None:
     flat = [first] if isinstance(first, np.ndarray) else list(first.values() if isinstance(first, dict) else first)
     (w, b) = model.layers[-1].get_weights()
     np.testing.assert_allclose(flat[0], x @ w + b, rtol=1e-5, atol=1e-6)
+
+
+def test_more_shapes_than_the_executable_remembers(model: keras.Model) -> None:
+    for count in (*range(1, 12), 1, 1, 3, 3):
+        x = rows(count, count)
+        np.testing.assert_allclose(model.predict_on_batch(x), expected(model, x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_released_executable_and_other_threads_are_noticed(model: keras.Model) -> None:
+    before = keras.config.get_num_threads()
+    x = rows(64)
+    right = expected(model, x)
+    try:
+        for threads in (2, 1, 3, 2):
+            keras.config.set_num_threads(threads)
+            for _ in range(8):
+                np.testing.assert_allclose(model.predict_on_batch(x), right, rtol=1e-5, atol=1e-6)
+        model.lowered("predict").compiled.executable.release()
+        for _ in range(2):
+            np.testing.assert_allclose(model.predict_on_batch(x), right, rtol=1e-5, atol=1e-6)
+    finally:
+        keras.config.set_num_threads(before)
