@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from compiler.assembly_loops import emit_loop, final_row
 from compiler.bodies import loop_body
 from compiler.ir import Fusion, Graph, Node, Value
-from compiler.ops.fused import Fused
+from compiler.ops.fused import Fused, FusedSteps
 from compiler.ops.scan import Scan
 from compiler.ops.sources import Constant
 from compiler.passes.context import PassContext
@@ -157,7 +157,8 @@ def _emit_instruction(a: Assembly, node: Node) -> None:
 
     if not isinstance(node.op, Fused):
         raise TypeError(f"'{node.op.name}' is no kernel: run the pass 'fuse' first.")
-    operands = tuple(a.index_of(value) for value in (*node.inputs, *node.outputs))
+    reads = node.inputs[: len(node.op.body.inputs)]
+    operands = tuple(a.index_of(value) for value in (*reads, *node.outputs))
     printed = cpu_kernel(node.op.body, a.target, _shared_memory(a, operands))
     label = label_of(node)
     kernel = _kernel_index(a, label, printed.source, printed.namespace, printed.identity)
@@ -169,8 +170,10 @@ def _emit_instruction(a: Assembly, node: Node) -> None:
             work=printed.work,
             scratch=printed.scratch,
             label=label,
-            reads=len(node.inputs),
+            reads=len(reads),
             fills=printed.fills,
+            limit=a.index_of(node.inputs[-1]) if isinstance(node.op, FusedSteps) else -1,
+            steps=node.op.steps if isinstance(node.op, FusedSteps) else "",
         )
     )
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from compiler.ir import Builder, Fusion, Node, Value
 from compiler.ops.conversion import StopGradient
-from compiler.ops.fused import Fused
+from compiler.ops.fused import Fused, FusedSteps
 from compiler.ops.scan import Scan
 from compiler.ops.sources import Full
 from compiler.storage import is_kernel, root_of
@@ -135,11 +135,27 @@ class _LoopEmitter:
     def _fill(self, states: Sequence[_State], stacks: Sequence[Window], bound: int, windows: Sequence[Window]) -> None:
         """States stay as they are, stacks hold zeros."""
         first = len(self.a.instructions)
+        users = self.a.graph.users()
         for state in states:
             self._copy(state.type, state.old.buffer, state.new.buffer)
-        for value, window in zip(self.scan.stacked, stacks, strict=True):
-            self._zero(value.type, window.buffer)
+        outputs = self.node.outputs[self.scan.states :]
+        for value, stack, window in zip(self.scan.stacked, outputs, stacks, strict=True):
+            if not self._is_read_in_part(stack, users):
+                self._zero(value.type, window.buffer)
         self._loop(first, bound, windows, beyond=True)
+
+    def _is_read_in_part(self, value: Value, users: dict[Value, list[Node]]) -> bool:
+        """Whether nothing reads the steps beyond the limit: what does is limited by the same value."""
+        if value in self.a.graph.results:
+            return False
+        limit = self.node.inputs[-1]
+        for user in users[value]:
+            if user.op.fusion is Fusion.ALIAS:
+                if not self._is_read_in_part(user.outputs[0], users):
+                    return False
+            elif not (isinstance(user.op, FusedSteps) or _is_limited(user)) or user.inputs[-1] is not limit:
+                return False
+        return True
 
     def _copy(self, type_: TensorType, source: int, target: int) -> None:
         body = Builder("body")
@@ -157,3 +173,7 @@ class _LoopEmitter:
     def _emit_into(self, node: Node, target: int) -> None:
         self.a.buffer_of[node.outputs[0]] = target
         self.emit(self.a, node)
+
+
+def _is_limited(node: Node) -> bool:
+    return isinstance(node.op, Scan) and node.op.limited

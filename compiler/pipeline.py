@@ -22,12 +22,14 @@ from compiler.passes.fuse import fuse
 from compiler.passes.hoist_invariants import hoist_invariants
 from compiler.passes.infer_shapes import infer_shapes
 from compiler.passes.join_depthwise import join_depthwise
+from compiler.passes.limit_kernels import limit_kernels
 from compiler.passes.pack_kernels import pack_kernels
 from compiler.passes.plan_memory import plan_memory
 from compiler.passes.recompute import recompute
 from compiler.passes.schedule import schedule
 from compiler.passes.select_kernels import select_kernels
 from compiler.passes.simplify_loops import simplify_loops
+from compiler.passes.sink_products import sink_products
 from compiler.text import to_text
 from compiler.verify import verify
 
@@ -43,12 +45,14 @@ PIPELINE: tuple[Pass, ...] = (
     eliminate_common_subexpressions,
     eliminate_dead_code,
     simplify_loops,
+    sink_products,
     recompute,
     select_kernels,
     join_depthwise,
     pack_kernels,
     hoist_invariants,
     fuse,
+    limit_kernels,
     schedule,
     plan_memory,
 )

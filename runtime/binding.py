@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from runtime.arena import ALIGNMENT, address_of, align_up_bytes, aligned_empty
 from runtime.dimensions import Dim, evaluate
+from runtime.limits import limited_sizes
 from runtime.loader import LoadedCode
 from runtime.native_code import Frame, Record
 from runtime.phases import Place, grain_counts, phase_ends
@@ -200,6 +201,7 @@ class Binding:
         self.scratch_stride = max(self._scratch, default=0)
         self.stream = self._encode()
         self._shared_for = 1
+        self._patches = limited_sizes(program, self.values, self.stream, self._record_starts)
         self._alone = self._table_of(sorted({*self._breaks(), len(program.instructions)} - {0}), self._work)
         self._phases, self._prepared_phases = self._alone, 0
         self._table: NDArray[np.int64] = np.zeros(max(len(program.buffers), 1), np.int64)
@@ -335,7 +337,8 @@ class Binding:
         def steps(count: Dim) -> int:
             return self._size(count, "the steps of a loop")
 
-        return stretch_table(spans_of(ends), self.program.loops, records, grains, steps, self._sizes.__getitem__)
+        size_of = self._sizes.__getitem__
+        return stretch_table(spans_of(ends), self.program.loops, records, grains, self._patches.rows, steps, size_of)
 
     def begin_at(self, instruction: int) -> None:
         """Run from this instruction on: the first one, or the first that is not prepared."""

@@ -80,7 +80,10 @@ class PhaseEntry(IntEnum):
     LIMIT = 8  # 0, or one more than the number of a buffer that says how many steps of the loop there are
     STEP = 9  # which step this is
     BEYOND = 10  # 1 where steps run that are not below the limit, 0 where those do that are
-    SIZE = 11
+    PATCHES = 11  # address of rows of four: the address of a size in the stream, that of the sizes that it takes, by
+    # the number of steps that run, the buffer with that number, and the largest that it may be
+    PATCH_COUNT = 12  # number of rows
+    SIZE = 13
 
 
 class Pool(IntEnum):

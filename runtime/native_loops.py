@@ -10,8 +10,8 @@ from __future__ import annotations
 __all__ = ["LOOPS"]
 
 LOOPS = """
-; The first of the entries from `index` on that is to run, the windows of its step being set. To be called by one
-; thread, while no other works.
+; The first of the entries from `index` on that is to run; the windows of its step and the sizes of limited
+; instructions are set. To be called by one thread, while no other works.
 define internal i64 @settle(ptr %frame, ptr %entries, i64 %index) {{
 entry:
   %table_address = call i64 @slot(ptr %frame, i64 {frame.ADDRESSES})
@@ -47,7 +47,7 @@ found:
 move:
   %position = phi i64 [ 0, %found ], [ %position_next, %move_one ]
   %more = icmp slt i64 %position, %count
-  br i1 %more, label %move_one, label %done
+  br i1 %more, label %move_one, label %moved
 move_one:
   %place = mul i64 %position, 3
   %row = getelementptr i64, ptr %moves, i64 %place
@@ -60,6 +60,37 @@ move_one:
   store i64 %address, ptr %window_slot
   %position_next = add i64 %position, 1
   br label %move
+moved:
+  ; Sizes of instructions that work on the steps below a limit only.
+  %patches_address = call i64 @slot(ptr %here, i64 {phase.PATCHES})
+  %patch_count = call i64 @slot(ptr %here, i64 {phase.PATCH_COUNT})
+  %patches = inttoptr i64 %patches_address to ptr
+  br label %patch
+patch:
+  %number = phi i64 [ 0, %moved ], [ %number_next, %patch_one ]
+  %more_patches = icmp slt i64 %number, %patch_count
+  br i1 %more_patches, label %patch_one, label %done
+patch_one:
+  %patch_place = mul i64 %number, 4
+  %patch_row = getelementptr i64, ptr %patches, i64 %patch_place
+  %target_address = call i64 @slot(ptr %patch_row, i64 0)
+  %sizes_address = call i64 @slot(ptr %patch_row, i64 1)
+  %limiting = call i64 @slot(ptr %patch_row, i64 2)
+  %most = call i64 @slot(ptr %patch_row, i64 3)
+  %limiting_address = call i64 @slot(ptr %table, i64 %limiting)
+  %limiting_pointer = inttoptr i64 %limiting_address to ptr
+  %given_narrow = load i32, ptr %limiting_pointer
+  %given = sext i32 %given_narrow to i64
+  %is_negative = icmp slt i64 %given, 0
+  %not_negative = select i1 %is_negative, i64 0, i64 %given
+  %is_over = icmp sgt i64 %not_negative, %most
+  %clamped = select i1 %is_over, i64 %most, i64 %not_negative
+  %sizes = inttoptr i64 %sizes_address to ptr
+  %size = call i64 @slot(ptr %sizes, i64 %clamped)
+  %target = inttoptr i64 %target_address to ptr
+  store i64 %size, ptr %target
+  %number_next = add i64 %number, 1
+  br label %patch
 done:
   ret i64 %at
 }}

@@ -68,7 +68,7 @@ def phase_ends(
     """The index after the last instruction of each phase.
 
     A phase ends before an instruction that writes what one of the phase reads or writes, or reads what one of it
-    writes, and before those at `breaks`. Every phase has work; there is none if no instruction has.
+    writes, its limit included, and before those at `breaks`. Every phase has work; there is none if no instruction has.
     """
     ends: list[int] = []
     phase, has_work = _Touched(), False
@@ -79,6 +79,7 @@ def phase_ends(
         if items == 0:
             continue
         read = [places[operand] for operand in instruction.operands[: instruction.reads]]
+        read += [places[instruction.limit]] if instruction.limit >= 0 else []
         written = [places[operand] for operand in instruction.operands[instruction.reads :]]
         if phase.is_in_the_way_of(read, written):
             ends.append(index)

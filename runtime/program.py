@@ -93,6 +93,9 @@ class Instruction:
     `scratch` is the number of bytes of private memory each thread needs; `label` is what errors and
     profiles call it. The kernel only reads the first `reads` operands; all others it may write. `fills`: each call
     begins by filling private memory, with packed weights for example, whatever part of the work it does.
+
+    `limit` is the number of a buffer with an int32, or -1. With it the kernel works as if the symbol `steps` had that
+    value, at most its own: on the leading steps of arrays with time as their first axis.
     """
 
     kernel: int
@@ -103,6 +106,8 @@ class Instruction:
     label: str = ""
     reads: int = 0
     fills: bool = False
+    limit: int = -1
+    steps: str = ""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -210,6 +215,8 @@ class Program:
                     use(buffer, position)
             for operand in instruction.operands:
                 use(operand, position)
+            if instruction.limit >= 0:
+                use(instruction.limit, position)
         # What a step finds there at its begin must be there at the begin of the next.
         for loop in self.loops:
             for block, (first, last) in used.items():
@@ -321,6 +328,11 @@ def _check_instruction(program: Program, index: int, instruction: Instruction) -
     _check_dim(program, f"{place}, scratch", instruction.scratch)
     if type(instruction.reads) is not int or not 0 <= instruction.reads <= len(instruction.operands):
         raise ProgramError(f"{place} reads {instruction.reads!r} of its {len(instruction.operands)} operands")
+    if instruction.limit != -1:
+        _check_index(f"{place}, limit", instruction.limit, len(program.buffers), "buffers")
+        limit = program.buffers[instruction.limit]
+        if (limit.dtype, limit.shape) != ("int32", ()) or instruction.steps not in program.symbols:
+            raise ProgramError(f"{place} is limited by {limit.name!r} steps of {instruction.steps!r}")
 
 
 def _check_prepared(program: Program) -> None:

@@ -56,13 +56,14 @@ def _header_of(program: Program) -> dict[str, Any]:
             [b.name, b.dtype, [str(dim) for dim in b.shape], b.space, b.place, str(b.start)] for b in program.buffers
         ],
         "instructions": [
-            [i.kernel, i.operands, [str(e) for e in i.extents], str(i.work), str(i.scratch), i.label, i.reads, i.fills]
+            [i.kernel, i.operands, [str(e) for e in i.extents], str(i.work), str(i.scratch), i.label, i.reads, i.fills,
+             i.limit, i.steps]
             for i in program.instructions
         ],
         "kernels": [[k.name, k.key, k.symbol, len(k.object_code), k.source] for k in program.kernels],
         "loops": [
-            [i.first, i.end, str(i.count), i.reverse, i.limit, i.beyond]
-            + [[w.buffer, w.source, w.shift, w.period] for w in i.windows]
+            [i.first, i.end, str(i.count), i.reverse, i.limit, i.beyond,
+             *([w.buffer, w.source, w.shift, w.period] for w in i.windows)]
             for i in program.loops
         ],
         "constants": [[c.dtype.name, c.shape] for c in program.constants],
@@ -113,10 +114,20 @@ def _program_of(header: dict[str, Any], payload: memoryview) -> Program:
 
 
 def _instruction_of(
-    kernel: int, operands: list[int], extents: list[str], work: str, scratch: str, label: str, reads: int, fills: bool
+    kernel: int,
+    operands: list[int],
+    extents: list[str],
+    work: str,
+    scratch: str,
+    label: str,
+    reads: int,
+    fills: bool,
+    limit: int,
+    steps: str,
 ) -> Instruction:
     sizes, items, private = tuple(map(parse_dim, extents)), parse_dim(work), parse_dim(scratch)
-    return Instruction(kernel, tuple(operands), sizes, items, private, _text(label), reads, _flag(fills))
+    texts = _text(label), _text(steps)
+    return Instruction(kernel, tuple(operands), sizes, items, private, texts[0], reads, _flag(fills), limit, texts[1])
 
 
 def _loop_of(first: int, end: int, count: str, reverse: bool, limit: int, beyond: bool, *windows: list[int]) -> Loop:

@@ -2,12 +2,12 @@
 after the other the steps of loops.
 
 Every step of a loop has rows of its own, since what moves from step to step, and which steps run at all, then costs
-nothing to decide: the table is made once for each binding, eleven numbers a row.
+nothing to decide: the table is made once for each binding, a dozen numbers a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +47,7 @@ def stretch_table(
     loops: Sequence[Loop],
     records: Sequence[int],
     grains: Sequence[int],
+    patches: Mapping[int, Table],
     number: Callable[[Dim], int],
     entry_bytes: Callable[[int], int],
 ) -> StretchTable:
@@ -57,6 +58,7 @@ def stretch_table(
         loops: of the program, in program order.
         records: the address of each instruction's record.
         grains: of each instruction.
+        patches: for instructions with a limit the rows that `PhaseEntry.PATCHES` points to.
         number: the value of a size.
         entry_bytes: the size of a buffer.
     """
@@ -69,6 +71,10 @@ def stretch_table(
             total = sum(grains[first:end])
             row[PhaseEntry.RECORD], row[PhaseEntry.FIRST], row[PhaseEntry.END] = records[first], first, end
             row[PhaseEntry.GRAINS], row[PhaseEntry.WAKE] = total, total > 1
+            limited = [patches[index] for index in range(first, end) if index in patches]
+            if limited:
+                kept.append(np.concatenate(limited))
+                row[PhaseEntry.PATCHES], row[PhaseEntry.PATCH_COUNT] = address_of(kept[-1]), len(kept[-1])
         rows[:, :, PhaseEntry.EPOCH] = later
         if loop is not None:
             rows, moves = _repeated(rows, loop, number(loop.count), entry_bytes)

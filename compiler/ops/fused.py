@@ -52,3 +52,26 @@ class Fused(Op):
     def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
         """None: groups are made and tested by the pass `fuse`."""
         return iter(())
+
+
+@op
+class FusedSteps(Fused):
+    """A group of which only the leading steps matter: its last input, an int32 scalar, says how many.
+
+    The symbol `steps` is the number of all steps; time is the first axis of every tensor that has it. What the results
+    hold of the other steps is nowhere read, and what is summed over them is zero.
+    """
+
+    body: Graph
+    steps: str
+
+    def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
+        """Types of the body's outputs."""
+        if not inputs or inputs[-1] != TensorType((), "int32"):
+            given = ", ".join(map(str, inputs))
+            raise ValueError(f"fused_steps: the last input is an int32 scalar. Received: ({given})")
+        return super().infer(*inputs[:-1])
+
+    def reference(self, *inputs: Array) -> tuple[Array, ...]:
+        """Interpret the body, on all steps."""
+        return super().reference(*inputs[:-1])

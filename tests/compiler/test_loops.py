@@ -113,21 +113,6 @@ def test_a_program_with_loops_survives_its_bytes(compiled):
     assert len(again.loops) == (4 if case.limited else 2), "forward and backward, and what fills the rest of each"
 
 
-def test_steps_beyond_the_limit_are_not_read(compiled):
-    case, _, program = compiled
-    if not case.limited:
-        return
-    x, variables = arrays(4, 6)
-    poisoned = x.copy()
-    poisoned[:, 4:] = np.nan
-    limit = np.array(4, np.int32)
-    clean = program.executable.run([x, limit], variables)
-    dirty = program.executable.run([poisoned, limit], variables)
-    # All but the gradient of the weights before the loop, which sums over padded rows too, times zeros.
-    for position, name in ((0, "out"), (1, "loss"), (3, "du")):
-        np.testing.assert_array_equal(clean[position], dirty[position], err_msg=name)
-
-
 def counting_body() -> Graph:
     """state' = state * x + c; stacked is state * 2: nothing is a product."""
     b = Builder("count")
@@ -195,3 +180,21 @@ def test_the_memory_plan_shows_what_the_program_uses(case: Case) -> None:
         values = {"batch": batch, "steps": steps}
         sizes = [program.buffer_bytes(index, values) for index in range(len(program.buffers))]
         assert compiled.memory.at(values) == program.placement(sizes, values)
+
+
+def test_what_surrounds_a_limited_loop_is_limited_too(compiled):
+    case, _, program = compiled
+    limited = [call.label for call in program.program.instructions if call.limit >= 0]
+    if not case.limited:
+        assert limited == []
+        return
+    # The projection; the gradients of its kernel, of the recurrent one, and of the bias in two steps. That of the input
+    # is in the loop.
+    assert sorted(limited) == ["matmul", "matmul", "matmul+add", "reduce_sum", "reduce_sum"]
+    x, variables = arrays(5, 9)
+    garbage = x.copy()
+    garbage[:, 3:] = np.inf
+    limit = np.array(3, np.int32)
+    clean, dirty = (program.executable.run([array, limit], variables) for array in (x, garbage))
+    for left, right in zip(clean, dirty, strict=True):
+        np.testing.assert_array_equal(left, right)
