@@ -24,6 +24,7 @@ from compiler.codegen.llvm_jobs import quick_code_generation
 
 __all__ = [
     "NativeParts",
+    "assembly_of",
     "compile_to_assembly",
     "make_native_intrinsic",
     "make_pointer",
@@ -38,17 +39,22 @@ _DROPPED = re.compile(r"\s*\.(globl|file|ident|addrsig|subsections_via_symbols|b
 
 
 def compile_to_assembly(emit: Callable[[Any], None], prefix: str) -> str:
-    """The assembly of the functions that `emit(module)` adds, for the machine Numba compiles for.
+    """The assembly of the functions that `emit(module)` adds; see `assembly_of`."""
+    module = ir.Module(prefix)
+    emit(module)
+    return assembly_of(str(module), prefix)
 
-    Their symbols are local to the object the text ends up in. `prefix` sets its labels apart from others'.
+
+def assembly_of(text: str, prefix: str) -> str:
+    """The assembly of the functions in a module's text, for the machine Numba compiles for.
+
+    Their symbols are local to the object the assembly ends up in. `prefix` sets its labels apart from others'.
     """
     # Numba's own target machine: the code model and features must be those of the kernel around it.
     codegen = cpu_target.target_context.codegen()
     machine = codegen._tm
-    module = ir.Module(prefix)
-    module.triple = machine.triple
-    emit(module)
-    parsed = llvm.parse_assembly(str(module))
+    parsed = llvm.parse_assembly(text)
+    parsed.triple = machine.triple
     parsed.data_layout = str(codegen._data_layout)
     parsed.verify()
     _run_passes(parsed, machine)

@@ -20,6 +20,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from compiler.codegen.contraction_assembly import (
+    assembly_of,
     compile_to_assembly,
     make_native_intrinsic,
     make_pointer,
@@ -156,11 +157,8 @@ def _driver_assembly(tile: Tile, driver: Driver) -> str:
     """A driver with everything it calls."""
     constants = tile_constants(tile) | dict(driver.constants)
     used = [name for name in PARTS if f"{name}(" in driver.source]
-
-    def emit(module: Any) -> None:
-        translate(module, driver.source, constants, {name: PARTS[name].arguments for name in used})
-
-    return "".join(_part_assembly(tile, name) for name in used) + compile_to_assembly(emit, "driver")
+    text = translate(driver.source, constants, {name: PARTS[name].arguments for name in used})
+    return "".join(_part_assembly(tile, name) for name in used) + assembly_of(text, "driver")
 
 
 @functools.cache

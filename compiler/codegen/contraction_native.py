@@ -9,32 +9,26 @@ Statements: assignment and augmented assignment to a name, assignment to `table[
 constants given from outside, `+ - * // %` with Python's rounding, comparisons, `and`, `or`, `not`, `a if c else
 b`, `min`, `max`, `table[index]`, calls of native functions. Both sides of `and`, `or` and a conditional
 expression are evaluated. Anything else is a `SyntaxError` at translation.
+
+The result is LLVM's text, written as it comes: through llvmlite's objects it took several times as long.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
-from typing import Any, NoReturn
-
-from llvmlite import ir
-
-from compiler.codegen.contraction_ir import INT64, NativeFunction, constant, native_type
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 __all__ = ["translate"]
 
 _COMPARISONS: dict[type[ast.cmpop], str] = {
-    ast.Lt: "<",
-    ast.LtE: "<=",
-    ast.Gt: ">",
-    ast.GtE: ">=",
-    ast.Eq: "==",
-    ast.NotEq: "!=",
-}
+    ast.Lt: "slt", ast.LtE: "sle", ast.Gt: "sgt", ast.GtE: "sge", ast.Eq: "eq", ast.NotEq: "ne",
+}  # fmt: skip
+_OPERATIONS: dict[type[ast.operator], str] = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul"}
 
 
-def translate(module: Any, source: str, constants: Mapping[str, int], callees: Mapping[str, int]) -> None:
-    """Add the one function that `source` defines to an LLVM module.
+def translate(source: str, constants: Mapping[str, int], callees: Mapping[str, int]) -> str:
+    """The LLVM text of the one function that `source` defines, and the declarations of what it calls.
 
     `callees`: the native functions it may call, each with its number of arguments. Raises `SyntaxError` for a
     source outside the language.
@@ -42,37 +36,85 @@ def translate(module: Any, source: str, constants: Mapping[str, int], callees: M
     definition = ast.parse(source).body[0]
     if not isinstance(definition, ast.FunctionDef):
         raise SyntaxError(f"a native driver's source is one function definition; got {ast.dump(definition)}")
-    parameters = [argument.arg for argument in definition.args.args]
-    native = NativeFunction(module, definition.name, parameters)
-    _Translator(native, constants, callees).function(definition)
+    return _Translator(constants, callees).function(definition)
 
 
 class _Translator:
-    """Translates one function; variables live on the stack until LLVM promotes them to registers."""
+    """Translates one function; variables live on the stack until LLVM promotes them to registers.
 
-    def __init__(self, native: NativeFunction, constants: Mapping[str, int], callees: Mapping[str, int]) -> None:
-        self.native = native
-        self.callees = callees
-        self.builder = native.builder
+    A value is its text: a number, or the name of an instruction's result.
+    """
+
+    def __init__(self, constants: Mapping[str, int], callees: Mapping[str, int]) -> None:
         self.constants = constants
-        self.variables: dict[str, Any] = {}
-        self.next_turn: list[Any] = []
+        self.callees = callees
+        self.called: dict[str, int] = {}
+        self.places: list[str] = []
+        self.variables: dict[str, str] = {}
+        self.lines: list[str] = []
+        self.count = 0
+        self.terminated = False
+        self.next_turn: list[str] = []
 
-    def function(self, definition: ast.FunctionDef) -> None:
-        names = sorted(
-            {node.id for node in ast.walk(definition) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-        )
-        for name in [*self.native.arguments, *names]:
-            self.variables[name] = self.builder.alloca(INT64, name=name)
-        for name, value in self.native.arguments.items():
-            self.builder.store(value, self.variables[name])
+    def function(self, definition: ast.FunctionDef) -> str:
+        parameters = [argument.arg for argument in definition.args.args]
+        named = (node for node in ast.walk(definition) if isinstance(node, ast.Name))
+        stored = sorted({node.id for node in named if isinstance(node.ctx, ast.Store)})
+        for name in dict.fromkeys([*parameters, *stored]):
+            self.variables[name] = self.place(name)
+        for name in parameters:
+            self.store(f"%{name}", self.variables[name])
         self.statements(definition.body)
-        if not self.builder.block.is_terminated:
-            self.builder.ret(constant(0))
+        if not self.terminated:
+            self.end("ret i64 0")
+        arguments = ", ".join(f"i64 %{name}" for name in parameters)
+        declared = [f"declare i64 @{name}({', '.join(['i64'] * count)})" for name, count in self.called.items()]
+        head = f"define i64 @{definition.name}({arguments}) noinline nounwind {{\nentry:"
+        return "\n".join([*declared, head, *self.places, *self.lines, "}", ""])
+
+    # Instructions.
+
+    def let(self, instruction: str) -> str:
+        self.count += 1
+        name = f"%.{self.count}"
+        self.lines.append(f"  {name} = {instruction}")
+        return name
+
+    def place(self, name: str) -> str:
+        """A variable's place on the stack, made at the function's head."""
+        place = f"%{name}.place{len(self.places)}"
+        self.places.append(f"  {place} = alloca i64")
+        return place
+
+    def load(self, place: str) -> str:
+        return self.let(f"load i64, i64* {place}")
+
+    def store(self, value: str, place: str) -> None:
+        self.lines.append(f"  store i64 {value}, i64* {place}")
+
+    def blocks(self, *names: str) -> list[str]:
+        self.count += 1
+        return [f"{name}.{self.count}" for name in names]
+
+    def begin(self, block: str) -> None:
+        self.lines.append(f"{block}:")
+        self.terminated = False
+
+    def end(self, instruction: str) -> None:
+        self.lines.append(f"  {instruction}")
+        self.terminated = True
+
+    def go(self, block: str) -> None:
+        self.end(f"br label %{block}")
+
+    def choose(self, condition: str, then: str, otherwise: str) -> None:
+        self.end(f"br i1 {condition}, label %{then}, label %{otherwise}")
+
+    # Statements.
 
     def statements(self, body: list[ast.stmt]) -> None:
         for statement in body:
-            if self.builder.block.is_terminated:
+            if self.terminated:
                 self.refuse(statement)
             self.statement(statement)
 
@@ -81,8 +123,8 @@ class _Translator:
             case ast.Assign(targets=[target]):
                 self.assign(target, self.value(node.value))
             case ast.AugAssign(target=ast.Name(id=name)):
-                held = self.builder.load(self.variables[name])
-                self.builder.store(self.binary(node.op, held, self.value(node.value)), self.variables[name])
+                held = self.load(self.variables[name])
+                self.store(self.binary(node.op, held, self.value(node.value)), self.variables[name])
             case ast.Expr(value=ast.Call()):
                 self.value(node.value)
             case ast.If():
@@ -92,43 +134,39 @@ class _Translator:
             case ast.For(target=ast.Name(), orelse=[]):
                 self.for_loop(node)
             case ast.Continue():
-                self.builder.branch(self.next_turn[-1])
-            case ast.Return(value=ast.expr()):
-                assert node.value is not None
-                self.builder.ret(self.value(node.value))
+                self.go(self.next_turn[-1])
+            case ast.Return(value=ast.expr() as value):
+                self.end(f"ret i64 {self.value(value)}")
             case _:
                 self.refuse(node)
 
-    def assign(self, target: ast.expr, value: Any) -> None:
+    def assign(self, target: ast.expr, value: str) -> None:
         match target:
             case ast.Name(id=name):
-                self.builder.store(value, self.variables[name])
+                self.store(value, self.variables[name])
             case ast.Subscript():
-                self.builder.store(value, self.element(target))
+                self.lines.append(f"  store i64 {value}, i64* {self.element(target)}, align 8")
             case _:
                 self.refuse(target)
 
     def branch(self, node: ast.If) -> None:
-        then = self.native.function.append_basic_block("then")
-        otherwise = self.native.function.append_basic_block("otherwise")
-        joined = self.native.function.append_basic_block("joined")
-        self.builder.cbranch(self.condition(node.test), then, otherwise)
+        then, otherwise, joined = self.blocks("then", "otherwise", "joined")
+        self.choose(self.condition(node.test), then, otherwise)
         for block, body in ((then, node.body), (otherwise, node.orelse)):
-            self.builder.position_at_end(block)
+            self.begin(block)
             self.statements(body)
-            if not self.builder.block.is_terminated:
-                self.builder.branch(joined)
-        self.builder.position_at_end(joined)
+            if not self.terminated:
+                self.go(joined)
+        self.begin(joined)
 
     def while_loop(self, node: ast.While) -> None:
-        head = self.native.function.append_basic_block("while")
-        body = self.native.function.append_basic_block("body")
-        done = self.native.function.append_basic_block("done")
-        self.builder.branch(head)
-        self.builder.position_at_end(head)
-        self.builder.cbranch(self.condition(node.test), body, done)
-        self.turn(body, node.body, head)
-        self.builder.position_at_end(done)
+        head, body, done = self.blocks("while", "body", "done")
+        self.go(head)
+        self.begin(head)
+        self.choose(self.condition(node.test), body, done)
+        self.begin(body)
+        self.turn(node.body, head)
+        self.begin(done)
 
     def for_loop(self, node: ast.For) -> None:
         match node.iter:
@@ -136,118 +174,116 @@ class _Translator:
                 values = [self.value(argument) for argument in arguments]
             case _:
                 self.refuse(node.iter)
-        first = values[0] if len(values) > 1 else constant(0)
+        first = values[0] if len(values) > 1 else "0"
         last = values[1] if len(values) > 1 else values[0]
-        step = values[2] if len(values) > 2 else constant(1)
+        step = values[2] if len(values) > 2 else "1"
         assert isinstance(node.target, ast.Name)
-        variable = self.variables[node.target.id]
         # The counter is apart from the variable, which keeps its last value after the loop as in Python.
-        with self.builder.goto_entry_block():
-            counter = self.builder.alloca(INT64)
-        self.builder.store(first, counter)
-        head = self.native.function.append_basic_block("for")
-        body = self.native.function.append_basic_block("body")
-        step_block = self.native.function.append_basic_block("step")
-        done = self.native.function.append_basic_block("done")
-        self.builder.branch(head)
-        self.builder.position_at_end(head)
-        current = self.builder.load(counter)
-        self.builder.cbranch(self.builder.icmp_signed("<", current, last), body, done)
-        self.builder.position_at_end(body)
-        self.builder.store(current, variable)
-        self.turn(body, node.body, step_block)
-        self.builder.position_at_end(step_block)
-        self.builder.store(self.builder.add(self.builder.load(counter), step), counter)
-        self.builder.branch(head)
-        self.builder.position_at_end(done)
+        counter = self.place("counter")
+        self.store(first, counter)
+        head, body, following, done = self.blocks("for", "body", "step", "done")
+        self.go(head)
+        self.begin(head)
+        current = self.load(counter)
+        self.choose(self.let(f"icmp slt i64 {current}, {last}"), body, done)
+        self.begin(body)
+        self.store(current, self.variables[node.target.id])
+        self.turn(node.body, following)
+        self.begin(following)
+        self.store(self.let(f"add i64 {self.load(counter)}, {step}"), counter)
+        self.go(head)
+        self.begin(done)
 
-    def turn(self, block: Any, body: list[ast.stmt], following: Any) -> None:
+    def turn(self, body: list[ast.stmt], following: str) -> None:
         """A loop's body, which goes on at `following`."""
         self.next_turn.append(following)
-        self.builder.position_at_end(block)
         self.statements(body)
-        if not self.builder.block.is_terminated:
-            self.builder.branch(following)
+        if not self.terminated:
+            self.go(following)
         self.next_turn.pop()
 
-    def condition(self, node: ast.expr) -> Any:
+    # Expressions.
+
+    def condition(self, node: ast.expr) -> str:
         """A truth value."""
         match node:
             case ast.Compare(left=left, ops=[comparison], comparators=[right]):
                 sign = _COMPARISONS.get(type(comparison)) or self.refuse(node)
-                return self.builder.icmp_signed(sign, self.value(left), self.value(right))
+                return self.let(f"icmp {sign} i64 {self.value(left)}, {self.value(right)}")
             case ast.BoolOp(op=kind, values=values):
-                combine = self.builder.and_ if isinstance(kind, ast.And) else self.builder.or_
+                combine = "and" if isinstance(kind, ast.And) else "or"
                 result = self.condition(values[0])
                 for value in values[1:]:
-                    result = combine(result, self.condition(value))
+                    result = self.let(f"{combine} i1 {result}, {self.condition(value)}")
                 return result
             case ast.UnaryOp(op=ast.Not(), operand=operand):
-                return self.builder.not_(self.condition(operand))
+                return self.let(f"xor i1 {self.condition(operand)}, true")
             case _:
-                return self.builder.icmp_signed("!=", self.value(node), constant(0))
+                return self.let(f"icmp ne i64 {self.value(node)}, 0")
 
-    def value(self, node: ast.expr) -> Any:
+    def value(self, node: ast.expr) -> str:
         """An int64 value."""
         match node:
             case ast.Constant(value=int() as number):
-                return constant(number)
+                return str(int(number))
             case ast.Name(id=name) if name in self.variables:
-                return self.builder.load(self.variables[name])
+                return self.load(self.variables[name])
             case ast.Name(id=name) if name in self.constants:
-                return constant(self.constants[name])
+                return str(self.constants[name])
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return self.builder.neg(self.value(operand))
+                return self.let(f"sub i64 0, {self.value(operand)}")
             case ast.BinOp(left=left, op=kind, right=right):
                 return self.binary(kind, self.value(left), self.value(right))
             case ast.IfExp(test=test, body=body, orelse=otherwise):
-                return self.builder.select(self.condition(test), self.value(body), self.value(otherwise))
+                return self.select(self.condition(test), self.value(body), self.value(otherwise))
             case ast.Compare(ops=[_]) | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
-                return self.builder.zext(self.condition(node), INT64)
+                return self.let(f"zext i1 {self.condition(node)} to i64")
             case ast.Subscript():
-                return self.builder.load(self.element(node))
+                return self.let(f"load i64, i64* {self.element(node)}, align 8")
             case ast.Call(func=ast.Name(id="min" | "max" as name), args=[_, _, *_] as arguments, keywords=[]):
                 return self.extremum(name, [self.value(argument) for argument in arguments])
             case ast.Call(func=ast.Name(id=name), args=arguments) if len(arguments) == self.callees.get(name):
-                module = self.builder.module
-                callee = module.globals.get(name) or ir.Function(module, native_type(len(arguments)), name)
-                return self.builder.call(callee, [self.value(argument) for argument in arguments])
+                return self.call(name, [self.value(argument) for argument in arguments])
             case _:
                 self.refuse(node)
         raise AssertionError("every case above returns or raises")
 
-    def element(self, node: ast.Subscript) -> Any:
-        index = self.builder.shl(self.value(node.slice), constant(3))
-        return self.native.pointer(self.builder.add(self.value(node.value), index), INT64)
+    def call(self, name: str, values: Sequence[str]) -> str:
+        self.called[name] = len(values)
+        return self.let(f"call i64 @{name}({', '.join(f'i64 {value}' for value in values)})")
 
-    def extremum(self, name: str, values: list[Any]) -> Any:
-        sign = "<" if name == "min" else ">"
+    def element(self, node: ast.Subscript) -> str:
+        offset = self.let(f"shl i64 {self.value(node.slice)}, 3")
+        address = self.let(f"add i64 {self.value(node.value)}, {offset}")
+        return self.let(f"inttoptr i64 {address} to i64*")
+
+    def select(self, condition: str, then: str, otherwise: str) -> str:
+        return self.let(f"select i1 {condition}, i64 {then}, i64 {otherwise}")
+
+    def extremum(self, name: str, values: Sequence[str]) -> str:
+        sign = "slt" if name == "min" else "sgt"
         result = values[0]
         for value in values[1:]:
-            result = self.builder.select(self.builder.icmp_signed(sign, result, value), result, value)
+            result = self.select(self.let(f"icmp {sign} i64 {result}, {value}"), result, value)
         return result
 
-    def binary(self, kind: ast.operator, left: Any, right: Any) -> Any:
+    def binary(self, kind: ast.operator, left: str, right: str) -> str:
         match kind:
-            case ast.Add():
-                return self.builder.add(left, right)
-            case ast.Sub():
-                return self.builder.sub(left, right)
-            case ast.Mult():
-                return self.builder.mul(left, right)
+            case ast.Add() | ast.Sub() | ast.Mult():
+                return self.let(f"{_OPERATIONS[type(kind)]} i64 {left}, {right}")
             case ast.FloorDiv():
                 return self.floor_divide(left, right)
             case ast.Mod():
-                product = self.builder.mul(self.floor_divide(left, right), right)
-                return self.builder.sub(left, product)
+                product = self.let(f"mul i64 {self.floor_divide(left, right)}, {right}")
+                return self.let(f"sub i64 {left}, {product}")
             case _:
                 raise SyntaxError(f"a native driver has no operator {type(kind).__name__}")
 
-    def floor_divide(self, left: Any, right: Any) -> Any:
+    def floor_divide(self, left: str, right: str) -> str:
         """Python's division for a positive divisor: towards minus infinity."""
-        quotient = self.builder.sdiv(left, right)
-        rest = self.builder.srem(left, right)
-        return self.builder.add(quotient, self.builder.ashr(rest, constant(63)))
+        quotient = self.let(f"sdiv i64 {left}, {right}")
+        rest = self.let(f"srem i64 {left}, {right}")
+        return self.let(f"add i64 {quotient}, {self.let(f'ashr i64 {rest}, 63')}")
 
     def refuse(self, node: ast.AST) -> NoReturn:
         line = getattr(node, "lineno", 0)

@@ -15,7 +15,7 @@ from llvmlite import ir
 from numba import njit
 
 from compiler.codegen import contraction_packing as packing
-from compiler.codegen.contraction_assembly import compile_to_assembly, make_native_intrinsic
+from compiler.codegen.contraction_assembly import assembly_of, compile_to_assembly, make_native_intrinsic
 from compiler.codegen.contraction_driver import PARTS
 from compiler.codegen.contraction_native import translate
 from compiler.codegen.microkernel import Tile, choose_tile, make_microkernel
@@ -28,8 +28,13 @@ NUMBER = st.integers(-1000, 1000)
 
 def callable_native(name: str, parameters: int, emit: Callable[[Any], None]) -> Callable[..., int]:
     """A Python function that calls the native function `name` which `emit` adds to a module."""
+    return callable_assembly(name, parameters, lambda: compile_to_assembly(emit, "test"))
+
+
+def callable_assembly(name: str, parameters: int, assembly: Callable[[], str]) -> Callable[..., int]:
+    """A Python function that calls the native function `name` of an assembly text."""
     names = [f"x{index}" for index in range(parameters)]
-    native = make_native_intrinsic(name, names, lambda: compile_to_assembly(emit, "test"))
+    native = make_native_intrinsic(name, names, assembly)
     joined = ", ".join(names)
     namespace: dict[str, Any] = {"native": native}
     exec(f"def call({joined}):\n    return native({joined})\n", namespace)
@@ -64,7 +69,7 @@ def program(a, b, c):
 
 @pytest.fixture(scope="module")
 def program() -> Callable[..., int]:
-    return callable_native("program", 3, lambda module: translate(module, PROGRAM, {"FACTOR": 3}, {}))
+    return callable_assembly("program", 3, lambda: assembly_of(translate(PROGRAM, {"FACTOR": 3}, {}), "driver"))
 
 
 @given(a=NUMBER, b=NUMBER, c=NUMBER)
@@ -84,12 +89,12 @@ def test_tables_and_calls() -> None:
             return result[count - 1]
     """)
 
-    def emit(module: Any) -> None:
-        packing.emit_fill_zero(module, "float32", 8)
-        translate(module, source, {}, {"fill_zero": 2})
+    def assembly() -> str:
+        part = compile_to_assembly(lambda module: packing.emit_fill_zero(module, "float32", 8), "part")
+        return part + assembly_of(translate(source, {}, {"fill_zero": 2}), "driver")
 
     table, result = np.arange(10, 40, dtype=np.int64), np.full(31, -1, np.int64)
-    total = callable_native("sums", 3, emit)(table.ctypes.data, result.ctypes.data, 30)
+    total = callable_assembly("sums", 3, assembly)(table.ctypes.data, result.ctypes.data, 30)
     assert total == table[1:].sum()
     np.testing.assert_array_equal(result, [0, *np.cumsum(table[1:]), -1])
 
@@ -126,7 +131,7 @@ def fill_steps(lanes: int) -> Callable[..., int]:
 )
 def test_a_driver_refuses_what_it_cannot_hold(line: str) -> None:
     with pytest.raises(SyntaxError, match="a native driver"):
-        translate(ir.Module(), f"def f(a):\n    {line}\n    return a", {}, {"fill_zero": 2})
+        translate(f"def f(a):\n    {line}\n    return a", {}, {"fill_zero": 2})
 
 
 def test_the_list_of_parts_is_true() -> None:
