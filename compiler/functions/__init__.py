@@ -4,6 +4,9 @@ Each takes the builder first. Tensors are Values; where a tensor may be a Python
 dtype of the tensor beside it. Operands broadcast and promote; the ops underneath never do so by themselves.
 """
 
+from compiler.functions.attention import (
+    dot_product_attention,
+)
 from compiler.functions.composites import (
     batch_normalization,
     elu,
@@ -194,6 +197,7 @@ __all__ = [
     "dilate",
     "dimension",
     "divide",
+    "dot_product_attention",
     "dropout",
     "einsum",
     "elu",
