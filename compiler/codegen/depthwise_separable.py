@@ -8,10 +8,10 @@ for: a depthwise convolution by itself waits for them, since it has only a few m
 
 What it was to reach (one thread, Zen 3, batch 64, the five layers of the benchmarks' depthwise net): the time of the
 1x1 convolutions alone plus 1.5 times that of the depthwise multiply-adds, 23 ms. Reached on a busy machine (processor
-time, minima): 26.1 to 26.6 ms, where the two kinds of convolution apart took 32.1, and multiply-adds at the
-micro-kernel's peak would take 19.3 + 1.3. Without asking for source lines it takes 31 to 35. With all data in the
-second-level cache it is the same 26, so memory is hidden; what is left is some 60 cycles around each tile and 3.4 ms
-of depthwise sums.
+time, minima): 26 ms, where the two kinds of convolution apart took 32 and multiply-adds at the micro-kernel's peak
+would take 19.3 + 1.3. Without asking for source lines it takes 31 to 35. With all data in the second-level cache it is
+the same 26, so memory is hidden; what is left is some 60 cycles around each tile, 1.6 ms of asking for memory and of
+the driver, and 2.6 ms of depthwise sums.
 """
 
 from __future__ import annotations
