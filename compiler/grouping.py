@@ -3,11 +3,13 @@
 `classify` judges a candidate group as a whole. It is the one place that knows what `compiler.lower` can
 express, so `fuse` never proposes what cannot be lowered. The kinds:
 
-- *map*: every output has the iteration shape; elementwise, broadcasts of outside values, index maps.
+- *map*: every output has the iteration shape; elementwise, broadcasts of outside values, index maps. Sums of segments
+  and rows put into tables may be among them (see `compiler.lower_rows`).
 - *row*: reductions over the same trailing axes; everything per row or per element of the row.
 - *column*: reductions over the same other axes; elements before them, per-result values after them. A reduction may
   need another's result, repeated along the rows: then there is one more pass. So may elements that are stored,
   where a kept axis lies before the reduced ones, so that each of its entries is work of its own.
+- *whole*: one op that writes its own loops.
 - *contraction*: one matrix product or convolution with an elementwise tail. Reductions over the pixels of each image
   may follow: they read what the tail stores, image by image while it is in the cache.
 """
@@ -21,9 +23,11 @@ from math import prod
 
 from compiler.ir import Fusion, Node, Value
 from compiler.joins import joins_of
+from compiler.ops.gather import Take
 from compiler.ops.reduce import Reduction
 from compiler.ops.shape import Broadcast
 from compiler.ops.sources import Full
+from compiler.ops.table_rows import PutRows, SegmentSum
 from compiler.types import item_size
 from runtime.dimensions import Dim
 
@@ -40,7 +44,7 @@ NEVER = (Fusion.ALIAS, Fusion.LOOP, Fusion.OPAQUE, Fusion.FUSED, Fusion.COMPOSIT
 class Plan:
     """The loop nest of a group: `shape` is what it iterates over, `axes` are the reduced ones."""
 
-    kind: str  # "map" | "row" | "column" | "contraction"
+    kind: str  # "map" | "row" | "column" | "contraction" | "whole"
     shape: Shape
     axes: tuple[int, ...] = ()
 
@@ -77,6 +81,9 @@ def classify(members: Collection[Node], outputs: Iterable[Value], *, by_image: b
     for node in members:
         if not is_fusible(node):
             return Refusal(f"'{node.op.name}' is never part of a fused kernel")
+    if any(node.op.fusion is Fusion.WHOLE for node in members):
+        alone = len(members) == 1
+        return Plan("whole", ()) if alone else Refusal("an op that writes its own loops shares them with none")
     contractions = [node for node in members if node.op.fusion is Fusion.CONTRACTION]
     if contractions:
         return _classify_contraction(contractions, members, outputs, by_image)
@@ -267,6 +274,18 @@ def _classify_map(members: Collection[Node], outputs: tuple[Value, ...]) -> Plan
         members = [node for node in members if node not in joins]
         parts = tuple(value for node in joins for value in node.inputs)
         outputs = (*parts, *(value for value in outputs if value.node not in joins))
+    puts = [node for node in members if isinstance(node.op, PutRows)]
+    segments = {(node.op.axis, *node.inputs[1:]) for node in members if isinstance(node.op, SegmentSum)}
+    if len(segments) > 1:
+        return Refusal("a kernel sums over the parts of one axis")
+    if joins and (puts or segments):
+        return Refusal("rows of tables are not stored part by part")
+    if puts:
+        if refusal := _refuse_beside_rows(puts, members):
+            return refusal
+        new = tuple(node.inputs[1] for node in puts)
+        members = [node for node in members if node not in puts]
+        outputs = (*new, *(value for value in outputs if value.node not in puts))
     shapes = {value.type.shape for value in outputs}
     if len(shapes) != 1:
         return Refusal("outputs of one elementwise kernel have one shape")
@@ -281,3 +300,25 @@ def _classify_map(members: Collection[Node], outputs: tuple[Value, ...]) -> Plan
         if own - set(node.inputs):
             return Refusal(f"'{node.op.name}' repeats a value that is in the same kernel")
     return Plan("map", shape)
+
+
+def _refuse_beside_rows(puts: list[Node], members: Collection[Node]) -> Refusal | None:
+    """Rows are put into tables in place: only the same rows of such a table may be read beside that."""
+    rows = puts[0].inputs[2]
+    tables = {node.inputs[0] for node in puts}
+    inside = {value for node in members for value in node.outputs}
+    if any(node.inputs[2] is not rows for node in puts) or rows in inside or not inside.isdisjoint(tables):
+        return Refusal("rows are put into tables in memory, the same rows of each")
+    if len(tables) != len(puts):
+        return Refusal("rows are put into a table once")
+    if any(isinstance(node.op, SegmentSum) and node.op.axis != 0 for node in members):
+        return Refusal("rows are entries of axis 0")
+    put = {node.outputs[0] for node in puts}
+    for node in members:
+        if not put.isdisjoint(read_through_clones(node)):
+            return Refusal(f"'{node.op.name}' reads a table of which the same kernel changes rows")
+        reads = tables.intersection(read_through_clones(node))
+        takes_rows = isinstance(node.op, Take) and node.op.axis == 0 and node.inputs[1] is rows
+        if reads and node not in puts and not takes_rows:
+            return Refusal(f"'{node.op.name}' reads other rows of a table than the kernel changes")
+    return None

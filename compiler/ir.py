@@ -21,7 +21,7 @@ from runtime.dimensions import Dim
 
 if TYPE_CHECKING:
     from compiler.contractions import Contraction
-    from compiler.loops import Element, Expr, Lowering
+    from compiler.loops import Element, Expr, LoopKernel, Lowering
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -40,6 +40,7 @@ class Fusion(enum.Enum):
     COMPOSITE = "composite"  # decomposes into primitives before fusion
     FUSED = "fused"  # a group already fused
     LOOP = "loop"  # a loop over kernels
+    WHOLE = "whole"  # a kernel by itself, whose loops the op writes
     OPAQUE = "opaque"  # nothing may share its loops
 
 
@@ -138,6 +139,9 @@ class Op(abc.ABC):
     def over_steps(self, b: Builder, stacks: Sequence[Value]) -> Value:
         """The sum of this op's results over the entries of axis 0 of all `stacks`."""
         raise NotImplementedError(f"op '{self.name}' cannot be summed over steps.")
+    def loop_kernel(self, types: Sequence[TensorType]) -> LoopKernel:
+        """The kernel of an op that writes its own loops (`Fusion.WHOLE`); operands are the inputs, then the results."""
+        raise NotImplementedError(f"op '{self.name}' has no kernel of its own.")
 
     @property
     def fields(self) -> dict[str, Any]:

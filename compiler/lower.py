@@ -29,6 +29,7 @@ from compiler.loops import (
 )
 from compiler.lower_column import ColumnPass, lower_items, outer_axes, trailing
 from compiler.lower_images import lower_images, lower_images_to_loops
+from compiler.lower_rows import has_rows, lower_rows
 from compiler.lowering import RUN_TIME_EXTENT, KernelLowering, flat_index, prune, unflatten
 from compiler.random_groups import draws_whole_groups, lower_groups
 from compiler.tiles import lower_tiles, tile_of
@@ -63,6 +64,9 @@ def lower_group(body: Graph, *, contraction_kernels: bool = True) -> Kernel:
     own generator; without, the plain loop nest of its `lower`.
     """
     plan = plan_of(body)
+    if plan.kind == "whole":
+        (node,) = body.nodes
+        return node.op.loop_kernel([value.type for value in (*node.inputs, *node.outputs)])
     if plan.kind == "contraction" and contraction_kernels:
         return _lower_contraction(body, plan)
     if plan.kind == "contraction" and plan.axes:
@@ -80,6 +84,8 @@ def lower_group(body: Graph, *, contraction_kernels: bool = True) -> Kernel:
 
 def _lower_map(k: KernelLowering, plan: Plan) -> LoopKernel:
     """Work items are blocks of a flat range, or rows of the last axis."""
+    if has_rows(k.body):
+        return lower_rows(k, plan)
     outputs = list(enumerate(value for _, value in k.body.outputs))
     if len(plan.shape) <= 1:
         extent: Dim = plan.shape[0] if plan.shape else 1

@@ -30,6 +30,7 @@ from compiler.passes.schedule import schedule
 from compiler.passes.select_kernels import select_kernels
 from compiler.passes.simplify_loops import simplify_loops
 from compiler.passes.sink_products import sink_products
+from compiler.passes.touch_rows import touch_rows
 from compiler.text import to_text
 from compiler.verify import verify
 
@@ -46,6 +47,7 @@ PIPELINE: tuple[Pass, ...] = (
     eliminate_dead_code,
     simplify_loops,
     sink_products,
+    touch_rows,
     recompute,
     select_kernels,
     join_depthwise,
@@ -64,6 +66,7 @@ INSIDE_LOOPS: frozenset[Pass] = frozenset((
     fold_constants,
     eliminate_common_subexpressions,
     eliminate_dead_code,
+    touch_rows,
     recompute,
     select_kernels,
     fuse,

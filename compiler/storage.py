@@ -7,6 +7,7 @@ from compiler.lower import plan_of
 from compiler.lower_images import reduced_later
 from compiler.ops.fused import Fused
 from compiler.ops.scan import Rows, Scan
+from compiler.ops.table_rows import PutRows
 from compiler.types import item_size, product
 from runtime.dimensions import Dim
 
@@ -39,6 +40,8 @@ def in_place_pairs(node: Node) -> list[tuple[int, int]]:
         return []
     body = node.op.body
     plan = plan_of(body)
+    if puts := put_pairs(node):
+        return puts
     users = body.users()
     later = set(reduced_later(body, plan))
     pairs = []
@@ -57,6 +60,14 @@ def in_place_pairs(node: Node) -> list[tuple[int, int]]:
 def is_state(value: Value) -> bool:
     """Whether a value is a loop's state, of which parts are seen in place: it lies in the arena and nowhere else."""
     return isinstance(value.op, Scan) and value.index < value.op.states
+def put_pairs(node: Node) -> list[tuple[int, int]]:
+    """Pairs (input, output) of a fused node such that the output must be the memory of the input, to put rows there."""
+    if not isinstance(node.op, Fused):
+        return []
+    body = node.op.body
+    inputs = {entry.value: i for i, entry in enumerate(body.inputs)}
+    outputs = enumerate(value for _, value in body.outputs)
+    return [(inputs[y.producer.inputs[0]], j) for j, y in outputs if isinstance(y.op, PutRows)]
 
 
 def last_uses(graph: Graph) -> dict[Value, int]:

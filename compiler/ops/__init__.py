@@ -26,6 +26,7 @@ from compiler.ops import (
     sources,
     statistics,
     steps,
+    table_rows,
     winograd,
 )
 
@@ -55,5 +56,6 @@ __all__ = [
     "sources",
     "statistics",
     "steps",
+    "table_rows",
     "winograd",
 ]

@@ -25,13 +25,8 @@ def received(cotangents: Cotangents) -> Value:
     return cotangent
 
 
-class GeneratedContraction(Op):
-    """A form of contraction that a pass chooses for the CPU, after differentiation.
-
-    It has no loops over scalars: it exists for what the contraction generator makes of it. Other targets never see it.
-    """
-
-    fusion = Fusion.CONTRACTION
+class Late(Op):
+    """An op that a pass makes for the CPU, after differentiation. Other targets never see it."""
 
     def gradient(
         self, b: Builder, cotangents: Cotangents, inputs: Sequence[Value], outputs: Sequence[Value]
@@ -40,13 +35,19 @@ class GeneratedContraction(Op):
         raise TypeError(f"op '{self.name}' has no gradient: run the pass 'differentiate' before what makes this op.")
 
     def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
-        """Never as loops over scalars."""
-        raise TypeError(f"op '{self.name}' is computed by the contraction generator of the CPU only.")
+        """Never scalar by scalar: the schedule of its kernel knows it."""
+        raise TypeError(f"op '{self.name}' is not computed scalar by scalar.")
 
     @classmethod
     def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
         """None: the tests of the pass that makes this op run it."""
         return iter(())
+
+
+class GeneratedContraction(Late):
+    """A form of contraction that a pass chooses for the CPU, for what the contraction generator makes of it."""
+
+    fusion = Fusion.CONTRACTION
 
 
 class Elementwise(Op):

@@ -156,7 +156,7 @@ class ScatterAdd(Op):
     def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A sum over all indices that name the place: right everywhere, but quadratic.
 
-        A target that can walk the indices once and add into rows replaces this.
+        The CPU never does this: the pass `touch_rows` sums the updates of each row there.
         """
         updates, indices, _ = types
         at, extent = index[self.axis], k.extent(self.extent)
