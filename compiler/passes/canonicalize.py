@@ -35,7 +35,7 @@ from compiler.ops.sources import Full
 from compiler.passes.context import PassContext
 from compiler.passes.differentiate import Gradient
 from compiler.rewrite import rewrite
-from compiler.types import is_float
+from compiler.types import TensorType, is_float
 from runtime.dimensions import Dim
 
 # Powers of two up to these exponents, and their inverses, are normal numbers of the dtype.
@@ -75,12 +75,12 @@ def _add(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:
         return left
     if _fill(left) == 0:
         return right
-    return _join(b, node) if isinstance(left.op, (Add, Pad)) else None
+    return _join(b, node.outputs[0].type, inputs) if isinstance(left.op, (Add, Pad)) else None
 
 
-def _join(b: Builder, node: Node) -> Value | None:
+def _join(b: Builder, type_: TensorType, terms: Sequence[Value]) -> Value | None:
     """A sum of parts that are padded with zeros to lie side by side: the parts, joined."""
-    pads = [_padded_part(value) for value in _summands(node)]
+    pads = [_padded_part(value) for value in _summands(terms)]
     parts = [part for part in pads if part is not None]
     if len(parts) < len(pads) or len({axis for axis, _, _ in parts}) != 1 or len(parts) < 2:
         return None
@@ -93,13 +93,13 @@ def _join(b: Builder, node: Node) -> Value | None:
         end = end + ordered[-1].type.shape[axis]
         if ordered[-1].type.shape[axis] == 0:
             return None
-    return None if by_start or end != node.outputs[0].type.shape[axis] else f.concatenate(b, ordered, axis)
+    return None if by_start or end != type_.shape[axis] else f.concatenate(b, ordered, axis)
 
 
-def _summands(node: Node) -> list[Value]:
+def _summands(terms: Sequence[Value]) -> list[Value]:
     """The terms of a sum of sums, once each."""
     found: list[Value] = []
-    pending = list(node.inputs)
+    pending = list(terms)
     for value in pending:  # grows while it is walked
         if value.node is not None and isinstance(value.op, Add):
             pending.extend(value.node.inputs)

@@ -39,6 +39,14 @@ LOCAL_RULES = {
         "%a: f32[4*n] = reshape(%x) {shape=(4*n,)}\n%y: f32[n,4] = reshape(%a) {shape=(n,4)}",
         ["reshape"],
     ),
+    # The sum's terms stand on a product whose operand is replaced in the same walk.
+    "sum of padded parts that are rewritten": (
+        "%c: f32[n,4] = full() {shape=(n,4), value=1.0}\n%m: f32[n,4] = multiply(%x, %c)\n"
+        "%l: f32[n,2] = slice(%m) {start=(0, 0), stop=(n, 2), step=(1, 1)}\n%s: f32[n,2] = multiply(%l, %l)\n"
+        "%a: f32[n,4] = pad(%s) {low=(0, 0), high=(0, 2), value=0}\n"
+        "%b: f32[n,4] = pad(%l) {low=(0, 2), high=(0, 0), value=0}\n%y: f32[n,4] = add(%a, %b)",
+        ["full", "slice", "multiply", "pad", "pad", "concatenate"],
+    ),
     "transpose and back": (
         "%a: f32[4,n] = transpose(%x) {permutation=(1,0)}\n%y: f32[n,4] = transpose(%a) {permutation=(1,0)}",
         ["transpose"],
