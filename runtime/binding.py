@@ -328,7 +328,15 @@ class Binding:
     def _breaks(self) -> set[int]:
         """Where a stretch of instructions ends in any case."""
         loops = self.program.loops
-        return {self.program.prepared, *(loop.first for loop in loops), *(loop.end for loop in loops)}
+        breaks = {self.program.prepared, *(loop.first for loop in loops), *(loop.end for loop in loops)}
+        # Sizes are limited when a stretch begins: by then the limit must have been computed.
+        computed: set[int] = set()
+        for index, instruction in enumerate(self.program.instructions):
+            if instruction.limit in computed:
+                breaks.add(index)
+                computed.discard(instruction.limit)
+            computed.update(instruction.operands[instruction.reads :])
+        return breaks
 
     def _table_of(self, ends: Sequence[int], grains: Sequence[int]) -> StretchTable:
         begin = address_of(self.stream)

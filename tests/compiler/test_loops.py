@@ -198,3 +198,30 @@ def test_what_surrounds_a_limited_loop_is_limited_too(compiled):
     clean, dirty = (program.executable.run([array, limit], variables) for array in (x, garbage))
     for left, right in zip(clean, dirty, strict=True):
         np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.usefixtures("threads_restored")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_limit_that_the_program_computes(threads):
+    """What it limits must not be given its sizes before it is there."""
+    b = Builder("net")
+    x = b.input("x", TensorType((STEPS, BATCH, FEATURES)))
+    lengths = b.input("lengths", TensorType((BATCH,), "int32"))
+    w, u = b.variable("w", TensorType((FEATURES, 4 * UNITS))), b.variable("u", TensorType((UNITS, 4 * UNITS)))
+    zero = f.full(b, (BATCH, UNITS), 0.0)
+    limit = f.reduce_max(b, lengths, (0,))
+    found = f.scan(b, lstm_cell(), [zero, zero], [f.matmul(b, x, w)], [u], limit=limit)
+    loss = f.reduce_sum(b, f.multiply(b, found.final[0], found.final[0]))
+    b.output("loss", loss)
+    for name, value in zip("wu", emit_gradient(b, loss, (w, u)), strict=True):
+        b.output(f"d{name}", value)
+    graph = b.build()
+    program = compile_graph(graph)
+    set_num_threads(threads)
+    rng = np.random.default_rng(3)
+    variables = [(0.4 * rng.normal(size=entry.value.type.shape)).astype("float32") for entry in graph.variables]
+    for lengths_given in ([2, 5, 1], [0, 0, 0], [7, 3, 7]):
+        feeds = [rng.normal(size=(7, 3, FEATURES)).astype("float32"), np.array(lengths_given, np.int32)]
+        wanted, _ = interpret(differentiate(graph, PassContext()), feeds, variables)
+        for value, reference in zip(program.executable.run(feeds, variables), wanted, strict=True):
+            np.testing.assert_allclose(value, reference, rtol=2e-5, atol=2e-6)
