@@ -36,6 +36,8 @@ from graphcore.layers.global_max_pooling1d import GlobalMaxPooling1D as GlobalMa
 from graphcore.layers.global_max_pooling2d import GlobalMaxPooling2D as GlobalMaxPooling2D
 from graphcore.layers.global_max_pooling3d import GlobalMaxPooling3D as GlobalMaxPooling3D
 from graphcore.layers.group_normalization import GroupNormalization as GroupNormalization
+from graphcore.layers.gru import GRU as GRU
+from graphcore.layers.gru_cell import GRUCell as GRUCell
 from graphcore.layers.identity import Identity as Identity
 from graphcore.layers.input_layer import Input as Input
 from graphcore.layers.input_layer import InputLayer as InputLayer
@@ -44,6 +46,8 @@ from graphcore.layers.lambda_layer import Lambda as Lambda
 from graphcore.layers.layer import Layer as Layer
 from graphcore.layers.layer_normalization import LayerNormalization as LayerNormalization
 from graphcore.layers.leaky_relu import LeakyReLU as LeakyReLU
+from graphcore.layers.lstm import LSTM as LSTM
+from graphcore.layers.lstm_cell import LSTMCell as LSTMCell
 from graphcore.layers.masking import Masking as Masking
 from graphcore.layers.max_pooling1d import MaxPooling1D as MaxPooling1D
 from graphcore.layers.max_pooling2d import MaxPooling2D as MaxPooling2D
@@ -72,12 +76,16 @@ from graphcore.layers.repeat_vector import RepeatVector as RepeatVector
 from graphcore.layers.rescaling import Rescaling as Rescaling
 from graphcore.layers.reshape import Reshape as Reshape
 from graphcore.layers.rms_normalization import RMSNormalization as RMSNormalization
+from graphcore.layers.rnn import RNN as RNN
 from graphcore.layers.separable_conv1d import SeparableConv1D as SeparableConv1D
 from graphcore.layers.separable_conv2d import SeparableConv2D as SeparableConv2D
+from graphcore.layers.simple_rnn import SimpleRNN as SimpleRNN
+from graphcore.layers.simple_rnn_cell import SimpleRNNCell as SimpleRNNCell
 from graphcore.layers.softmax import Softmax as Softmax
 from graphcore.layers.spatial_dropout1d import SpatialDropout1D as SpatialDropout1D
 from graphcore.layers.spatial_dropout2d import SpatialDropout2D as SpatialDropout2D
 from graphcore.layers.spatial_dropout3d import SpatialDropout3D as SpatialDropout3D
+from graphcore.layers.stacked_rnn_cells import StackedRNNCells as StackedRNNCells
 from graphcore.layers.unit_normalization import UnitNormalization as UnitNormalization
 from graphcore.layers.up_sampling1d import UpSampling1D as UpSampling1D
 from graphcore.layers.up_sampling2d import UpSampling2D as UpSampling2D

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -141,11 +142,8 @@ def call_traced(layer: Layer, trace: Trace, args: tuple[Any, ...], kwargs: dict[
         args, kwargs = (), bound | extra
     else:
         kwargs = kwargs | extra
-    before = (trace.training, trace.autocast_dtype)
-    trace.training = training
-    trace.autocast_dtype = _autocast_scope(layer, before[1])
     try:
-        with name_scope(layer.name), trace.layer(_path_name(layer, trace), _line(layer, trace)):
+        with calling(layer, training):
             outputs = layer.call(*args, **kwargs)
             outputs = tree.map_structure(lambda leaf: _result(trace, leaf), outputs)
             _add_activity_loss(layer, trace, outputs)
@@ -153,9 +151,22 @@ def call_traced(layer: Layer, trace: Trace, args: tuple[Any, ...], kwargs: dict[
     except (TypeError, ValueError, NotImplementedError) as error:
         _note(error, layer, first)
         raise
+    return outputs
+
+
+@contextlib.contextmanager
+def calling(layer: Layer, training: Any) -> Iterator[None]:
+    """Inside, the current trace records a call of this layer: names, element types, what layers in it are told."""
+    trace = current_trace()
+    assert trace is not None
+    before = (trace.training, trace.autocast_dtype)
+    trace.training = training
+    trace.autocast_dtype = _autocast_scope(layer, before[1])
+    try:
+        with name_scope(layer.name), trace.layer(_path_name(layer, trace), _line(layer, trace)):
+            yield
     finally:
         trace.training, trace.autocast_dtype = before
-    return outputs
 
 
 def _to_tensor(layer: Layer, trace: Trace, leaf: Any) -> Any:

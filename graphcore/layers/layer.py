@@ -127,9 +127,13 @@ class Layer(StatefulOperation):
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         """Create the weights for the shapes that `get_build_config` returned."""
-        shapes = config.get("shapes_dict") or {"input_shape": config.get("input_shape")}
-        if not self.built and any(shape is not None for shape in shapes.values()):
+        shapes = config.get("shapes_dict") or {}
+        if self.built:
+            return
+        if any(shape is not None for shape in shapes.values()):
             self.build(**shapes)
+        elif config.get("input_shape") is not None:
+            self.build(config["input_shape"])  # the first parameter, whatever its name
 
     def get_build_config(self) -> dict[str, Any] | None:
         """The shapes the layer was built for."""
