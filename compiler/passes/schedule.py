@@ -6,7 +6,8 @@ need not repeat at every run come before all others (see `compiler.preparation`)
 
 Results need care: an output must be written by a kernel (not be an input, a constant or another result's
 alias), and an update may be written straight into its variable only if nobody reads the old value later.
-Where that fails, a copy is appended.
+Where that fails, a copy is appended. A kernel that puts rows into a table does so in the table's own memory: where
+the table is needed afterwards, or is no memory to be changed, the kernel gets a copy of it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from compiler.ops.conversion import StopGradient
 from compiler.ops.fused import Fused
 from compiler.passes.context import PassContext
 from compiler.preparation import kept_values, prepared_first, prepared_nodes
-from compiler.storage import in_place_pairs, is_kernel, is_state, last_uses, root_of
+from compiler.rewrite import finish, keep
+from compiler.storage import in_place_pairs, is_kernel, is_state, last_uses, put_pairs, root_of
 from compiler.types import TensorType
 from runtime.dimensions import evaluate, symbols_of
 
@@ -32,6 +34,8 @@ def schedule(graph: Graph, context: PassContext) -> Graph:
     while True:
         ordered = _in_best_order(graph)
         changed = _give_results_memory(ordered)
+        if changed is ordered:
+            changed = _give_tables_memory(ordered, context)
         if changed is graph:
             return graph
         graph = changed
@@ -210,6 +214,50 @@ def late_updates(graph: Graph) -> set[str]:
             if not all((i, written.index) in pairs_of[node] for i in places):
                 late.add(name)
     return late
+
+
+def _give_tables_memory(graph: Graph, context: PassContext) -> Graph:
+    """Copies of the tables that a kernel puts rows into, where it may not change them."""
+    needed = {pair for node in graph.nodes for pair in _tables_to_copy(graph, node)}
+    if not needed:
+        return graph
+    b = Builder(graph.name)
+    b.inputs, b.variables = list(graph.inputs), list(graph.variables)
+    direct = {root_of(value) for value in graph.results}
+    new: dict[Value, Value] = {entry.value: entry.value for entry in graph.parameters}
+    for node in graph.nodes:
+        inputs = [new[value] for value in node.inputs]
+        for i, _ in put_pairs(node):
+            if (node, i) in needed:
+                context.remark("schedule", node.layer, "rows are put into a copy: the table itself is needed as it was")
+                inputs[i] = _copy(b, inputs[i])
+        results = keep(b, node, tuple(inputs))
+        new.update(zip(node.outputs, results, strict=True))
+        for i, j in put_pairs(node):
+            if (node, i) in needed and node.outputs[j] in direct:
+                new[node.outputs[j]] = _copy(b, results[j])
+    return finish(b, graph, new)
+
+
+def _tables_to_copy(graph: Graph, node: Node) -> list[tuple[Node, int]]:
+    """(node, input) of each table that the node may not change: neither a variable that it updates nor its to take."""
+    pairs = put_pairs(node)
+    if not pairs:
+        return []
+    updates = {name: root_of(value) for name, value in graph.updates}
+    own = {entry.value: updates.get(entry.name) for entry in graph.variables}
+    results = {root_of(value) for value in graph.results}
+    kept = kept_values(graph)
+    last, position = last_uses(graph), graph.nodes.index(node)
+    found = []
+    for i, j in pairs:
+        table, result = root_of(node.inputs[i]), node.outputs[j]
+        if table in own and own[table] is result:
+            continue  # in place, since `late_updates` has nothing against it
+        is_made = table.node is not None and is_kernel(table.node) and not is_state(table)
+        if not is_made or table in kept or last[table] != position or result in results:
+            found.append((node, i))
+    return found
 
 
 def _is_written(value: Value) -> bool:

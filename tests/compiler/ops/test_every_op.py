@@ -30,6 +30,10 @@ LATE = (
     "packed_convolution",
     "packed_matmul",
     "separable_convolution",
+    "put_rows",
+    "segment_sum",
+    "sorted_rows",
+    "touched_rows",
     "winograd_convolution",
     "winograd_kernel_gradient",
 )
