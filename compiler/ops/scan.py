@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from compiler import functions as f
-from compiler.interpret import evaluate_nodes
+from compiler import interpret
 from compiler.ir import Array, Builder, Fusion, Graph, Op, Value
 from compiler.loops import Element, Expr, Lowering
 from compiler.ops.checks import concrete, is_at_most, require_inputs, require_rank
@@ -164,7 +164,7 @@ class Scan(Op):
         for step in reversed(range(steps)) if self.reverse else range(steps):
             entries = [*states, *(x[step] for x in sequences), *constants]
             known = {entry.value: array for entry, array in zip(self.body.inputs, entries, strict=True)}
-            evaluate_nodes(self.body.nodes, known, {})
+            interpret.evaluate_nodes(self.body.nodes, known, {})
             states = [known[value] for value in self.new_states]
             states_after.append(states)
             stacks.append([known[value] for value in self.stacked])

@@ -21,6 +21,7 @@ from graphcore.losses.crossentropy import (
     categorical_generalized_cross_entropy,
     sparse_categorical_crossentropy,
 )
+from graphcore.losses.ctc import CTC, ctc
 from graphcore.losses.hinge import (
     CategoricalHinge,
     Hinge,
@@ -68,6 +69,7 @@ _registry: Registry[Any] = Registry(
     "loss",
     "keras.losses",
     classes=(
+        CTC,
         BinaryCrossentropy,
         BinaryFocalCrossentropy,
         CategoricalCrossentropy,
@@ -100,6 +102,7 @@ _registry: Registry[Any] = Registry(
         categorical_hinge,
         circle,
         cosine_similarity,
+        ctc,
         dice,
         hinge,
         huber,
@@ -142,6 +145,7 @@ def deserialize(name: Any, custom_objects: Mapping[str, Any] | None = None) -> A
 
 
 __all__ = [
+    "CTC",
     "BinaryCrossentropy",
     "BinaryFocalCrossentropy",
     "CategoricalCrossentropy",
@@ -173,6 +177,7 @@ __all__ = [
     "categorical_hinge",
     "circle",
     "cosine_similarity",
+    "ctc",
     "deserialize",
     "dice",
     "get",

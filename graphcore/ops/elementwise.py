@@ -186,7 +186,11 @@ def log10(b: Builder, x: Tensor) -> Value:
 def logaddexp(b: Builder, x1: Tensor, x2: Tensor) -> Value:
     """log(exp(x1) + exp(x2)) without overflow; two equal infinities give themselves."""
     x1, x2 = f.to_values(b, (x1, x2))
-    x1, x2 = to_float(b, x1), to_float(b, x2)
+    return log_add_exp(b, to_float(b, x1), to_float(b, x2))
+
+
+def log_add_exp(b: Builder, x1: Value, x2: Value) -> Value:
+    """`logaddexp` of floats, as nodes."""
     largest = f.maximum(b, x1, x2)
     gap = f.where(b, f.equal(b, x1, x2), 0, f.absolute(b, f.subtract(b, x1, x2)))
     return f.add(b, largest, f.log1p(b, f.exp(b, f.negative(b, gap))))

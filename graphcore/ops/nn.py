@@ -40,6 +40,7 @@ from graphcore.ops.crossentropy import (
     categorical_crossentropy,
     sparse_categorical_crossentropy,
 )
+from graphcore.ops.ctc import ctc_decode, ctc_loss
 from graphcore.ops.gathering import multi_hot, one_hot
 from graphcore.ops.normalization import (
     batch_normalization,
@@ -61,6 +62,8 @@ __all__ = [
     "celu",
     "conv",
     "conv_transpose",
+    "ctc_decode",
+    "ctc_loss",
     "depthwise_conv",
     "elu",
     "gelu",
