@@ -42,14 +42,9 @@ from compiler.codegen.contraction_packing import (
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, ImageTail
 from compiler.codegen.depthwise_lines import LINE_PARAMETERS, emit_gather_line
 from compiler.codegen.depthwise_native import DEPTHWISE_PARTS
-from compiler.codegen.microkernel import (
-    FINISH_PARAMETERS,
-    Tile,
-    emit_finishing_microkernel,
-    emit_flat_microkernel,
-    emit_microkernel,
-)
+from compiler.codegen.microkernel import FULL_UNROLL, Tile, emit_flat_microkernel, emit_microkernel
 from compiler.codegen.microkernel_dot import dot_rows, emit_dot_add, emit_dot_microkernel
+from compiler.codegen.microkernel_finish import FINISH_PARAMETERS, emit_finishing_microkernel
 from compiler.codegen.scalar_math import scalar_namespace
 from compiler.codegen.winograd_transforms import (
     emit_fold_points,
@@ -110,6 +105,7 @@ def tile_constants(tile: Tile) -> dict[str, int]:
         "REPORT_BYTES": REPORT_BYTES,
         "LANES": tile.lanes,
         "DOT_ROWS": dot_rows(tile),
+        "FULL_UNROLL": FULL_UNROLL,
     }
 
 

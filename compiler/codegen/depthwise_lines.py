@@ -17,7 +17,8 @@ from typing import Any
 
 from compiler.codegen.contraction_ir import INT64, constant
 from compiler.codegen.depthwise_native import VectorLoops, Vectors
-from compiler.codegen.microkernel import FINISH_ROWS, Tile, finished
+from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_finish import FINISH_ROWS, finished
 
 __all__ = ["LINE_PARAMETERS", "emit_gather_line"]
 

@@ -8,18 +8,15 @@ for: a depthwise convolution by itself waits for them, since it has only a few m
 
 What it was to reach (one thread, Zen 3, batch 64, the five layers of the benchmarks' depthwise net): the time of the
 1x1 convolutions alone plus 1.5 times that of the depthwise multiply-adds, 23 ms. Reached on a busy machine (processor
-time, minima): 26 ms, where the two kinds of convolution apart took 32 and multiply-adds at the micro-kernel's peak
-would take 19.3 + 1.3. Without asking for source lines it takes 31 to 35. With all data in the second-level cache it is
-the same 26, so memory is hidden; what is left is some 60 cycles around each tile, 1.6 ms of asking for memory and of
-the driver, and 2.6 ms of depthwise sums.
+time, minima): 23.5 ms, where the two kinds of convolution apart took 32 and multiply-adds at the micro-kernel's peak
+would take 19.3 + 1.3. With a call of the micro-kernel for each tile, and calls that ask for memory, it was 26.
 """
 
 from __future__ import annotations
 
 import functools
-import textwrap
 
-from compiler.codegen.contraction_driver import PREFETCH_STREAMS, REPORT_BYTES, Driver, kernel_source
+from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
 from compiler.codegen.depthwise import (
@@ -33,7 +30,8 @@ from compiler.codegen.depthwise import (
     run_table_bytes,
 )
 from compiler.codegen.depthwise import EXTENT_COUNT as DEPTHWISE_EXTENT_COUNT
-from compiler.codegen.microkernel import FINISH_ROWS, Tile
+from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_finish import FINISH_ROWS
 from compiler.contractions import ContractionSpec, SeparableGeometry
 from runtime.dimensions import Dim, align_up, ceil_div, dim_max
 
@@ -83,7 +81,7 @@ class SeparableGenerator(Generator[SeparableGeometry]):
         pixels, filters = as_int(extents[16]), as_int(extents[17])
         padded = -(-channels // tile.lanes) * tile.lanes * size
         tables = as_int(align_up(kernel_height * 16)) + run_table_bytes(kernel_width, 1)
-        tables += as_int(align_up(tile.rows * 8)) + as_int(align_up(channels * 8))
+        tables += as_int(align_up(pixels * 8)) + as_int(align_up(channels * 8))
         row = -(-filters // tile.columns) * tile.columns * size
         weights = as_int(align_up((kernel_height * kernel_width + len(FINISH_ROWS)) * padded + len(FINISH_ROWS) * row))
         results = 0 if spec.direct else pixels * row
@@ -102,7 +100,6 @@ def _driver(direct: bool) -> Driver:
         x_runs=X_RUNS,
         y_taps=Y_TAPS,
         target=_OUTPUT if direct else _VALUES,
-        prefetch=textwrap.indent(_PREFETCH_OUTPUT if direct else PREFETCH_STREAMS, " " * 12),
     )
     return Driver(source, (("FINISH_ROWS", len(FINISH_ROWS)),), columns_extent=DEPTHWISE_EXTENT_COUNT)
 
@@ -111,17 +108,22 @@ def _driver(direct: bool) -> Driver:
 _VALUES = """\
     results = values
     results_stride = stride
-    reported = pixels"""
+    reported = pixels
+    written = 0
+    written_row = 0
+    written_element = 0
+    if scratch[7] > 0:
+        written = scratch[8] + pixel_begin * columns * scratch[9]
+        written_row = columns * scratch[9]
+        written_element = scratch[9]"""
 
 _OUTPUT = """\
     results_stride = columns * ELEMENT
     results = pointers[5] + pixel_begin * results_stride
-    reported = 0"""
-
-# A slice of the lines of the result with each tile, some tiles before they are written.
-_PREFETCH_OUTPUT = """\
-prefetch_output(next_result, 0, 1, result_bytes)
-next_result += result_bytes"""
+    reported = 0
+    written = results
+    written_row = results_stride
+    written_element = ELEMENT"""
 
 # Operands: x, panels, depthwise kernel, what follows its sums and those of the products; directly: the result.
 _SOURCE = """\
@@ -138,7 +140,7 @@ def contract(pointers, extents, scratch, begin, end, item):
     run_table = y_table + (kernel_height * 16 + 63) // 64 * 64
     tap_table = run_table + (most_runs * 40 + 63) // 64 * 64
     row_table = tap_table + (most_runs * kernel_width * 16 + 63) // 64 * 64
-    offsets = row_table + (TILE_ROWS * 8 + 63) // 64 * 64
+    offsets = row_table + (item_pixels * 8 + 63) // 64 * 64
     weights = offsets + (groups * 8 + 63) // 64 * 64
     panels = (columns + TILE_COLUMNS - 1) // TILE_COLUMNS
     stride = panels * PANEL_STEP
@@ -147,10 +149,8 @@ def contract(pointers, extents, scratch, begin, end, item):
     block = weights + ((taps_all + FINISH_ROWS) * padded + FINISH_ROWS * stride + 63) // 64 * 64
     values = block + (item_pixels * padded + 63) // 64 * 64
     if item == begin:
-        for row in range(TILE_ROWS):
-            row_table[row] = row * padded
-        for channel in range(groups):
-            offsets[channel] = channel * ELEMENT
+        fill_steps(row_table, item_pixels, padded)
+        fill_steps(offsets, groups, ELEMENT)
         copy_rows(weights, padded, pointers[2], pixel, taps_all, groups)
         copy_rows(between, padded, pointers[3], pixel, FINISH_ROWS, groups)
         copy_rows(behind, stride, pointers[4], columns * ELEMENT, FINISH_ROWS, columns)
@@ -179,26 +179,17 @@ def contract(pointers, extents, scratch, begin, end, item):
                     between, block + (position - pixel_begin) * padded, padded, groups)
         position += x_end - x_begin
     pixels = pixel_end - pixel_begin
-    # The source lines behind those that this item reads: ask for a slice of them with each tile.
-    tiles = (pixels + TILE_ROWS - 1) // TILE_ROWS
+{target}
+    # The source lines behind those that this item reads: ask for them while the products run, a little in each turn.
+    turns = panels * ((pixels + TILE_ROWS - 1) // TILE_ROWS) * max(1, groups // FULL_UNROLL)
     next_row = min(source_height, max(0, y * stride_y + (kernel_height - 1) * dilation_y - padding_top + 1))
     next_source = pointers[0] + (image * source_height + next_row) * source_width * pixel
-    next_bytes = pixels * stride_y * stride_x * pixel // (panels * tiles) + 1
-{target}
-    next_result = results
-    result_bytes = pixels * columns * ELEMENT // (panels * tiles) + 1
+    next_bytes = pixels * stride_y * stride_x * pixel // turns + 1
     for panel in range(first_panel, last_panel):
         column = panel * TILE_COLUMNS
-        for tile_pixel in range(0, pixels, TILE_ROWS):
-            tile_rows = min(TILE_ROWS, pixels - tile_pixel)
-            tile_row = pixel_begin + tile_pixel
-            prefetch_input(next_source, 0, 1, next_bytes)
-            next_source += next_bytes
-{prefetch}
-            micro_finish(tile_rows, block + tile_pixel * padded, row_table, offsets, groups,
-                         pointers[1] + panel * groups * PANEL_STEP, PANEL_STEP,
-                         results + tile_pixel * results_stride + column * ELEMENT, results_stride, 0,
-                         behind + column * ELEMENT, stride)
+        next_source = micro_finish(pixels, block, row_table, offsets, groups, pointers[1] + panel * groups * PANEL_STEP,
+                                   results + column * ELEMENT, results_stride, behind + column * ELEMENT, stride,
+                                   next_source, next_bytes, written + column * written_element, written_row)
     first_column = first_panel * TILE_COLUMNS
     scratch[0] = values + first_column * ELEMENT
     scratch[1] = stride // ELEMENT

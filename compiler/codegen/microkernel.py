@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from compiler.codegen.contraction_assembly import compile_to_assembly, make_native_intrinsic
@@ -29,14 +29,13 @@ from compiler.codegen.contraction_ir import INT64, NativeFunction, constant
 from compiler.target import Target
 
 __all__ = [
-    "FINISH_PARAMETERS",
-    "FINISH_ROWS",
+    "FULL_UNROLL",
+    "LINE",
     "Tile",
+    "TileCode",
     "choose_tile",
-    "emit_finishing_microkernel",
     "emit_flat_microkernel",
     "emit_microkernel",
-    "finished",
     "flat_tiles",
     "make_microkernel",
     "microkernel_name",
@@ -50,10 +49,10 @@ _CHAINS_IN_FLIGHT = 8
 # 8 x 8 x 64, four rows, its kernel from the third level: 25.5 without, 22.8 with 8 to 64. The whole tile reads a panel
 # often enough.
 _STEPS_AHEAD = 8
-_LINE = 64  # bytes of a cache line
+LINE = 64  # bytes of a cache line
 # Steps a turn of the tile with all its rows, which does nearly all of the work (6 x 16, operands in the first level: 94
 # GFLOP/s with two, 97 with four); tiles with fewer rows stay small.
-_FULL_UNROLL = 4
+FULL_UNROLL = 4
 
 _PARAMETERS = (
     "rows",
@@ -67,10 +66,6 @@ _PARAMETERS = (
     "tile_stride",
     "accumulate",
 )
-
-# What follows a sum where it is finished in its registers: rows of vectors, one beneath the other.
-FINISH_ROWS = ("scale", "shift", "low", "high")
-FINISH_PARAMETERS = (*_PARAMETERS, "finish", "finish_stride")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -151,35 +146,7 @@ def emit_flat_microkernel(module: Any, tile: Tile, name: str) -> None:
     _emit_variants(module, tiles, name, [_STEPS_AHEAD] * len(tiles))
 
 
-def emit_finishing_microkernel(module: Any, tile: Tile, name: str) -> None:
-    """Add a micro-kernel that stores min(max(sum * scale + shift, low), high).
-
-    As `emit_microkernel`, with two more parameters: `finish`, the address of the tile's columns of scale, and
-    `finish_stride`, the bytes from there to those of shift, from these to low and from these to high.
-    """
-    tiles = [dataclasses.replace(tile, rows=rows) for rows in range(tile.rows, 0, -1)]
-    _emit_variants(module, tiles, name, [0] * tile.rows, FINISH_PARAMETERS)
-
-
-def finished(native: NativeFunction, sums: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
-    """min(max(sum * scale + shift, low), high) of each vector of sums; `rows`: addresses of those four. NaN stays."""
-    name = f"llvm.fma.v{native.lanes}f{native.size * 8}"
-    fma = native.vector_intrinsic(name, native.vector, [native.vector] * 3)
-    scale, shift, low, high = (native.load(row, native.vector) for row in rows)
-    builder = native.builder
-    results = []
-    for value in sums:
-        value = builder.call(fma, [value, scale, shift])
-        # Ordered comparisons: NaN is beyond no bound.
-        for sign, bound in (("<", low), (">", high)):
-            value = builder.select(builder.fcmp_ordered(sign, value, bound), bound, value)
-        results.append(value)
-    return results
-
-
-def _emit_variants(
-    module: Any, tiles: Sequence[Tile], name: str, steps_ahead: Sequence[int], parameters: Sequence[str] = _PARAMETERS
-) -> None:
+def _emit_variants(module: Any, tiles: Sequence[Tile], name: str, steps_ahead: Sequence[int]) -> None:
     """A function for each tile, and one under `name` that picks by the number of rows.
 
     `steps_ahead`: for each tile, how many steps before it is read the panel is asked for; 0 for not at all.
@@ -187,9 +154,13 @@ def _emit_variants(
     variants = {tile.rows: f"{name}_rows{tile.rows}" for tile in tiles}
     most = max(tile.rows for tile in tiles)
     for tile, ahead in zip(tiles, steps_ahead, strict=True):
-        native = NativeFunction(module, variants[tile.rows], parameters, tile.dtype, tile.lanes)
-        _Variant(native, tile, full=tile.rows == most, steps_ahead=ahead).emit()
-    native = NativeFunction(module, name, parameters, tiles[0].dtype, tiles[0].lanes)
+        native = NativeFunction(module, variants[tile.rows], _PARAMETERS, tile.dtype, tile.lanes)
+        code = TileCode(native, tile, full=tile.rows == most, steps_ahead=ahead)
+        for row, values in enumerate(code.sums()):
+            for vector, value in enumerate(values):
+                native.store(value, code.place(row, vector))
+        native.finish()
+    native = NativeFunction(module, name, _PARAMETERS, tiles[0].dtype, tiles[0].lanes)
     builder = native.builder
     arguments = list(native.arguments.values())
     unreachable = native.function.append_basic_block("unreachable")
@@ -206,20 +177,35 @@ def _emit_variants(
 Accumulators = list[list[Any]]  # [row][vector]
 
 
-class _Variant:
-    """Emits the code for one number of rows."""
+class TileCode:
+    """Emits the code of a tile with one number of rows where a function's builder stands.
 
-    def __init__(self, native: NativeFunction, tile: Tile, *, full: bool, steps_ahead: int) -> None:
+    Of the function's arguments it reads those of `emit_microkernel`. Without `panel_stride` the rows of the panel lie
+    one behind the other, without `accumulate` a tile begins at zero. `steps_ahead`: how many steps before it is read
+    the panel is asked for, 0 for not at all. `turn`: emits what goes with each turn of the unrolled loop.
+    """
+
+    def __init__(
+        self,
+        native: NativeFunction,
+        tile: Tile,
+        *,
+        full: bool,
+        steps_ahead: int = 0,
+        turn: Callable[[], None] | None = None,
+    ) -> None:
         self.native = native
         self.steps_ahead = steps_ahead
+        self.turn = turn
         self.builder = native.builder
         self.tile = tile
+        self.panel_stride = native.arguments.get("panel_stride", constant(tile.columns * native.size))
         # Powers of two, so that the part of the depth that the unrolled loop covers is a mask.
         accumulators = tile.rows * tile.vectors
         self.chains = 1
         while accumulators * self.chains < _CHAINS_IN_FLIGHT:
             self.chains *= 2
-        self.unroll = max(_FULL_UNROLL if full else 2, self.chains)
+        self.unroll = max(FULL_UNROLL if full else 2, self.chains)
         self.fma = native.vector_intrinsic(
             f"llvm.fma.v{tile.lanes}f{native.size * 8}", native.vector, [native.vector] * 3
         )
@@ -228,8 +214,8 @@ class _Variant:
             native.add(base, native.load(native.add(table, 8 * row), INT64)) for row in range(tile.rows)
         ]
 
-    def emit(self) -> None:
-        """The whole function: load or clear, unrolled loop, remainder, sum of the chains, store."""
+    def sums(self) -> Accumulators:
+        """Load or clear, unrolled loop, remainder, sum of the chains."""
         native, builder = self.native, self.builder
         depth = native.arguments["depth"]
         start = self._initial()
@@ -243,23 +229,19 @@ class _Variant:
                 for pair in zip(total, chain, strict=True)
             ]
         _, _, (total,) = self._loop((step, panel, [total]), depth, 1)
-        for vector in range(self.tile.vectors):
-            values = [vectors[vector] for vectors in total]
-            if "finish" in native.arguments:
-                values = finished(native, values, self._finish_rows(vector))
-            for row, value in enumerate(values):
-                native.store(value, self._tile_address(row, vector))
-        native.finish()
+        return total
 
-    def _finish_rows(self, vector: int) -> list[Any]:
+    def place(self, row: int, vector: int) -> Any:
+        """The address of a vector of the result."""
         native = self.native
-        first = native.add(native.arguments["finish"], vector * self.tile.lanes * native.size)
-        stride = native.arguments["finish_stride"]
-        return [native.add(first, native.multiply(stride, row)) for row in range(len(FINISH_ROWS))]
+        row_offset = native.multiply(native.arguments["tile_stride"], row)
+        return native.add(native.arguments["tile"], row_offset, vector * self.tile.lanes * native.size)
 
     def _initial(self) -> Accumulators:
         """The tile's content where the sum is to be added to it, zeros otherwise."""
         native, builder = self.native, self.builder
+        if "accumulate" not in native.arguments:
+            return [[native.zero_vector()] * self.tile.vectors for _ in range(self.tile.rows)]
         loading = native.function.append_basic_block("load_tile")
         ready = native.function.append_basic_block("ready")
         entry = builder.block
@@ -267,7 +249,7 @@ class _Variant:
         builder.cbranch(accumulate, loading, ready)
         builder.position_at_end(loading)
         held = [
-            [native.load(self._tile_address(row, vector), native.vector) for vector in range(self.tile.vectors)]
+            [native.load(self.place(row, vector), native.vector) for vector in range(self.tile.vectors)]
             for row in range(self.tile.rows)
         ]
         builder.branch(ready)
@@ -289,12 +271,14 @@ class _Variant:
         step, panel = builder.phi(INT64), builder.phi(INT64)
         phis = [[[builder.phi(native.vector) for _ in row] for row in chain] for chain in first_chains]
         chains: list[Accumulators] = [[list(row) for row in chain] for chain in phis]
-        stride = native.arguments["panel_stride"]
+        stride = self.panel_stride
         for turn in range(unroll):
             chain = turn % len(chains)
             chains[chain] = self._step(
                 native.add(step, turn), native.add(panel, native.multiply(stride, turn)), chains[chain]
             )
+        if self.turn and unroll > 1:
+            self.turn()
         next_step = native.add(step, unroll)
         next_panel = native.add(panel, native.multiply(stride, unroll))
         builder.cbranch(builder.icmp_signed("<", next_step, limit), body, done)
@@ -323,8 +307,8 @@ class _Variant:
         width = self.tile.lanes * native.size
         columns = [native.load(native.add(panel, vector * width), native.vector) for vector in range(self.tile.vectors)]
         if self.steps_ahead:
-            ahead = native.add(panel, native.multiply(native.arguments["panel_stride"], self.steps_ahead))
-            for line in range(0, self.tile.vectors * width, _LINE):
+            ahead = native.add(panel, native.multiply(self.panel_stride, self.steps_ahead))
+            for line in range(0, self.tile.vectors * width, LINE):
                 native.prefetch(native.add(ahead, line))
         result = []
         for address, row in zip(self.row_addresses, accumulators, strict=True):
@@ -336,11 +320,6 @@ class _Variant:
                 ]
             )
         return result
-
-    def _tile_address(self, row: int, vector: int) -> Any:
-        native = self.native
-        row_offset = native.multiply(native.arguments["tile_stride"], row)
-        return native.add(native.arguments["tile"], row_offset, vector * self.tile.lanes * native.size)
 
     def _phi(self, incoming: Sequence[tuple[Any, Any]]) -> Any:
         phi = self.builder.phi(incoming[0][0].type)

@@ -18,7 +18,8 @@ from compiler.codegen import contraction_packing as packing
 from compiler.codegen.contraction_assembly import assembly_of, compile_to_assembly, make_native_intrinsic
 from compiler.codegen.contraction_driver import PARTS
 from compiler.codegen.contraction_native import translate
-from compiler.codegen.microkernel import Tile, choose_tile, make_microkernel
+from compiler.codegen.microkernel import FULL_UNROLL, Tile, choose_tile, make_microkernel
+from compiler.codegen.microkernel_finish import FINISH_PARAMETERS, emit_finishing_microkernel
 from compiler.target import Target, host_target
 
 Array = np.ndarray[Any, Any]
@@ -216,6 +217,31 @@ def test_the_microkernel_at_every_row_count_and_depth(tile: Tile) -> None:
                 expected[:rows, : tile.columns] = exact[:rows] + 0.5 * accumulate
                 tolerance = (depth + 2) * np.finfo(tile.dtype).eps * 10
                 np.testing.assert_allclose(result, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("tile", TILES, ids=str)
+def test_the_finishing_microkernel_at_every_row_count(tile: Tile) -> None:
+    call = callable_native("finish", len(FINISH_PARAMETERS), lambda m: emit_finishing_microkernel(m, tile, "finish"))
+    random = np.random.default_rng(0)
+    for depth in (0, 1, 6, 9, 32):
+        a = random.standard_normal((3 * tile.rows, depth + 1)).astype(tile.dtype)
+        panel = random.standard_normal((depth, tile.columns)).astype(tile.dtype)
+        scale, shift = random.standard_normal((2, tile.columns))
+        finish = np.stack([scale, shift, shift - 1, shift + 1]).astype(tile.dtype)
+        row_order, step_order = random.permutation(len(a)), random.permutation(depth)
+        table, offsets = row_order.astype(np.int64) * a.strides[0], step_order.astype(np.int64) * a.itemsize
+        exact = a[row_order][:, step_order].astype(np.float64) @ panel
+        exact = np.clip(exact * finish[0] + finish[1], finish[2], finish[3])
+        for rows in range(len(a) + 1):
+            result = np.full((len(a), tile.columns + 1), 0.5, tile.dtype)
+            left, right = (rows, a.ctypes.data, table.ctypes.data, offsets.ctypes.data, depth), finish.ctypes.data
+            places = (panel.ctypes.data, result.ctypes.data, result.strides[0], right, finish.strides[0])
+            ahead = call(*left, *places, panel.ctypes.data, 24, result.ctypes.data, result.strides[0])
+            assert ahead == panel.ctypes.data + rows // tile.rows * (depth // FULL_UNROLL) * 24
+            expected = np.full(result.shape, 0.5)
+            expected[:rows, : tile.columns] = exact[:rows]
+            tolerance = (depth + 3) * np.finfo(tile.dtype).eps * 30
+            np.testing.assert_allclose(result, expected, rtol=0, atol=tolerance)
 
 
 def test_the_tile_follows_the_register_file() -> None:
