@@ -10,6 +10,7 @@ express, so `fuse` never proposes what cannot be lowered. The kinds:
   need another's result, repeated along the rows: then there is one more pass. So may elements that are stored,
   where a kept axis lies before the reduced ones, so that each of its entries is work of its own.
 - *whole*: one op that writes its own loops.
+- *generated*: one op that has a generator of its own, alone.
 - *contraction*: one matrix product or convolution with an elementwise tail. Reductions over the pixels of each image
   may follow: they read what the tail stores, image by image while it is in the cache.
 """
@@ -44,7 +45,7 @@ NEVER = (Fusion.ALIAS, Fusion.LOOP, Fusion.OPAQUE, Fusion.FUSED, Fusion.COMPOSIT
 class Plan:
     """The loop nest of a group: `shape` is what it iterates over, `axes` are the reduced ones."""
 
-    kind: str  # "map" | "row" | "column" | "contraction" | "whole"
+    kind: str  # "map" | "row" | "column" | "contraction" | "whole" | "generated"
     shape: Shape
     axes: tuple[int, ...] = ()
 
@@ -66,6 +67,11 @@ def is_cloned(node: Node) -> bool:
     return node.op.fusion in CLONED
 
 
+def reads_memory(node: Node) -> bool:
+    """Whether a node's kernel reads its operands in memory, where nothing can be computed in passing."""
+    return node.op.fusion in (Fusion.CONTRACTION, Fusion.GENERATED)
+
+
 def is_fusible(node: Node) -> bool:
     """Whether a node may be part of a fused group at all (constants and aliases are not kernels)."""
     return node.op.fusion not in NEVER
@@ -84,6 +90,10 @@ def classify(members: Collection[Node], outputs: Iterable[Value], *, by_image: b
     if any(node.op.fusion is Fusion.WHOLE for node in members):
         alone = len(members) == 1
         return Plan("whole", ()) if alone else Refusal("an op that writes its own loops shares them with none")
+    if any(node.op.fusion is Fusion.GENERATED for node in members):
+        if len(members) > 1:
+            return Refusal("a generated kernel does what its generator does and nothing else")
+        return Plan("generated", outputs[0].type.shape)
     contractions = [node for node in members if node.op.fusion is Fusion.CONTRACTION]
     if contractions:
         return _classify_contraction(contractions, members, outputs, by_image)

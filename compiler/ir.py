@@ -36,6 +36,7 @@ class Fusion(enum.Enum):
     WINDOW = "window"  # a small reduction around each element: pooling
     REDUCTION = "reduction"  # whole axes disappear
     CONTRACTION = "contraction"  # matrix products and convolutions
+    GENERATED = "generated"  # a kernel of its own, with its own generator: nothing shares it
     ALIAS = "alias"  # the same memory under another shape
     COMPOSITE = "composite"  # decomposes into primitives before fusion
     FUSED = "fused"  # a group already fused

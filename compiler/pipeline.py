@@ -27,6 +27,7 @@ from compiler.passes.pack_kernels import pack_kernels
 from compiler.passes.plan_memory import plan_memory
 from compiler.passes.recompute import recompute
 from compiler.passes.schedule import schedule
+from compiler.passes.select_attention import select_attention
 from compiler.passes.select_kernels import select_kernels
 from compiler.passes.simplify_loops import simplify_loops
 from compiler.passes.sink_products import sink_products
@@ -39,6 +40,7 @@ Pass = Callable[[Graph, PassContext], Graph]
 PIPELINE: tuple[Pass, ...] = (
     infer_shapes,
     differentiate,
+    select_attention,
     decompose,
     canonicalize,
     fold_constants,
@@ -61,6 +63,7 @@ PIPELINE: tuple[Pass, ...] = (
 
 # These run in the bodies of loops first. The others look at loops themselves, or have nothing to do there.
 INSIDE_LOOPS: frozenset[Pass] = frozenset((
+    select_attention,
     decompose,
     canonicalize,
     fold_constants,

@@ -19,6 +19,8 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
+from compiler.codegen.attention_gradient_native import ATTENTION_GRADIENT_PARTS
+from compiler.codegen.attention_native import ATTENTION_PARTS
 from compiler.codegen.contraction_assembly import (
     assembly_of,
     compile_to_assembly,
@@ -53,7 +55,7 @@ from compiler.codegen.winograd_transforms import (
     emit_result_transform,
 )
 
-__all__ = ["PREFETCH_STREAMS", "REPORT_BYTES", "Driver", "kernel_source", "tile_constants"]
+__all__ = ["PREFETCH_STREAMS", "REPORT_BYTES", "Driver", "bare_kernel_source", "kernel_source", "tile_constants"]
 
 # The report: address of the block, elements between its rows, rows, columns, first output row, first output
 # column, address of the rows' indices. After it, for the driver to read: how many operands the epilogue streams
@@ -140,6 +142,7 @@ PARTS: Mapping[str, Part] = {
     "fold_points": Part(5, lambda m, t: emit_fold_points(m, t.dtype, t.lanes)),
     "gather_line": Part(len(LINE_PARAMETERS), emit_gather_line),
     **{name: Part(arguments, emit) for name, (arguments, emit) in DEPTHWISE_PARTS.items()},
+    **{name: Part(arguments, emit) for name, (arguments, emit) in (ATTENTION_PARTS | ATTENTION_GRADIENT_PARTS).items()},
 }
 
 
@@ -201,6 +204,16 @@ def kernel_source(tile: Tile, driver: Driver, epilogue: Epilogue) -> Contraction
     return ContractionSource(source, {**namespace, **_FLAT_NAMES} if driver.flat else namespace)
 
 
+def bare_kernel_source(tile: Tile, driver: Driver) -> ContractionSource:
+    """The Numba kernel of a driver that stores its results itself: nothing but the loop over work items."""
+    source = _BARE_KERNEL.format(
+        tile=tile,
+        fingerprint=_code_fingerprint(),
+        driver=textwrap.indent(driver.source, "#     ", predicate=lambda line: True),
+    )
+    return ContractionSource(source, {"contract": _make_driver_intrinsic(tile, driver), "address_of": address_of})
+
+
 # 32-bit, so that a table of them does not halve the vectors of a float32 epilogue.
 _FLAT_NAMES: Mapping[str, object] = {
     "private_int32": make_private_pointer("int32"),
@@ -250,11 +263,20 @@ def _code_fingerprint() -> str:
     """A hash of the code that emits native functions: part of a kernel's source, so that its address changes too."""
     folder = Path(__file__).parent
     digest = hashlib.sha256()
-    families = ("contraction*.py", "depthwise*.py", "winograd*.py", "microkernel*.py")
+    families = ("attention*.py", "contraction*.py", "depthwise*.py", "winograd*.py", "microkernel*.py")
     for path in sorted(path for family in families for path in folder.glob(family)):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
+
+_BARE_KERNEL = """\
+# Calls contract(), a native function for {tile}, code {fingerprint}:
+{driver}
+def kernel(pointers, extents, scratch, begin, end):
+    item = begin
+    while item < end:
+        item = contract(address_of(pointers), address_of(extents), scratch, begin, end, item)
+"""
 
 _KERNEL = """\
 # Calls contract(), a native function for {tile}, code {fingerprint}:

@@ -17,10 +17,12 @@ from compiler.codegen.contraction import (
     image_units,
     specialised,
 )
+from compiler.codegen.contraction_driver import bare_kernel_source
 from compiler.codegen.cpu import NOTHING_SHARED, CpuPrinter, memory_dtype, print_loop_kernel
+from compiler.codegen.generated import GENERATED
 from compiler.codegen.microkernel import choose_tile
 from compiler.contractions import CONTRACTION_DTYPES, Contraction, ContractionSpec, SeparableGeometry
-from compiler.ir import Fusion, Graph, Op
+from compiler.ir import Fusion, Graph, Node, Op
 from compiler.loops import INDEX, ContractionKernel, Expr, Kernel, Store, binary, literal
 from compiler.lower import lower_group
 from compiler.target import Target
@@ -50,6 +52,8 @@ class CpuKernel:
 def cpu_kernel(body: Graph, target: Target, shared: Mapping[int, int] = NOTHING_SHARED) -> CpuKernel:
     """The CPU kernel of a fused group; `shared` names operands that are the memory of an earlier one."""
     factors = next((n for n in body.nodes if n.op.fusion is Fusion.CONTRACTION), None)
+    if (generated := next((n for n in body.nodes if n.op.fusion is Fusion.GENERATED), None)) is not None:
+        return _generated(generated, body, target)
     found = None
     if factors is not None:
         found = contraction_of(factors.op, tuple(v.type for v in (*factors.inputs, *factors.outputs)))
@@ -59,6 +63,19 @@ def cpu_kernel(body: Graph, target: Target, shared: Mapping[int, int] = NOTHING_
         return _contraction(kernel, found, target, shared)
     printed = print_loop_kernel(kernel, shared)
     return CpuKernel(printed.source, NO_NAMES, "loops", printed.extents, kernel.work, printed.scratch)
+
+
+def _generated(node: Node, body: Graph, target: Target) -> CpuKernel:
+    """The kernel of an op that has a generator of its own."""
+    generator = GENERATED[node.op.name]
+    tile = choose_tile(generator.dtype, target)
+    inputs = [value.type for value in node.inputs]
+    places = {value.index: len(inputs) + i for i, (_, value) in enumerate(body.outputs)}
+    source = bare_kernel_source(tile, generator.driver(tile))
+    identity = f"{node.op.name} lanes={tile.lanes} registers={target.vector_registers}"
+    extents = generator.extents(node.op, inputs, places)
+    work, scratch = generator.work(node.op, inputs, tile), generator.scratch(node.op, inputs, tile)
+    return CpuKernel(source.source, source.namespace, identity, extents, work, scratch)
 
 
 def contraction_of(op: Op, types: tuple[TensorType, ...]) -> Contraction | None:

@@ -124,6 +124,12 @@ class AttentionRule(Composite):
 
     def weights_reference(self, query: Array, key: Array, extras: Sequence[Array]) -> tuple[Array, Array]:
         """As `weights`, in NumPy."""
+        scores, visible = self.scores_reference(query, key, extras)
+        terms = np.exp(scores - scores.max(-1, keepdims=True, initial=-np.inf))
+        return terms / terms.sum(-1, keepdims=True), visible
+
+    def scores_reference(self, query: Array, key: Array, extras: Sequence[Array]) -> tuple[Array, Array]:
+        """The masked scores, and where keys are visible."""
         given = dict(zip(self.extras, extras, strict=True))
         key = np.repeat(key, query.shape[2] // key.shape[2], 2)
         scores = np.einsum("bihd,bjhd->bhij", query * query.dtype.type(self.scale), key)
@@ -139,9 +145,7 @@ class AttentionRule(Composite):
             visible &= given["mask"]
         if "bias" in given:
             scores = scores + given["bias"]
-        scores = np.where(visible, scores, scores.dtype.type(MASKED))
-        terms = np.exp(scores - scores.max(-1, keepdims=True, initial=-np.inf))
-        return terms / terms.sum(-1, keepdims=True), visible
+        return np.where(visible, scores, scores.dtype.type(MASKED)), visible
 
 
 def scores_shape(query: TensorType, key: TensorType) -> tuple[Dim, ...]:

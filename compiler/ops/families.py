@@ -50,6 +50,12 @@ class GeneratedContraction(Late):
     fusion = Fusion.CONTRACTION
 
 
+class GeneratedKernel(Late):
+    """A kernel of its own, whose generator is that of the op's name in `compiler.codegen.generated`."""
+
+    fusion = Fusion.GENERATED
+
+
 class Elementwise(Op):
     """Same-shape map. Subclasses give the scalar formula once; every target shares it."""
 

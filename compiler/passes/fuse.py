@@ -19,7 +19,7 @@ import dataclasses
 import itertools
 from collections.abc import Collection
 
-from compiler.grouping import Refusal, is_cloned, is_fusible
+from compiler.grouping import Refusal, is_cloned, is_fusible, reads_memory
 from compiler.ir import Builder, Fusion, Graph, Node, Value
 from compiler.ops.fused import Fused
 from compiler.passes.context import PassContext
@@ -73,7 +73,7 @@ def _grow_reductions(partition: Partition) -> None:
 def _grow_maps(partition: Partition) -> None:
     for thrifty in (True, False):
         for node in partition.graph.nodes:
-            if node in partition.group and node.op.fusion is not Fusion.CONTRACTION:
+            if node in partition.group and not reads_memory(node):
                 _join_producers(partition, node, thrifty)
     # Siblings that read the same value and have the same shape share one pass over memory.
     kinds = (Fusion.ELEMENTWISE, Fusion.REDUCTION)
@@ -192,7 +192,7 @@ def _materialised_clones(partition: Partition) -> set[Node]:
 
 def _clones_in(user: Node) -> bool:
     """Whether a reader takes a cloned producer into its own kernel."""
-    return is_fusible(user) and user.op.fusion is not Fusion.CONTRACTION
+    return is_fusible(user) and not reads_memory(user)
 
 
 def _ordered_units(partition: Partition) -> list[Group | Node]:
@@ -264,10 +264,10 @@ def _emit_group(partition: Partition, b: Builder, new: dict[Value, Value], membe
     outputs = partition.outputs(members) if members[0] in partition.group else list(members[0].outputs)
     if not outputs:
         return
-    # The kernel of a contraction reads its factors as its first operands, and by itself.
-    factors = [operand(v) for node in members if node.op.fusion is Fusion.CONTRACTION for v in node.inputs]
+    # The kernel of a contraction reads its factors as its first operands, and by itself; so does a generated one.
+    factors = [operand(v) for node in members if reads_memory(node) for v in node.inputs]
     for node in members:
-        arguments = factors if node.op.fusion is Fusion.CONTRACTION else [read(value) for value in node.inputs]
+        arguments = factors if reads_memory(node) else [read(value) for value in node.inputs]
         with body.scope(layer=node.layer, source=node.source):
             results = body.emit_all(node.op, *arguments)
         inner.update(zip(node.outputs, results, strict=True))

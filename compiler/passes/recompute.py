@@ -16,7 +16,7 @@ at a price in time.)
 
 from __future__ import annotations
 
-from compiler.grouping import is_cloned
+from compiler.grouping import is_cloned, reads_memory
 from compiler.ir import Builder, Fusion, Graph, Node, Value
 from compiler.ops.cost import CHEAP
 from compiler.passes.context import PassContext
@@ -72,7 +72,7 @@ def _is_repeated(node: Node, users: dict[Value, list[Node]], results: set[Value]
     if operand.node is None:
         return operand in inputs
     # What a contraction or a reduction reads is in memory, for the former, or the latter's result is needed first.
-    return any(reader.op.fusion in (Fusion.CONTRACTION, Fusion.REDUCTION) for reader in users[operand])
+    return any(reads_memory(reader) or reader.op.fusion is Fusion.REDUCTION for reader in users[operand])
 
 
 def _title(node: Node) -> str:

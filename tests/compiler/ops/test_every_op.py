@@ -26,6 +26,8 @@ TIED_INPUTS = {"max_pool_gradient": (0, 1), "max_pool_select": (0, 1), "stop_gra
 
 # Made by passes after differentiation, for one target, and tested with these passes.
 LATE = (
+    "attention_gradient_kernel",
+    "attention_kernel",
     "convolution_kernel_gradient_parts",
     "packed_convolution",
     "packed_matmul",

@@ -1,0 +1,221 @@
+"""The forward pass of attention: a driver around the micro-kernel that never holds more than a block of scores.
+
+    for each block of keys, each panel of queries:  S = K Q^T;  S = exp(S - greatest);  O = O factor + V^T S
+
+The running softmax is that of Milakov and Gimelshein (Online normalizer calculation for softmax, 2018), in the order of
+Dao (FlashAttention-2, 2023): a work item is a number of panels of queries of one head, and passes once over the keys.
+
+Everything is held transposed, queries along the lanes: the first product broadcasts elements of the keys, the second
+elements of the values, both where they lie, and only the queries are packed, once an item.
+"""
+
+from __future__ import annotations
+
+import functools
+import struct
+from collections.abc import Mapping, Sequence
+
+from compiler.codegen.contraction_driver import Driver
+from compiler.codegen.contraction_ir import element_bytes
+from compiler.codegen.generated_types import KernelGenerator
+from compiler.codegen.microkernel import Tile
+from compiler.ir import Op
+from compiler.types import TensorType
+from runtime.dimensions import Dim, align_up, ceil_div
+
+__all__ = ["AttentionGenerator", "common_extents"]
+
+# Panels of queries in a work item: so many share the passes over keys and values.
+ITEM_PANELS = 4
+# Keys of a block, at most: a panel's scores are to stay in the first level, 8 KiB of them.
+BLOCK_KEYS = 132
+# A distance that no two positions have.
+FAR = 1 << 30
+
+
+class AttentionGenerator(KernelGenerator):
+    """query, key, value, perhaps a key mask; the result, and the numbers that the gradient needs, if they are read."""
+
+    def extents(self, op: Op, inputs: Sequence[TensorType], places: Mapping[int, int]) -> tuple[Dim, ...]:
+        """The common ones, the scale, where the key mask and the results stand; 0 for nowhere."""
+        key_mask = 3 if len(inputs) > 3 else 0
+        return (*common_extents(op, inputs), key_mask, places.get(0, 0), places.get(1, 0))
+
+    def work(self, op: Op, inputs: Sequence[TensorType], tile: Tile) -> Dim:
+        """Groups of panels of all heads."""
+        batch, queries, heads, _ = inputs[0].shape
+        return batch * heads * ceil_div(queries, ITEM_PANELS * tile.columns)
+
+    def scratch(self, op: Op, inputs: Sequence[TensorType], tile: Tile) -> Dim:
+        """Bytes of tables, packed queries, sums and a panel of scores."""
+        depth, values = inputs[0].shape[3], inputs[2].shape[3]
+        block, panel = _block_keys(tile), tile.columns * element_bytes(tile.dtype)
+        tables = align_up(depth * 8) + align_up(values * 8) + 2 * align_up(block * 8) + align_up(ITEM_PANELS * 16)
+        return align_up(tables + (depth + values + 2) * (ITEM_PANELS * panel) + block * panel)
+
+    def driver(self, tile: Tile) -> Driver:
+        """The one for all rules and sizes."""
+        return _driver(tile)
+
+
+def common_extents(op: Op, inputs: Sequence[TensorType]) -> tuple[Dim, ...]:
+    """batch, queries, keys, heads, heads of keys, depths of keys and values, keys seen ahead, behind, bits of scale."""
+    batch, queries, heads, depth = inputs[0].shape
+    _, keys, key_heads, values = inputs[2].shape
+    fields = op.fields
+    reach = FAR if fields["window"] is None else min(FAR, fields["window"] - 1)
+    ahead = 0 if fields["causal"] else reach
+    return (batch, queries, keys, heads, key_heads, depth, values, ahead, reach, _float_bits(fields["scale"]))
+
+
+def _float_bits(value: float) -> int:
+    """The bits of a number rounded to float32, as an integer."""
+    return int(struct.unpack("<i", struct.pack("<f", value))[0])
+
+
+def _block_keys(tile: Tile) -> int:
+    """Most keys of a block: whole tiles."""
+    return BLOCK_KEYS // tile.rows * tile.rows
+
+
+@functools.cache
+def _driver(tile: Tile) -> Driver:
+    constants = {"ITEM_PANELS": ITEM_PANELS, "BLOCK_KEYS": _block_keys(tile)}
+    return Driver(COMMON_HEAD + _SOURCE, tuple(constants.items()), columns_extent=0)
+
+
+# Extents by their names, and bytes from one position to the next.
+COMMON_HEAD = """\
+def contract(pointers, extents, scratch, begin, end, item):
+    batch = extents[0]
+    queries = extents[1]
+    keys = extents[2]
+    heads = extents[3]
+    key_heads = extents[4]
+    depth = extents[5]
+    values = extents[6]
+    ahead = extents[7]
+    behind = extents[8]
+    scale = extents[9]
+    query_step = heads * depth * ELEMENT
+    key_step = key_heads * depth * ELEMENT
+    value_step = key_heads * values * ELEMENT
+    result_step = heads * values * ELEMENT
+    shared = heads // key_heads
+"""
+
+_SOURCE = """\
+    depth_table = scratch
+    value_table = depth_table + (depth * 8 + 63) // 64 * 64
+    key_table = value_table + (values * 8 + 63) // 64 * 64
+    step_table = key_table + (BLOCK_KEYS * 8 + 63) // 64 * 64
+    flags = step_table + (BLOCK_KEYS * 8 + 63) // 64 * 64
+    packed = flags + (ITEM_PANELS * 16 + 63) // 64 * 64
+    sums = packed + ITEM_PANELS * depth * PANEL_STEP
+    states = sums + ITEM_PANELS * values * PANEL_STEP
+    scores = states + ITEM_PANELS * 2 * PANEL_STEP
+    if item == begin:
+        fill_steps(depth_table, depth, ELEMENT)
+        fill_steps(value_table, values, ELEMENT)
+        fill_steps(key_table, BLOCK_KEYS, key_step)
+        fill_steps(step_table, BLOCK_KEYS, value_step)
+    groups = (queries + ITEM_PANELS * TILE_COLUMNS - 1) // (ITEM_PANELS * TILE_COLUMNS)
+    row = item // groups
+    first = (item - row * groups) * ITEM_PANELS * TILE_COLUMNS
+    image = row // heads
+    head = row - image * heads
+    key_head = head // shared
+    panels = (min(ITEM_PANELS * TILE_COLUMNS, queries - first) + TILE_COLUMNS - 1) // TILE_COLUMNS
+    query = pointers[0] + (image * queries + first) * query_step + head * depth * ELEMENT
+    key = pointers[1] + image * keys * key_step + key_head * depth * ELEMENT
+    value = pointers[2] + image * keys * value_step + key_head * values * ELEMENT
+    result = pointers[extents[11]] + (image * queries + first) * result_step + head * values * ELEMENT
+    key_mask = 0
+    if extents[10]:
+        key_mask = pointers[extents[10]] + image * keys
+    for panel in range(panels):
+        lanes = min(TILE_COLUMNS, queries - first - panel * TILE_COLUMNS)
+        place = packed + panel * depth * PANEL_STEP
+        if lanes < TILE_COLUMNS:
+            fill_zero(place, depth * TILE_COLUMNS)
+        transpose_rows(place, PANEL_STEP, query + panel * TILE_COLUMNS * query_step, query_step, lanes, depth)
+        scale_rows(place, depth, scale)
+    blocks = max(1, (keys + BLOCK_KEYS - 1) // BLOCK_KEYS)
+    step = ((keys + blocks - 1) // blocks + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS
+    for panel in range(panels):
+        flags[panel * 2] = 1
+        flags[panel * 2 + 1] = 1
+    whole = 0
+    left_out = 0
+    turns = 1
+    while turns:
+        for block in range(blocks):
+            block_begin = block * step
+            block_end = min(keys, block_begin + step)
+            seen = 1
+            if key_mask:
+                if whole == 0:
+                    seen = any_byte(key_mask + block_begin, block_end - block_begin)
+                    if seen == 0:
+                        left_out = 1
+            for panel in range(panels * seen):
+                query_begin = first + panel * TILE_COLUMNS
+                query_end = min(queries, query_begin + TILE_COLUMNS)
+                key_begin = block_begin
+                key_end = block_end
+                if whole == 0:
+                    key_begin = max(block_begin, query_begin - behind)
+                    key_end = min(block_end, query_end + ahead)
+                if key_begin > block_begin or key_end < block_end:
+                    left_out = 1
+                if flags[panel * 2] and key_begin < key_end:
+                    place = packed + panel * depth * PANEL_STEP
+                    rows = key_end - key_begin
+                    base = key + key_begin * key_step
+                    for index in range(0, rows, TILE_ROWS):
+                        micro(min(TILE_ROWS, rows - index), base, key_table + index * 8, depth_table, depth, place,
+                              PANEL_STEP, scores + index * PANEL_STEP, PANEL_STEP, 0)
+                    near = min(rows, max(0, query_end - behind - key_begin))
+                    far = max(near, min(rows, query_begin + ahead + 1 - key_begin))
+                    if key_mask:
+                        near = rows
+                    if near:
+                        mask_address = 0
+                        if key_mask:
+                            mask_address = key_mask + key_begin
+                        mask_keys(scores, near, query_begin - key_begin, ahead, behind, mask_address)
+                    far = max(near, far)
+                    if far < rows:
+                        mask_keys(scores + far * PANEL_STEP, rows - far, query_begin - key_begin - far, ahead, behind,
+                                  0)
+                    total = sums + panel * values * PANEL_STEP
+                    softmax_block(scores, rows, states + panel * 2 * PANEL_STEP, flags[panel * 2 + 1], total, values)
+                    base = value + key_begin * value_step
+                    for index in range(0, values, TILE_ROWS):
+                        micro(min(TILE_ROWS, values - index), base, value_table + index * 8, step_table, rows, scores,
+                              PANEL_STEP, total + index * PANEL_STEP, PANEL_STEP, 1 - flags[panel * 2 + 1])
+                    flags[panel * 2 + 1] = 0
+        turns = 0
+        if left_out and whole == 0:
+            for panel in range(panels):
+                lanes = min(TILE_COLUMNS, queries - first - panel * TILE_COLUMNS)
+                again = flags[panel * 2 + 1]
+                if again == 0:
+                    again = masked_lanes(states + panel * 2 * PANEL_STEP, lanes)
+                flags[panel * 2] = again
+                if again:
+                    flags[panel * 2 + 1] = 1
+                    turns = 1
+            whole = 1
+    for panel in range(panels):
+        lanes = min(TILE_COLUMNS, queries - first - panel * TILE_COLUMNS)
+        total = sums + panel * values * PANEL_STEP
+        state = states + panel * 2 * PANEL_STEP
+        divide_by_sums(total, values, state)
+        if extents[11]:
+            transpose_rows(result + panel * TILE_COLUMNS * result_step, result_step, total, PANEL_STEP, values, lanes)
+        if extents[12]:
+            place = pointers[extents[12]] + (row * queries + first + panel * TILE_COLUMNS) * ELEMENT
+            copy_rows(place, batch * heads * queries * ELEMENT, state, PANEL_STEP, 2, lanes)
+    return item + 1
+"""
