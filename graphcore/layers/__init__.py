@@ -42,6 +42,7 @@ from graphcore.layers.identity import Identity as Identity
 from graphcore.layers.input_layer import Input as Input
 from graphcore.layers.input_layer import InputLayer as InputLayer
 from graphcore.layers.input_spec import InputSpec as InputSpec
+from graphcore.layers.integer_lookup import IntegerLookup as IntegerLookup
 from graphcore.layers.lambda_layer import Lambda as Lambda
 from graphcore.layers.layer import Layer as Layer
 from graphcore.layers.layer_normalization import LayerNormalization as LayerNormalization
@@ -86,6 +87,8 @@ from graphcore.layers.spatial_dropout1d import SpatialDropout1D as SpatialDropou
 from graphcore.layers.spatial_dropout2d import SpatialDropout2D as SpatialDropout2D
 from graphcore.layers.spatial_dropout3d import SpatialDropout3D as SpatialDropout3D
 from graphcore.layers.stacked_rnn_cells import StackedRNNCells as StackedRNNCells
+from graphcore.layers.string_lookup import StringLookup as StringLookup
+from graphcore.layers.text_vectorization import TextVectorization as TextVectorization
 from graphcore.layers.unit_normalization import UnitNormalization as UnitNormalization
 from graphcore.layers.up_sampling1d import UpSampling1D as UpSampling1D
 from graphcore.layers.up_sampling2d import UpSampling2D as UpSampling2D

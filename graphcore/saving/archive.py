@@ -14,10 +14,12 @@ from typing import Any
 
 from graphcore.layers.layer import Layer
 from graphcore.saving.objects import deserialize_keras_object, serialize_keras_object
+from graphcore.saving.traversal import join, saveables
 from graphcore.saving.weights import WeightFileError, read_weights, write_weights
 
 SUFFIX = ".keras"
 METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
+ASSETS = "assets"  # the folder of the files that layers have beside their weights: vocabularies
 # The version of Keras whose format this is.
 KERAS_VERSION = "3.15.1"
 # A configuration is text about layers; the largest models need a few megabytes.
@@ -59,6 +61,8 @@ def save_model(model: Layer, filepath: Any, overwrite: bool = True, zipped: bool
             archive.writestr(METADATA, json.dumps({"keras_version": KERAS_VERSION, "date_saved": saved}))
             archive.writestr(CONFIG, config)
             archive.writestr(WEIGHTS, weights.getvalue())
+            for name, text in _assets(model).items():
+                archive.writestr(name, text)
         with open(partial, "rb") as written:
             os.fsync(written.fileno())
         os.replace(partial, path)
@@ -95,6 +99,7 @@ def load_model(
     with zipfile.ZipFile(path) as archive:
         config = json.loads(_member(archive, CONFIG, path, _LARGEST_CONFIG))
         weights = _member(archive, WEIGHTS, path, None)
+        texts = {name: _text(archive, name, path) for name in archive.namelist() if name.startswith(f"{ASSETS}/")}
     compile_config = config.pop("compile_config", None)
     model = deserialize_keras_object(config, custom_objects)
     if not isinstance(model, Layer):
@@ -105,7 +110,25 @@ def load_model(
         read_weights(model, io.BytesIO(weights), str(path))
     except WeightFileError as error:
         raise WeightFileError(f"The weights in {path} do not fit its own configuration: {error}") from error
+    for place, item in saveables(model):
+        prefix = join(ASSETS, place) + "/"
+        own = {name[len(prefix) :]: text for name, text in texts.items() if name.startswith(prefix)}
+        if own and hasattr(item, "load_asset_texts"):
+            item.load_asset_texts(own)
     return model
+
+
+def _assets(model: Layer) -> dict[str, str]:
+    """The texts that layers have beside their weights, by their names in the archive."""
+    found = {}
+    for place, item in saveables(model):
+        for name, text in item.assets().items() if hasattr(item, "assets") else ():
+            found[f"{join(ASSETS, place)}/{name}"] = text
+    return found
+
+
+def _text(archive: zipfile.ZipFile, name: str, path: Path) -> str:
+    return "" if name.endswith("/") else _member(archive, name, path, _LARGEST_CONFIG).decode("utf-8")
 
 
 def _member(archive: zipfile.ZipFile, name: str, path: Path, limit: int | None) -> bytes:
