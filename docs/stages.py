@@ -21,6 +21,7 @@ from compiler.storage import is_kernel, root_of
 from compiler.text import parse, to_text
 
 TRACED = parse((Path(__file__).parent / "step.graph").read_text(encoding="utf-8"))
+RECURRENCE = parse((Path(__file__).parent / "recurrence.graph").read_text(encoding="utf-8"))
 
 
 def up_to(name: str) -> tuple[Graph, PassContext]:
@@ -82,6 +83,26 @@ def memory() -> None:
         print(f"batch {batch}: {places}; {found.size} bytes, {found.ratio:.2f} times the least possible")
 
 
+def recurrence() -> None:
+    """The graph of a recurrence before kernels are made of it."""
+    names = [pass_.__name__ for pass_ in PIPELINE]
+    print(to_text(run_pipeline(RECURRENCE, PassContext(), passes=PIPELINE[: names.index("pack_kernels")])), end="")
+
+
+def loops() -> None:
+    """The instructions of a recurrence's program, and which of them are loops."""
+    program = compile_graph(RECURRENCE).program
+    loop_of = {i: number for number, loop in enumerate(program.loops) for i in range(loop.first, loop.end)}
+    for index, call in enumerate(program.instructions):
+        inside = f"in loop {loop_of[index]}" if index in loop_of else ""
+        limited = "below the limit" if call.limit >= 0 else inside
+        print(f"{index:2} {call.label:44.44} {limited}".rstrip())
+    for number, loop in enumerate(program.loops):
+        order = "in reverse" if loop.reverse else "forward"
+        part = "" if loop.limit < 0 else ", not below the limit" if loop.beyond else ", below the limit"
+        print(f"loop {number}: {loop.count} times {order}{part}, {len(loop.windows)} windows")
+
+
 def kernel() -> None:
     """The loops of the first kernel that is no contraction, printed for the CPU."""
     graph, _ = up_to("fuse")
@@ -106,7 +127,8 @@ def run() -> None:
 
 
 STAGES: dict[str, Callable[[], None]] = {
-    stage.__name__: stage for stage in (passes, differentiated, simplified, fused, reasons, memory, kernel, run)
+    stage.__name__: stage
+    for stage in (passes, differentiated, simplified, fused, reasons, memory, recurrence, loops, kernel, run)
 }
 
 if __name__ == "__main__":
