@@ -244,7 +244,7 @@ def _set_masks(layer: Layer, first: Any, outputs: Any, previous_mask: Any) -> No
     """Give the results the masks that `compute_mask` says; warn where a layer drops one."""
     has_mask = any(mask is not None for mask in tree.flatten(previous_mask))
     if not layer.supports_masking:
-        if has_mask:
+        if has_mask and not layer.passes_masks:
             warnings.warn(
                 f"Layer '{layer.name}' (of type {type(layer).__name__}) was passed an input with a mask "
                 f"attached to it. "

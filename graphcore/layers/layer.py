@@ -36,6 +36,7 @@ class Layer(StatefulOperation):
     """
 
     is_model = False  # whether its name is left out of the paths of the layers in it
+    passes_masks = False  # on for what only calls layers: they keep masks, or warn
     is_input_layer = False
     accepts_any_arguments = False  # whether `call` may be given positional arguments that are no tensors
     casts_inputs = True  # off for models whose inputs say which element type they want
@@ -74,7 +75,8 @@ class Layer(StatefulOperation):
         self.dtype_policy: DTypePolicy = dtype_policies.get(dtype)
         self.autocast = autocast
         self.built = False
-        self.supports_masking = bool(getattr(type(self), "supports_masking", False))
+        own_mask = type(self).compute_mask is not Layer.compute_mask
+        self.supports_masking = own_mask or bool(getattr(type(self), "supports_masking", False))
         self._trainable = bool(trainable)
         self._own_variables = []
         self._loss_values: list[Any] = []

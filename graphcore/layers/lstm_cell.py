@@ -73,13 +73,7 @@ class LSTMCell(RecurrentCell):
 
     def _build_bias(self, columns: int) -> None:
         initial = self.bias_initializer
-        self.bias = self.add_weight(
-            shape=(columns,),
-            name="bias",
-            initializer=forget_bias(initial, self.units) if self.unit_forget_bias else initial,
-            regularizer=self.bias_regularizer,
-            constraint=self.bias_constraint,
-        )
+        self._build_bias_from(forget_bias(initial, self.units) if self.unit_forget_bias else initial, columns)
 
     def advance(self, projected: Any, states: States, training: Any) -> list[Any]:
         """The output and the carry."""

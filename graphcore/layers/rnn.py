@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphcore import ops, tree
+from graphcore.layers.conv_lstm_cell import ConvLSTMCell
 from graphcore.layers.layer import Layer
 from graphcore.layers.nesting import deserialize_nested, serialize_nested
 from graphcore.layers.recurrence import Result, Steps, run_cell
@@ -219,7 +220,7 @@ def _begins_with_zeros(cell: Any) -> bool:
     if isinstance(cell, StackedRNNCells):
         return all(_begins_with_zeros(part) for part in cell.cells)
     own = getattr(type(cell), "get_initial_state", None)
-    return own is None or own is RecurrentCell.get_initial_state
+    return own in (None, RecurrentCell.get_initial_state, ConvLSTMCell.get_initial_state)
 
 
 def _reset_dropout(cell: Any) -> None:

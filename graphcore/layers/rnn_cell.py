@@ -134,18 +134,30 @@ class RecurrentCell(Layer, DropoutRNNCell):
             )
         columns = self.gates * self.units
         self.kernel = add_named_weight(self, "kernel", (inputs, columns))
+        self._build_recurrent_kernel((self.units, columns))
+        if self.use_bias:
+            self._build_bias(columns)
+
+    def _build_recurrent_kernel(self, shape: tuple[int, ...]) -> None:
         self.recurrent_kernel = self.add_weight(
-            shape=(self.units, columns),
+            shape=shape,
             name="recurrent_kernel",
             initializer=self.recurrent_initializer,
             regularizer=self.recurrent_regularizer,
             constraint=self.recurrent_constraint,
         )
-        if self.use_bias:
-            self._build_bias(columns)
 
     def _build_bias(self, columns: int) -> None:
         self.bias = add_named_weight(self, "bias", (columns,))
+
+    def _build_bias_from(self, initializer: Any, columns: int) -> None:
+        self.bias = self.add_weight(
+            shape=(columns,),
+            name="bias",
+            initializer=initializer,
+            regularizer=self.bias_regularizer,
+            constraint=self.bias_constraint,
+        )
 
     # -- the two parts of a step -------------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ class Softmax(Layer):
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Compute the output."""
+        if mask is not None and len(mask.shape) < len(inputs.shape):
+            mask = None  # it says which steps are valid, not which entries of a step
         if mask is not None:
             mask = mask if mask.dtype == "bool" else ops.greater(mask, 0.5)
             lowest = -3e4 if inputs.dtype == "float16" else -1e9

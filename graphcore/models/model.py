@@ -80,6 +80,11 @@ class Model(Trainer, Layer):
         """Whether the first call builds the layers: there is no graph and no `build` of the class's own."""
         return self._graph is None and type(self).build is Model.build
 
+    @property
+    def passes_masks(self) -> bool:  # type: ignore[override]
+        """Whether masks go through the layers of a graph."""
+        return self._graph is not None
+
     # -- computing ---------------------------------------------------------------------------------------
 
     def build(self, input_shape: Any) -> None:

@@ -142,7 +142,9 @@ def classifier() -> Any:
         [
             layers.Input((None, 3)),
             layers.Masking(name="padding"),
-            layers.RNN([layers.GRUCell(5, reset_after=False, name="low"), layers.LSTMCell(4, name="high")], name="deep"),
+            layers.RNN(
+                [layers.GRUCell(5, reset_after=False, name="low"), layers.LSTMCell(4, name="high")], name="deep"
+            ),
             layers.Dense(3, activation="softmax", name="label"),
         ],
         name="classifier",

@@ -1,0 +1,137 @@
+"""`Bidirectional`, `TimeDistributed` and convolutional LSTM: what reference arrays do not show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compiler.text import to_text
+from graphcore import Input, Model, Sequential, layers, models, ops, utils
+
+X = np.random.default_rng(0).normal(size=(4, 6, 3)).astype(np.float32)
+MASK = np.array([[c == "1" for c in row] for row in ("110110", "001111", "000000", "111100")])
+
+
+def test_the_two_directions_are_copies() -> None:
+    inner = layers.LSTM(5, return_sequences=True, name="memory", recurrent_dropout=0.2)
+    both = layers.Bidirectional(inner)
+    assert (both.forward_layer.name, both.backward_layer.name) == ("forward_memory", "backward_memory")
+    assert (both.forward_layer.go_backwards, both.backward_layer.go_backwards) == (False, True)
+    assert both.forward_layer.zero_output_for_mask
+    both.build((None, None, 3))
+    assert [w.path.split("/")[1:3] for w in both.weights[::3]] == [
+        ["forward_memory", "lstm_cell"], ["backward_memory", "lstm_cell"]
+    ]  # fmt: skip
+    assert not inner.weights
+
+
+def test_both_outputs_of_a_step_stand_beside_each_other() -> None:
+    both = layers.Bidirectional(layers.GRU(2, return_sequences=True))
+    found = both(X, mask=MASK)
+    ahead = both.forward_layer(X, mask=MASK)
+    back = both.backward_layer(X, mask=MASK)[:, ::-1]
+    np.testing.assert_array_equal(found, np.concatenate([ahead, back], -1))
+    assert not found[~MASK].any()
+    assert found[MASK].any(axis=-1).all()
+
+
+def test_first_weights() -> None:
+    source = layers.Bidirectional(layers.GRU(2))
+    expected = source(X)
+    copy = layers.Bidirectional(layers.GRU(2), weights=source.get_weights())
+    np.testing.assert_array_equal(copy(X), expected)
+
+
+def test_stateful_bidirectional() -> None:
+    both = layers.Bidirectional(layers.GRU(2, stateful=True))
+    first, second = both(X), both(X)
+    assert (first != second).any()
+    both.reset_state()
+    np.testing.assert_array_equal(both(X), first)
+
+
+@pytest.mark.parametrize("build", [
+    lambda: layers.Bidirectional(layers.LSTM(2), merge_mode="max"),
+    lambda: layers.Bidirectional("lstm"),
+    lambda: layers.Bidirectional(layers.LSTM(2), backward_layer=layers.LSTM(2)),
+    lambda: layers.Bidirectional(layers.LSTM(2), backward_layer=layers.LSTM(2, go_backwards=True, return_state=True)),
+    lambda: layers.TimeDistributed("dense"),
+    lambda: layers.TimeDistributed(layers.Dense(2))(X[:, 0]),
+    lambda: layers.TimeDistributed(layers.Dense(2))(X, mask=MASK[:, :3]),
+    lambda: layers.ConvLSTM2D(2, 3, strides=2, dilation_rate=2),
+    lambda: layers.ConvLSTM2D(2, 3)(Input((4, None, 5, 1))),
+])  # fmt: skip
+def test_errors(build: Any) -> None:
+    with pytest.raises(ValueError, match=r"merge_mode|expected|go_backwards|return_state|mask|strides|spatial"):
+        build()
+
+
+class Centred(layers.Layer):
+    """Looks at the batch as a whole."""
+
+    def call(self, x: Any) -> Any:
+        return x - ops.mean(x, axis=0, keepdims=True)
+
+
+def test_a_layer_that_looks_at_the_batch_sees_one_step_at_a_time() -> None:
+    found = layers.TimeDistributed(Centred())(X)
+    np.testing.assert_allclose(found, X - X.mean(0, keepdims=True), atol=1e-6)
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_batch_normalisation_has_the_statistics_of_each_step(jit: bool) -> None:
+    layer = layers.BatchNormalization(momentum=0.5)
+    model = Sequential([Input((None, 3)), layers.TimeDistributed(layer)])
+    model.compile("sgd", "mse", jit=jit)
+    model.train_on_batch(X, X)
+    mean = np.zeros(3)
+    for step in range(6):
+        mean = 0.5 * mean + 0.5 * X[:, step].mean(0)
+    np.testing.assert_allclose(layer.moving_mean.numpy(), mean, rtol=1e-5, atol=1e-6)
+
+
+def test_a_model_at_each_step_is_called_once() -> None:
+    inner = Sequential([Input((8, 8, 1)), layers.Conv2D(3, 3), layers.GlobalMaxPooling2D()])
+    inputs = Input((None, 8, 8, 1))
+    model = Model(inputs, layers.LSTM(2)(layers.TimeDistributed(inner)(inputs)))
+    frames = np.random.default_rng(1).normal(size=(2, 5, 8, 8, 1)).astype(np.float32)
+    each = np.stack([inner.predict(frames[:, t], verbose=0) for t in range(5)], 1)
+    expected = model.layers[-1](each)
+    np.testing.assert_allclose(model.predict(frames, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    graph = to_text(model.lowered("predict").graph)
+    assert graph.count("convolution(") == 1
+    assert graph.count("scan(") == 1
+
+
+def test_saving(tmp_path: Any) -> None:
+    inputs = Input((None, 3))
+    hidden = layers.Bidirectional(layers.LSTM(3, return_sequences=True), merge_mode="sum")(layers.Masking()(inputs))
+    hidden = layers.TimeDistributed(layers.Dense(4, activation="tanh"))(hidden)
+    model = Model(inputs, layers.Bidirectional(layers.RNN([layers.GRUCell(2), layers.LSTMCell(2)]))(hidden))
+    model.compile("adam", "mse")
+    model.train_on_batch(X, np.ones((4, 4)))
+    model.save(f"{tmp_path}/model.keras")
+    again = models.load_model(f"{tmp_path}/model.keras")
+    np.testing.assert_array_equal(again.predict(X, verbose=0), model.predict(X, verbose=0))
+    assert again.get_config() == model.get_config()
+
+
+@pytest.mark.parametrize("options", [{}, {"dropout": 0.3, "recurrent_dropout": 0.3}])
+def test_convolutional_lstm_compiled_is_interpreted(options: dict[str, float]) -> None:
+    x = np.random.default_rng(2).normal(size=(3, 4, 7, 6, 2)).astype(np.float32)
+    results = []
+    for jit in (True, False):
+        utils.set_random_seed(1)
+        model = Sequential(
+            [
+                Input((None, 7, 6, 2)),
+                layers.ConvLSTM2D(3, 3, padding="same", return_sequences=True, **options),
+                layers.ConvLSTM2D(2, 3, strides=2),
+                layers.Flatten(),
+            ]
+        )
+        model.compile("sgd", "mse", jit=jit)
+        results.append([model.train_on_batch(x, np.ones((3, 12))) for _ in range(3)])
+    np.testing.assert_allclose(results[0], results[1], rtol=1e-5)
