@@ -69,7 +69,7 @@ def is_cloned(node: Node) -> bool:
 
 def reads_memory(node: Node) -> bool:
     """Whether a node's kernel reads its operands in memory, where nothing can be computed in passing."""
-    return node.op.fusion in (Fusion.CONTRACTION, Fusion.GENERATED)
+    return node.op.fusion in (Fusion.CONTRACTION, Fusion.GENERATED, Fusion.WHOLE)
 
 
 def is_fusible(node: Node) -> bool:

@@ -71,3 +71,31 @@ def test_rows_without_gradient_stay_where_the_rule_says_so(rule: str) -> None:
     fresh = layers.Embedding(ROWS, 4)
     fresh.build()
     np.testing.assert_array_equal(weights[0][ROWS // 2 :], np.asarray(fresh.get_weights()[0])[ROWS // 2 :])
+
+
+class Places(layers.Layer):
+    """Adds a vector for each place: its indices are counted, not given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vectors = layers.Embedding(2 * LENGTH, 3)
+
+    def call(self, x: object) -> object:
+        return x + self.vectors(keras.ops.arange(keras.ops.shape(x)[1]))
+
+
+@pytest.mark.parametrize("rule", ["sgd", "adagrad", "adam"])
+@pytest.mark.parametrize("length", [LENGTH, None])
+def test_indices_that_the_program_computes(rule: str, length: int | None) -> None:
+    weights = []
+    for jit in (True, False):
+        keras.utils.set_random_seed(3)
+        model = keras.Sequential([keras.Input((length, 3)), Places(), layers.Dense(1)])
+        model.compile(optimizers.deserialize(RULES[rule]), "mse", jit=jit)
+        rng = np.random.default_rng(1)
+        for count in (5, 3):
+            x = rng.normal(size=(count, LENGTH, 3)).astype("float32")
+            model.train_on_batch(x, rng.normal(size=(count, LENGTH, 1)).astype("float32"))
+        weights.append([np.asarray(value) for value in model.get_weights()])
+    for got, wanted in zip(*weights, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
