@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
+from contraction_oracle import NATIVE, SIGNATURE
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from compiler import functions as f
 from compiler.codegen.kernels import cpu_kernel
 from compiler.driver import Compiled, compile_graph
 from compiler.interpret import interpret
-from compiler.ir import Builder, Graph
+from compiler.ir import Builder, Fusion, Graph
 from compiler.passes.context import PassContext
 from compiler.passes.differentiate import differentiate, emit_gradient
 from compiler.pipeline import run_pipeline
 from compiler.target import Target, host_target
-from compiler.types import TensorType
+from compiler.types import TensorType, concrete_shape
+from runtime import get_num_threads, set_num_threads
 from runtime.dimensions import Dim, evaluate, symbol
 
 NAMES = ("result", "query", "key", "value")
@@ -172,14 +176,23 @@ def test_the_kernels_are_taken() -> None:
     assert not {"matmul", "exp", "softmax"}.intersection(names)
 
 
+@pytest.fixture
+def threads() -> Iterator[None]:
+    before = get_num_threads()
+    yield
+    set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("rule", ["everything", "causal"])
 def test_the_same_bits_at_any_number_of_threads(rule: str) -> None:
     _, compiled = compiled_for(4, 2, 33, 17, rule, True)
     arrays = [*tensors(3, 200, 190, 4, 2, 33, 17), np.random.default_rng(1).random((3, 190)) < 0.7]
     runs = []
-    for threads in (1, 2, 3, 4):
-        compiled.executable.threads = threads
-        runs.append([array.copy() for array in compiled.executable.run(arrays, [])])
+    for count in (1, 2, 3, 4):
+        set_num_threads(count)
+        for _ in range(4):  # some on all threads, some on one
+            runs.append([array.copy() for array in compiled.executable.run(arrays, [])])
     for other in runs[1:]:
         for left, right in zip(runs[0], other, strict=True):
             np.testing.assert_array_equal(left, right)
@@ -229,6 +242,43 @@ def test_rows_of_large_scores_do_not_overflow() -> None:
     assert all(np.isfinite(result).all() for result in results)
     right = expected(graph, arrays, "float64")[0]
     np.testing.assert_allclose(results[0], right, atol=5e-3)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (1, 70, 141), (2, 130, 64)])
+def test_nothing_is_written_outside_of_the_scratch(sizes: tuple[int, int, int]) -> None:
+    form, target = (4, 2, 19, 35), host_target()
+    optimized = run_pipeline(attention_graph(*form, {"causal": True, "window": 90}, masked=True))
+    batch, queries, keys = sizes
+    symbols = {"batch": batch, "queries": queries, "keys": keys}
+    bodies = [node.op.fields["body"] for node in optimized.nodes if "body" in node.op.fields]
+    generated = [body for body in bodies if body.nodes[0].op.fusion is Fusion.GENERATED]
+    assert len(generated) == 2
+    rng = np.random.default_rng(0)
+    for body in generated:
+        kernel = cpu_kernel(body, target)
+        operands = [entry.value.type for entry in body.inputs] + [value.type for _, value in body.outputs]
+        arrays = [rng.random(concrete_shape(type_.shape, symbols)).astype(type_.dtype) for type_ in operands]
+        scratch = evaluate(kernel.scratch, symbols)
+        memory = np.full(scratch + 4096, 0x5A, np.uint8)
+        start = 1024 + -(memory.ctypes.data + 1024) % 64
+        memory[start : start + scratch] = 0xFF
+        pointers = np.array([array.ctypes.data for array in arrays], np.int64)
+        extents = np.array([evaluate(extent, symbols) for extent in kernel.extents], np.int64)
+        empty = (ctypes.c_int64 * 2)()
+        namespace = dict(kernel.namespace)
+        exec(kernel.source, namespace)
+        (compiled,) = njit(SIGNATURE, nogil=True)(namespace["kernel"]).overloads.values()
+        NATIVE(compiled.library.get_pointer_to_function(compiled.fndesc.llvm_func_name))(
+            ctypes.addressof(empty),
+            ctypes.addressof(empty) + 8,
+            pointers.ctypes.data,
+            extents.ctypes.data,
+            memory.ctypes.data + start,
+            0,
+            evaluate(kernel.work, symbols),
+        )
+        assert (memory[:start] == 0x5A).all(), "wrote before the scratch"
+        assert (memory[start + scratch :] == 0x5A).all(), "wrote past the scratch"
 
 
 def test_memory_is_linear_in_the_length() -> None:
