@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from graphcore import models as models
     from graphcore import ops as ops
     from graphcore import optimizers as optimizers
+    from graphcore import preprocessing as preprocessing
     from graphcore import random as random
     from graphcore import regularizers as regularizers
     from graphcore import saving as saving
@@ -82,6 +83,7 @@ _MODULES = (
     "models",
     "ops",
     "optimizers",
+    "preprocessing",
     "random",
     "regularizers",
     "saving",

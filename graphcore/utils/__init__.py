@@ -7,7 +7,10 @@ from graphcore.training.progress_bar import Progbar as Progbar
 from graphcore.utils.arrays import normalize as normalize
 from graphcore.utils.arrays import pad_sequences as pad_sequences
 from graphcore.utils.arrays import to_categorical as to_categorical
+from graphcore.utils.buckets import bucket_by_sequence_length as bucket_by_sequence_length
 from graphcore.utils.seeds import set_random_seed as set_random_seed
 from graphcore.utils.session import clear_session as clear_session
+from graphcore.utils.text_files import text_dataset_from_directory as text_dataset_from_directory
+from graphcore.utils.timeseries import timeseries_dataset_from_array as timeseries_dataset_from_array
 
 Sequence = PyDataset  # the older name
