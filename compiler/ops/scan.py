@@ -43,7 +43,9 @@ class Rows(Op):
         require_inputs(self.name, inputs, 1)
         require_rank(self.name, inputs[0], 1, "input", at_least=True)
         extent = inputs[0].shape[0]
-        if not (is_at_most(0, self.start) and is_at_most(self.start, self.stop) and is_at_most(self.stop, extent)):
+        # What cannot be told of sizes such as n - 1 is taken to fit: a loop has that many steps.
+        pairs = ((0, self.start), (self.start, self.stop), (self.stop, extent))
+        if any(is_at_most(high + 1, low) for low, high in pairs):
             raise ValueError(
                 f"{self.name}: needs 0 <= start <= stop <= {extent}. Received: start={self.start}, stop={self.stop} "
                 f"for {inputs[0]}"

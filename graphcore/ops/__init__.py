@@ -14,5 +14,9 @@ from graphcore.ops.core import ndim as ndim
 from graphcore.ops.core import saturate_cast as saturate_cast
 from graphcore.ops.core import shape as shape
 from graphcore.ops.core import size as size
+from graphcore.ops.loops import associative_scan as associative_scan
+from graphcore.ops.loops import fori_loop as fori_loop
+from graphcore.ops.loops import scan as scan
+from graphcore.ops.loops import while_loop as while_loop
 from graphcore.ops.nn import *  # noqa: F403
 from graphcore.ops.numpy import *  # noqa: F403
