@@ -190,9 +190,8 @@ _SOURCE = """\
                     place = packed + panel * depth * PANEL_STEP
                     rows = key_end - key_begin
                     base = key_rows + (key_begin - block_begin) * depth * ELEMENT
-                    for index in range(0, rows, TILE_ROWS):
-                        micro(min(TILE_ROWS, rows - index), base, key_table + index * 8, depth_table, depth, place,
-                              PANEL_STEP, scores + index * PANEL_STEP, PANEL_STEP, 0)
+                    micro(rows, base, key_table, depth_table, depth, place, PANEL_STEP, scores, PANEL_STEP, 0, place, 0,
+                          scores, PANEL_STEP)
                     near = min(rows, max(0, query_end - behind - key_begin))
                     far = max(near, min(rows, query_begin + ahead + 1 - key_begin))
                     if key_mask:
@@ -209,9 +208,8 @@ _SOURCE = """\
                     total = sums + panel * values * PANEL_STEP
                     softmax_block(scores, rows, states + panel * 2 * PANEL_STEP, flags[panel * 2 + 1], total, values)
                     base = value_rows + (key_begin - block_begin) * values * ELEMENT
-                    for index in range(0, values, TILE_ROWS):
-                        micro(min(TILE_ROWS, values - index), base, value_table + index * 8, step_table, rows, scores,
-                              PANEL_STEP, total + index * PANEL_STEP, PANEL_STEP, 1 - flags[panel * 2 + 1])
+                    micro(values, base, value_table, step_table, rows, scores, PANEL_STEP, total, PANEL_STEP,
+                          1 - flags[panel * 2 + 1], scores, 0, total, PANEL_STEP)
                     flags[panel * 2 + 1] = 0
         turns = 0
         if left_out and whole == 0:

@@ -179,14 +179,13 @@ _SOURCE = """\
                     if skip < rows:
                         place = scores + panel * score_bytes
                         slope = slopes + panel * score_bytes
-                        for index in range(skip, rows, TILE_ROWS):
-                            micro(min(TILE_ROWS, rows - index), base, query_table + index * 8, depth_table, depth,
-                                  packed_keys + panel * depth * PANEL_STEP, PANEL_STEP, place + index * PANEL_STEP,
-                                  PANEL_STEP, 0)
-                        for index in range(skip, rows, TILE_ROWS):
-                            micro(min(TILE_ROWS, rows - index), g_base, result_table + index * 8, value_table, values,
-                                  packed_values + panel * values * PANEL_STEP, PANEL_STEP, slope + index * PANEL_STEP,
-                                  PANEL_STEP, 0)
+                        skipped = skip * PANEL_STEP
+                        micro(rows - skip, base, query_table + skip * 8, depth_table, depth,
+                              packed_keys + panel * depth * PANEL_STEP, PANEL_STEP, place + skipped, PANEL_STEP, 0,
+                              place, 0, place + skipped, PANEL_STEP)
+                        micro(rows - skip, g_base, result_table + skip * 8, value_table, values,
+                              packed_values + panel * values * PANEL_STEP, PANEL_STEP, slope + skipped, PANEL_STEP, 0,
+                              slope, 0, slope + skipped, PANEL_STEP)
                         near = min(rows, max(skip, start + lanes - 1 - ahead - begin_row))
                         far = max(near, min(rows, start + behind + 1 - begin_row))
                         mask_address = 0
@@ -202,14 +201,12 @@ _SOURCE = """\
                                          behind, 0, lanes)
                         weights_block(place + skip * PANEL_STEP, slope + skip * PANEL_STEP, rows - skip,
                                       own_terms + skip * TERM_BYTES)
-                        for index in range(0, values, TILE_ROWS):
-                            micro(min(TILE_ROWS, values - index), g_base + skip * values * ELEMENT,
-                                  value_table + index * 8, result_table, rows - skip, place + skip * PANEL_STEP,
-                                  PANEL_STEP, of_values + (panel * values + index) * PANEL_STEP, PANEL_STEP, 1)
-                        for index in range(0, depth, TILE_ROWS):
-                            micro(min(TILE_ROWS, depth - index), base + skip * depth * ELEMENT, depth_table + index * 8,
-                                  query_table, rows - skip, slope + skip * PANEL_STEP, PANEL_STEP,
-                                  of_keys + (panel * depth + index) * PANEL_STEP, PANEL_STEP, 1)
+                        tile = of_values + panel * values * PANEL_STEP
+                        micro(values, g_base + skip * values * ELEMENT, value_table, result_table, rows - skip,
+                              place + skipped, PANEL_STEP, tile, PANEL_STEP, 1, place, 0, tile, PANEL_STEP)
+                        tile = of_keys + panel * depth * PANEL_STEP
+                        micro(depth, base + skip * depth * ELEMENT, depth_table, query_table, rows - skip,
+                              slope + skipped, PANEL_STEP, tile, PANEL_STEP, 1, slope, 0, tile, PANEL_STEP)
                 of_block = of_queries + (head * queries + begin_row) * of_query_step
                 for panel in range(depth_panels):
                     for index in range(0, rows, TILE_ROWS):
@@ -218,9 +215,10 @@ _SOURCE = """\
                         if skipping:
                             steps = min(count, begin_row + index + tile_rows + ahead - first)
                         if steps > 0:
+                            tile = of_block + index * of_query_step + panel * PANEL_STEP
                             micro(tile_rows, slopes, row_table + index * 8, lane_table, steps,
-                                  key_rows + panel * block_keys * PANEL_STEP, PANEL_STEP,
-                                  of_block + index * of_query_step + panel * PANEL_STEP, of_query_step, 1)
+                                  key_rows + panel * block_keys * PANEL_STEP, PANEL_STEP, tile, of_query_step, 1, tile,
+                                  0, tile, of_query_step)
         scale_rows(of_keys, panels * depth, scale)
         for panel in range(panels):
             lanes = min(TILE_COLUMNS, count - panel * TILE_COLUMNS)

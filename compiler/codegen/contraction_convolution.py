@@ -97,7 +97,7 @@ def _driver(backward: bool, narrow: bool, packed: bool, tile: Tile) -> Driver:
         tables, compute = NARROW_TABLES, NARROW_COMPUTE
     else:
         steps = _STEPS + ("" if packed else _PACK.format(pack=_BACKWARD_PACK if backward else _FORWARD_PACK))
-        tables, compute = "", _COMPUTE.format(prefetch=textwrap.indent(_PREFETCH, " " * 16))
+        tables, compute = "", _COMPUTE.format(prefetch=textwrap.indent(_PREFETCH, " " * 12))
     source = _SOURCE.format(
         extents=CONVOLUTION_EXTENTS,
         geometry=_BACKWARD_GEOMETRY if backward else _FORWARD_GEOMETRY,
@@ -205,7 +205,8 @@ for slab_row in range(slab_height):
 
 _PREFETCH = f"""\
 columns = target_channels
-tile_row = (image * target_height + y_begin) * target_width + first_pixel + tile_pixel
+tile_rows = phase_pixels
+tile_row = (image * target_height + y_begin) * target_width + first_pixel
 if phases == 1:
 {textwrap.indent(PREFETCH_STREAMS, "    ")}"""
 
@@ -246,28 +247,28 @@ _COMPUTE = """\
             phase_offsets = offsets + step_begin * 8
             phase_entries = row_table + first_pixel * 8
             panel_address = packed + column_panel * panel_bytes + step_begin * PANEL_STEP
-            for tile_pixel in range(0, phase_pixels, TILE_ROWS):
-                tile_rows = min(TILE_ROWS, phase_pixels - tile_pixel)
-                tile = column_values + (first_pixel + tile_pixel) * stride
-                prefetch_input(next_source, 0, 1, next_bytes)
-                next_source += next_bytes
+            tile = column_values + first_pixel * stride
+            written = tile
+            written_row = stride
 {prefetch}
-                if not checked:
-                    micro(tile_rows, group_base, phase_entries + tile_pixel * 8, phase_offsets, steps, panel_address,
-                          PANEL_STEP, tile, stride, 0)
-                    continue
-                # One row of pixels and one tap at a time, the taps in the padding left out.
-                micro(tile_rows, group_base, phase_entries, phase_offsets, 0, panel_address, PANEL_STEP, tile, stride,
-                      0)
-                for tile_row in range(tile_rows):
-                    for step in range(0, steps, group_source):
-                        place = (phase_entries[tile_pixel + tile_row] + phase_offsets[step]) // pixel
-                        y = place // pitch + source_row
-                        x = place % pitch + first_x
-                        if y >= 0 and y < source_height and x >= 0 and x < source_width:
-                            micro(1, group_base, phase_entries + (tile_pixel + tile_row) * 8, phase_offsets + step * 8,
-                                  group_source, panel_address + step * PANEL_STEP, PANEL_STEP,
-                                  tile + tile_row * stride, stride, 1)"""
+            if checked:
+                steps = 0
+            next_source = micro(phase_pixels, group_base, phase_entries, phase_offsets, steps, panel_address,
+                                PANEL_STEP, tile, stride, 0, next_source,
+                                next_bytes // max(1, steps // FULL_UNROLL) + 1, written, written_row)
+            if not checked:
+                continue
+            # One pixel and one tap at a time, the taps in the padding left out.
+            steps = phase_table[phase * 2 + 2] - step_begin
+            for tile_pixel in range(phase_pixels):
+                for step in range(0, steps, group_source):
+                    place = (phase_entries[tile_pixel] + phase_offsets[step]) // pixel
+                    y = place // pitch + source_row
+                    x = place % pitch + first_x
+                    if y >= 0 and y < source_height and x >= 0 and x < source_width:
+                        micro(1, group_base, phase_entries + tile_pixel * 8, phase_offsets + step * 8, group_source,
+                              panel_address + step * PANEL_STEP, PANEL_STEP, tile + tile_pixel * stride, stride, 1,
+                              next_source, 0, tile, stride)"""
 
 _SOURCE = """\
 def contract(pointers, extents, scratch, begin, end, item):

@@ -44,7 +44,14 @@ from compiler.codegen.contraction_packing import (
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, ImageTail
 from compiler.codegen.depthwise_lines import LINE_PARAMETERS, emit_gather_line
 from compiler.codegen.depthwise_native import DEPTHWISE_PARTS
-from compiler.codegen.microkernel import FULL_UNROLL, Tile, emit_flat_microkernel, emit_microkernel
+from compiler.codegen.microkernel import (
+    FLAT_PARAMETERS,
+    FULL_UNROLL,
+    MICRO_PARAMETERS,
+    Tile,
+    emit_flat_microkernel,
+    emit_microkernel,
+)
 from compiler.codegen.microkernel_dot import dot_rows, emit_dot_add, emit_dot_microkernel
 from compiler.codegen.microkernel_finish import FINISH_PARAMETERS, emit_finishing_microkernel
 from compiler.codegen.scalar_math import scalar_namespace
@@ -85,13 +92,18 @@ class Driver:
     flat: bool = False
 
 
-# Ask for the output's cache lines while the tile that goes there is computed: `tile_row` of `tile_rows` rows
-# and column `column` of the whole output, `columns` wide.
+# The output's cache lines that the tiles at `written`, `written_row` bytes from row to row, are to go to: what the
+# micro-kernel asks for in their place, or here for all streams but the first. `tile_row` of `tile_rows` rows and column
+# `column` of the whole output, `columns` wide.
 PREFETCH_STREAMS = """\
 for stream in range(scratch[7]):
     size = scratch[9 + 2 * stream]
-    prefetch_output(scratch[8 + 2 * stream] + (tile_row * columns + column) * size, columns * size, tile_rows,
-                    TILE_COLUMNS * size)"""
+    place = scratch[8 + 2 * stream] + (tile_row * columns + column) * size
+    if stream > 0:
+        prefetch_output(place, columns * size, tile_rows, TILE_COLUMNS * size)
+        continue
+    written = place
+    written_row = columns * size"""
 
 
 def tile_constants(tile: Tile) -> dict[str, int]:
@@ -120,8 +132,10 @@ class Part:
 
 
 PARTS: Mapping[str, Part] = {
-    "micro": Part(10, lambda module, tile: emit_microkernel(module, tile, "micro")),
-    "micro_flat": Part(10, lambda module, tile: emit_flat_microkernel(module, tile, "micro_flat")),
+    "micro": Part(len(MICRO_PARAMETERS), lambda module, tile: emit_microkernel(module, tile, "micro")),
+    "micro_flat": Part(
+        len(FLAT_PARAMETERS), lambda module, tile: emit_flat_microkernel(module, tile, "micro_flat")
+    ),
     "micro_finish": Part(
         len(FINISH_PARAMETERS), lambda module, tile: emit_finishing_microkernel(module, tile, "micro_finish")
     ),

@@ -234,10 +234,12 @@ def contract(pointers, extents, scratch, begin, end, item):
                 next_gradient += gradient_slice
                 next_source += source_slice
                 if not checked:
-                    micro(tile_rows, base, rows, offsets, steps, panel_address, panel_stride, tile, stride, later)
+                    micro(tile_rows, base, rows, offsets, steps, panel_address, panel_stride, tile, stride, later,
+                          tile, 0, tile, stride)
                     continue
                 # One row of the result and one line of pixels at a time, those that read padding left out.
-                micro(tile_rows, base, rows, offsets, 0, panel_address, panel_stride, tile, stride, later)
+                micro(tile_rows, base, rows, offsets, 0, panel_address, panel_stride, tile, stride, later,
+                      tile, 0, tile, stride)
                 for index in range(tile_rows):
                     tap = (first_row + tile_row + index) // group_source
                     tap_y = tap // kernel_width * dilation_y - padding_top
@@ -250,7 +252,7 @@ def contract(pointers, extents, scratch, begin, end, item):
                             step = line * output_width + x_begin
                             micro(1, base, rows + index * 8, offsets + step * 8, x_end - x_begin,
                                   panel_address + step * panel_stride, panel_stride, tile + index * stride, stride,
-                                  1)
+                                  1, tile, 0, tile, stride)
         later = 1
     scratch[0] = values
     scratch[1] = stride // ELEMENT

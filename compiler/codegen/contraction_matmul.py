@@ -162,7 +162,8 @@ def _driver(tile: Tile, transpose_a: bool, transpose_b: bool) -> Driver:
         flat="" if transpose_a or transpose_b else _FLAT,
         pack_b=_PACK_TRANSPOSED_B if transpose_b else _PACK_B,
         prefetch=textwrap.indent(PREFETCH_STREAMS, " " * 16),
-        following=_NEXT_PANEL_OR_ROWS if transpose_a else _NEXT_ROWS,
+        following=_NEXT_PANEL_OR_ROWS if transpose_a else _NEXT_PANEL,
+        tile_rows="row_count if packed_a else min(TILE_ROWS, row_count - tile_begin)" if transpose_a else "row_count",
         strip_steps="(WHOLE_DEPTH + 16)" if transpose_a else "0",
         step=_STEP_TRANSPOSED_A if transpose_a else "    step = ELEMENT",
     )
@@ -236,19 +237,22 @@ def contract(pointers, extents, scratch, begin, end, item):
 {flat}
         panel = flat_columns // TILE_COLUMNS
         tile_begin = 0
-        for turn in range((panels - panel) * ((row_count + TILE_ROWS - 1) // TILE_ROWS)):
+        while panel < panels and tile_begin < row_count:
             panel_stride = PANEL_STEP
             panel_address = packed + panel * panel_bytes + depth_begin * PANEL_STEP
             if panel < whole_panels:
                 panel_stride = columns * ELEMENT
                 panel_address = b + (depth_begin * columns + first_column + panel * TILE_COLUMNS) * ELEMENT
-            tile_rows = min(TILE_ROWS, row_count - tile_begin)
+            tile_rows = {tile_rows}
+            tile = values + panel * PANEL_STEP + tile_begin * stride
+            written = tile
+            written_row = stride
             if depth_index == depth_blocks - 1:
                 tile_row = batch * rows + first_row + tile_begin
                 column = first_column + panel * TILE_COLUMNS
 {prefetch}
-            micro(tile_rows, base, row_table + tile_begin * 8, offsets, steps, panel_address, panel_stride,
-                  values + panel * PANEL_STEP + tile_begin * stride, stride, depth_index)
+            micro(tile_rows, base, row_table + tile_begin * 8, offsets, steps, panel_address, panel_stride, tile,
+                  stride, depth_index, panel_address, 0, written, written_row)
 {following}
     scratch[0] = values
     scratch[1] = stride // ELEMENT
@@ -296,22 +300,13 @@ _PACK_A = """\
         base = a + (first_row * depth + depth_begin) * ELEMENT
         fill_steps(row_table, row_count, depth * ELEMENT)"""
 
-_NEXT_ROWS = """\
-            tile_begin += TILE_ROWS
-            if tile_begin >= row_count:
-                tile_begin = 0
-                panel += 1"""
+_NEXT_PANEL = """\
+            panel += 1"""
 
 # Rows that lie scattered are kept in the first level while all panels pass (512 x 512 x 64: 557 -> 496 us).
 _NEXT_PANEL_OR_ROWS = """\
             panel += 1
-            if packed_a:
-                panel -= 1
-                tile_begin += TILE_ROWS
-                if tile_begin >= row_count:
-                    tile_begin = 0
-                    panel += 1
-            elif panel == panels:
+            if not packed_a and panel == panels:
                 panel = 0
                 tile_begin += TILE_ROWS"""
 

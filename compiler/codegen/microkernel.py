@@ -29,13 +29,16 @@ from compiler.codegen.contraction_ir import INT64, NativeFunction, constant
 from compiler.target import Target
 
 __all__ = [
+    "AHEAD_PARAMETERS",
+    "FLAT_PARAMETERS",
     "FULL_UNROLL",
-    "LINE",
+    "MICRO_PARAMETERS",
     "Tile",
     "TileCode",
     "choose_tile",
     "emit_flat_microkernel",
     "emit_microkernel",
+    "emit_tiles",
     "flat_tiles",
     "make_microkernel",
     "microkernel_name",
@@ -49,12 +52,14 @@ _CHAINS_IN_FLIGHT = 8
 # 8 x 8 x 64, four rows, its kernel from the third level: 25.5 without, 22.8 with 8 to 64. The whole tile reads a panel
 # often enough.
 _STEPS_AHEAD = 8
-LINE = 64  # bytes of a cache line
+_LINE = 64  # bytes of a cache line
 # Steps a turn of the tile with all its rows, which does nearly all of the work (6 x 16, operands in the first level: 94
 # GFLOP/s with two, 97 with four); tiles with fewer rows stay small.
 FULL_UNROLL = 4
 
-_PARAMETERS = (
+# What to ask for while tiles are computed: see `emit_tiles`.
+AHEAD_PARAMETERS = ("read_ahead", "read_step", "write_ahead", "write_stride")
+FLAT_PARAMETERS = (
     "rows",
     "base",
     "row_table",
@@ -66,6 +71,7 @@ _PARAMETERS = (
     "tile_stride",
     "accumulate",
 )
+MICRO_PARAMETERS = (*FLAT_PARAMETERS, *AHEAD_PARAMETERS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -102,7 +108,7 @@ def choose_tile(dtype: str, target: Target) -> Tile:
 def make_microkernel(tile: Tile) -> Any:
     """The micro-kernel as a Numba intrinsic, with the parameters of `emit_microkernel`."""
     name = microkernel_name(tile)
-    return make_native_intrinsic(name, _PARAMETERS, lambda: _microkernel_assembly(tile))
+    return make_native_intrinsic(name, MICRO_PARAMETERS, lambda: _microkernel_assembly(tile))
 
 
 @functools.cache
@@ -116,19 +122,87 @@ def microkernel_name(tile: Tile) -> str:
 
 
 def emit_microkernel(module: Any, tile: Tile, name: str = "") -> None:
-    """Add the native function that computes a tile, under its `microkernel_name` or another name.
+    """Add the native function that computes the tiles of a panel, under its `microkernel_name` or another name.
 
-    `rows`: rows to compute, 1 to the tile's rows. `base`: address added to every row's.
+    `rows`: rows to compute, any number. `base`: address added to every row's.
     `row_table`, `offsets`: addresses of int64 byte offsets, `rows` and `depth` of them.
     `panel`: address of `depth` rows of the tile's columns, `panel_stride` bytes apart.
     `tile`: address of the result's first row, `tile_stride` bytes before the next. With `accumulate` not zero,
-    the sum is added to what it holds. A depth of zero writes zeros.
+    the sum is added to what it holds. A depth of zero writes zeros. The others, and what it gives back: `emit_tiles`.
 
-    The order of the sum depends on `rows` and `depth` alone.
+    The order of a row's sum depends on `rows`, its place among them and `depth` alone.
     """
-    name = name or microkernel_name(tile)
-    tiles = [dataclasses.replace(tile, rows=rows) for rows in range(tile.rows, 0, -1)]
-    _emit_variants(module, tiles, name, [0, *[_STEPS_AHEAD] * (tile.rows - 1)])
+    emit_tiles(module, tile, name or microkernel_name(tile), MICRO_PARAMETERS, TileCode.store_sums)
+
+
+def emit_tiles(
+    module: Any, tile: Tile, name: str, parameters: Sequence[str], store: Callable[[TileCode], None]
+) -> None:
+    """Add a function that computes any number of rows: whole tiles in a loop, then a function for what is left.
+
+    `store`: emits the code that computes a tile and stores it. Beside what this reads of the arguments there are
+    those of memory to ask for. Memory from `read_ahead` on is read, `read_step` bytes further in each turn of the inner
+    loop of whole tiles; where that has come to is what the function gives back. With a whole tile as many rows of
+    memory are written as it has, from `write_ahead` on, `write_stride` bytes apart, those of the next tile after them.
+
+    What a tile costs beside its multiply-adds matters where the sum is short: 32 steps of a tile of 6 x 16 take 192
+    cycles; a call for each tile and calls that ask for memory between them took 60 more, for the processor reads on too
+    slowly to keep the multiply-add units busy meanwhile.
+    """
+    for rows in range(1, tile.rows):
+        native = NativeFunction(module, f"{name}_rows{rows}", parameters, tile.dtype, tile.lanes)
+        store(TileCode(native, dataclasses.replace(tile, rows=rows), full=False, steps_ahead=_STEPS_AHEAD))
+        native.finish(native.arguments["read_ahead"])
+    native = NativeFunction(module, name, parameters, tile.dtype, tile.lanes)
+    ahead = native.builder.alloca(INT64)
+    native.builder.store(native.arguments["read_ahead"], ahead)
+    given = dict(native.arguments)
+    whole = native.builder.sdiv(given["rows"], constant(tile.rows))
+    with native.loop(0, whole) as turn:
+        native.arguments |= _moved(native, given, native.multiply(turn, tile.rows))
+        _ask_to_write(native, tile)
+        store(TileCode(native, tile, full=True, turn=lambda: _ask_to_read(native, ahead)))
+    done = native.multiply(whole, tile.rows)
+    native.arguments = given | _moved(native, given, done)
+    native.arguments |= {"rows": native.builder.sub(given["rows"], done), "read_ahead": native.builder.load(ahead)}
+    _call_variant(native, {rows: f"{name}_rows{rows}" for rows in range(1, tile.rows)})
+
+
+def _moved(native: NativeFunction, given: dict[str, Any], rows: Any) -> dict[str, Any]:
+    """The arguments that are other ones so many rows further down."""
+    return {
+        "row_table": native.add(given["row_table"], native.multiply(rows, 8)),
+        "tile": native.add(given["tile"], native.multiply(rows, given["tile_stride"])),
+        "write_ahead": native.add(given["write_ahead"], native.multiply(rows, given["write_stride"])),
+    }
+
+
+def _ask_to_write(native: NativeFunction, tile: Tile) -> None:
+    for row in range(tile.rows):
+        line = native.add(native.arguments["write_ahead"], native.multiply(native.arguments["write_stride"], row))
+        for offset in range(0, tile.columns * native.size, _LINE):
+            native.prefetch(native.add(line, offset), write=True)
+
+
+def _ask_to_read(native: NativeFunction, ahead: Any) -> None:
+    address = native.builder.load(ahead)
+    native.prefetch(address, level=2)
+    native.builder.store(native.add(address, native.arguments["read_step"]), ahead)
+
+
+def _call_variant(native: NativeFunction, variants: dict[int, str]) -> None:
+    """Return what the function for so many rows gives back, of the same arguments; nothing is done for other rows."""
+    builder = native.builder
+    arguments = list(native.arguments.values())
+    nothing = native.function.append_basic_block("nothing")
+    switch = builder.switch(native.arguments["rows"], nothing)
+    for rows, variant in variants.items():
+        block = native.function.append_basic_block(f"rows{rows}")
+        switch.add_case(constant(rows), block)
+        builder.position_at_end(block)
+        builder.ret(builder.call(builder.module.globals[variant], arguments, tail="musttail"))
+    builder.position_at_end(nothing)
+    native.finish(native.arguments.get("read_ahead"))
 
 
 def flat_tiles(tile: Tile) -> list[Tile]:
@@ -141,37 +215,16 @@ def flat_tiles(tile: Tile) -> list[Tile]:
 
 
 def emit_flat_microkernel(module: Any, tile: Tile, name: str) -> None:
-    """Add the micro-kernel for one or two rows: as `emit_microkernel`, over the columns of `flat_tiles`."""
-    tiles = flat_tiles(tile)
-    _emit_variants(module, tiles, name, [_STEPS_AHEAD] * len(tiles))
+    """Add the micro-kernel for one or two rows: as `emit_microkernel`, over the columns of `flat_tiles`.
 
-
-def _emit_variants(module: Any, tiles: Sequence[Tile], name: str, steps_ahead: Sequence[int]) -> None:
-    """A function for each tile, and one under `name` that picks by the number of rows.
-
-    `steps_ahead`: for each tile, how many steps before it is read the panel is asked for; 0 for not at all.
+    It asks for nothing but its panel.
     """
-    variants = {tile.rows: f"{name}_rows{tile.rows}" for tile in tiles}
-    most = max(tile.rows for tile in tiles)
-    for tile, ahead in zip(tiles, steps_ahead, strict=True):
-        native = NativeFunction(module, variants[tile.rows], _PARAMETERS, tile.dtype, tile.lanes)
-        code = TileCode(native, tile, full=tile.rows == most, steps_ahead=ahead)
-        for row, values in enumerate(code.sums()):
-            for vector, value in enumerate(values):
-                native.store(value, code.place(row, vector))
+    variants = {flat.rows: f"{name}_rows{flat.rows}" for flat in flat_tiles(tile)}
+    for flat in flat_tiles(tile):
+        native = NativeFunction(module, variants[flat.rows], FLAT_PARAMETERS, tile.dtype, tile.lanes)
+        TileCode(native, flat, full=flat.rows == max(variants), steps_ahead=_STEPS_AHEAD).store_sums()
         native.finish()
-    native = NativeFunction(module, name, _PARAMETERS, tiles[0].dtype, tiles[0].lanes)
-    builder = native.builder
-    arguments = list(native.arguments.values())
-    unreachable = native.function.append_basic_block("unreachable")
-    switch = builder.switch(native.arguments["rows"], unreachable)
-    for rows, variant in variants.items():
-        block = native.function.append_basic_block(f"rows{rows}")
-        switch.add_case(constant(rows), block)
-        builder.position_at_end(block)
-        builder.ret(builder.call(module.globals[variant], arguments, tail="musttail"))
-    builder.position_at_end(unreachable)
-    builder.unreachable()
+    _call_variant(NativeFunction(module, name, FLAT_PARAMETERS, tile.dtype, tile.lanes), variants)
 
 
 Accumulators = list[list[Any]]  # [row][vector]
@@ -230,6 +283,12 @@ class TileCode:
             ]
         _, _, (total,) = self._loop((step, panel, [total]), depth, 1)
         return total
+
+    def store_sums(self) -> None:
+        """All of the tile, as it is."""
+        for row, values in enumerate(self.sums()):
+            for vector, value in enumerate(values):
+                self.native.store(value, self.place(row, vector))
 
     def place(self, row: int, vector: int) -> Any:
         """The address of a vector of the result."""
@@ -308,7 +367,7 @@ class TileCode:
         columns = [native.load(native.add(panel, vector * width), native.vector) for vector in range(self.tile.vectors)]
         if self.steps_ahead:
             ahead = native.add(panel, native.multiply(self.panel_stride, self.steps_ahead))
-            for line in range(0, self.tile.vectors * width, LINE):
+            for line in range(0, self.tile.vectors * width, _LINE):
                 native.prefetch(native.add(ahead, line))
         result = []
         for address, row in zip(self.row_addresses, accumulators, strict=True):

@@ -227,25 +227,22 @@ def contract(pointers, extents, scratch, begin, end, item):
                 source += 4 * pixel
                 x += 4
                 image_tile += pixel
-    # The next item's rows of the image are asked for ahead, a slice with each tile of a product.
-    products = (last_panel - first_panel) * ((tiles + TILE_ROWS - 1) // TILE_ROWS)
-    source_slice = (line_end - line_begin) * 4 * width * pixel // (36 * products) + 1
+    # The next item's rows of the image are asked for ahead, a little in each turn of a product.
+    turns = (last_panel - first_panel) * ((tiles + TILE_ROWS - 1) // TILE_ROWS) * max(1, channels // FULL_UNROLL)
+    source_step = (line_end - line_begin) * 4 * width * pixel // (36 * turns) + 1
     last_image = line_end // image_lines
     next_source = pointers[0] + (last_image * height + (line_end - last_image * image_lines) * 4) * width * pixel
     for point in range(36):
         base = image_table + point * image_point
-        results = result_table + point * result_point
         for panel in range(first_panel, last_panel):
             panel_address = pointers[1] + point * point_kernel + panel * PANEL_STEP
             panel_stride = filters * ELEMENT
             if panel == whole_panels:
                 panel_address = packed + point * channels * PANEL_STEP
                 panel_stride = PANEL_STEP
-            for tile in range(0, tiles, TILE_ROWS):
-                prefetch_input(next_source, 0, 1, source_slice)
-                next_source += source_slice
-                micro(min(TILE_ROWS, tiles - tile), base, row_table + tile * 8, offsets, channels, panel_address,
-                      panel_stride, results + tile * result_pixel + panel * PANEL_STEP, result_pixel, 0)
+            results = result_table + point * result_point + panel * PANEL_STEP
+            next_source = micro(tiles, base, row_table, offsets, channels, panel_address, panel_stride, results,
+                                result_pixel, 0, next_source, source_step, results, result_pixel)
     first_image = line_begin // image_lines
     first_row = first_image * output_height + (line_begin - first_image * image_lines) * 4
     last_row = first_row

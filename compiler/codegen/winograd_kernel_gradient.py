@@ -88,7 +88,7 @@ def contract(pointers, extents, scratch, begin, end, item):
     share_end = min(share_begin + share, lines)
     if share_begin == share_end:
         fill_zero(sums, 36 * channels * panels * TILE_COLUMNS)
-    products = 36 * panels * ((channels + TILE_ROWS - 1) // TILE_ROWS)
+    products = 18 * panels * ((channels + TILE_ROWS - 1) // TILE_ROWS)
     for line_begin in range(share_begin, share_end, item_lines):
         line_end = min(line_begin + item_lines, share_end)
         tiles = 0
@@ -109,26 +109,25 @@ def contract(pointers, extents, scratch, begin, end, item):
                 gradient += 4 * filters * ELEMENT
                 x += 4
                 tiles += 1
-        # The next block's rows of both images are asked for ahead, a slice with each tile of a product.
+        # The next block's rows of both images are asked for ahead, a little in each turn: of one with the first half
+        # of the products, of the other with the second.
         next_image = line_end // image_lines
         next_line = line_end - next_image * image_lines
         next_source = pointers[0] + (next_image * height + next_line * 4) * width * pixel
         next_gradient = pointers[1] + (next_image * output_height + next_line * 4) * output_width * filters * ELEMENT
-        source_slice = (line_end - line_begin) * 4 * width * pixel // products + 1
-        gradient_slice = (line_end - line_begin) * 4 * output_width * filters * ELEMENT // products + 1
+        turns = products * max(1, tiles // FULL_UNROLL)
+        next_step = (line_end - line_begin) * 4 * width * pixel // turns + 1
         for point in range(36):
+            if point == 18:
+                next_source = next_gradient
+                next_step = (line_end - line_begin) * 4 * output_width * filters * ELEMENT // turns + 1
             base = image_table + point * image_point
             point_sums = sums + point * channels * result_pixel
             for panel in range(panels):
                 panel_address = result_table + point * result_point + panel * PANEL_STEP
-                for channel in range(0, channels, TILE_ROWS):
-                    prefetch_input(next_source, 0, 1, source_slice)
-                    prefetch_input(next_gradient, 0, 1, gradient_slice)
-                    next_source += source_slice
-                    next_gradient += gradient_slice
-                    micro(min(TILE_ROWS, channels - channel), base, row_table + channel * 8, offsets, tiles,
-                          panel_address, result_pixel, point_sums + channel * result_pixel + panel * PANEL_STEP,
-                          result_pixel, line_begin - share_begin)
+                tile = point_sums + panel * PANEL_STEP
+                next_source = micro(channels, base, row_table, offsets, tiles, panel_address, result_pixel, tile,
+                                    result_pixel, line_begin - share_begin, next_source, next_step, tile, result_pixel)
     fold_points(sums, channels * result_pixel, kernel, channels * result_pixel, channels * panels * TILE_COLUMNS)
     scratch[0] = kernel
     scratch[1] = panels * TILE_COLUMNS

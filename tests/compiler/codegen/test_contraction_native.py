@@ -18,7 +18,7 @@ from compiler.codegen import contraction_packing as packing
 from compiler.codegen.contraction_assembly import assembly_of, compile_to_assembly, make_native_intrinsic
 from compiler.codegen.contraction_driver import PARTS
 from compiler.codegen.contraction_native import translate
-from compiler.codegen.microkernel import FULL_UNROLL, Tile, choose_tile, make_microkernel
+from compiler.codegen.microkernel import FULL_UNROLL, MICRO_PARAMETERS, Tile, choose_tile, make_microkernel
 from compiler.codegen.microkernel_finish import FINISH_PARAMETERS, emit_finishing_microkernel
 from compiler.target import Target, host_target
 
@@ -192,27 +192,29 @@ TILES = [Tile("float32", 8, 6, 2), Tile("float32", 4, 8, 3), Tile("float64", 4, 
 def test_the_microkernel_at_every_row_count_and_depth(tile: Tile) -> None:
     micro = make_microkernel(tile)
 
-    @njit("void(int64, int64, int64, int64, int64, int64, int64, int64, int64, int64)")
-    def call(rows, base, table, offsets, depth, panel, panel_stride, result, stride, accumulate):  # type: ignore
-        micro(rows, base, table, offsets, depth, panel, panel_stride, result, stride, accumulate)
+    @njit(f"void({', '.join(['int64'] * len(MICRO_PARAMETERS))})")
+    def call(rows, base, table, offsets, depth, panel, panel_stride, result, stride, accumulate, a, b, c, d):  # type: ignore
+        micro(rows, base, table, offsets, depth, panel, panel_stride, result, stride, accumulate, a, b, c, d)
 
     random = np.random.default_rng(0)
     size = np.dtype(tile.dtype).itemsize
     for depth in (0, 1, 2, 3, 7, 8, 9, 64):
-        a = random.standard_normal((tile.rows + 2, depth + 1)).astype(tile.dtype)
+        most = 2 * tile.rows + 1
+        a = random.standard_normal((most + 2, depth + 1)).astype(tile.dtype)
         panel = random.standard_normal((depth, tile.columns + 5)).astype(tile.dtype)
         # Rows and steps in any order: both are tables of offsets.
-        row_order, step_order = random.permutation(tile.rows), random.permutation(depth)
+        row_order, step_order = random.permutation(most), random.permutation(depth)
         rows_table = row_order.astype(np.int64) * a.strides[0]
         offsets = step_order.astype(np.int64) * size
         base = a.ctypes.data + a.strides[0]
         chosen = a[1:][row_order][:, step_order].astype(np.float64)
         exact = chosen @ panel[:, : tile.columns]
-        for rows in range(1, tile.rows + 1):
+        for rows in range(most + 1):
             for accumulate in (0, 1):
-                result = np.full((tile.rows, tile.columns + 1), 0.5, tile.dtype)
+                result = np.full((most, tile.columns + 1), 0.5, tile.dtype)
                 addresses = (panel.ctypes.data, panel.strides[0], result.ctypes.data, result.strides[0])
-                call(rows, base, rows_table.ctypes.data, offsets.ctypes.data, depth, *addresses, accumulate)
+                tables = (rows_table.ctypes.data, offsets.ctypes.data)
+                call(rows, base, *tables, depth, *addresses, accumulate, base, 8, base, 64)
                 expected = np.full(result.shape, 0.5)
                 expected[:rows, : tile.columns] = exact[:rows] + 0.5 * accumulate
                 tolerance = (depth + 2) * np.finfo(tile.dtype).eps * 10
