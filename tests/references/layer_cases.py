@@ -17,7 +17,7 @@ ACTIVATIONS = (
 
 
 def rows() -> Iterator[Row]:
-    """Every case but the activations."""
+    """Every case but the activations and those of series."""
     yield from dense_rows()
     yield from convolution_rows()
     yield from transposed_rows()
@@ -233,3 +233,36 @@ def sequence_rows() -> Iterator[Row]:
         yield f"{name}_sequences", kind, {"units": 4, "return_sequences": True}, [(2, 5, 3)], {}
         yield f"{name}_backwards", kind, {"units": 3, "go_backwards": True}, [(2, 5, 3)], {}
     yield "gru_reset_before", "GRU", {"units": 4, "reset_after": False}, [(2, 5, 3)], {}
+
+
+def series_rows() -> Iterator[Row]:
+    """Layers for series of one axis, beside those above; their arrays come last."""
+    series = [(2, 9, 4)]
+    for padding in ("valid", "same"):
+        for stride in (1, 2, 3):
+            kwargs = {"filters": 3, "kernel_size": 3, "strides": stride, "padding": padding}
+            yield f"conv1d_transpose_{padding}_s{stride}", "Conv1DTranspose", kwargs, [(2, 5, 4)], {}
+        kwargs = {"filters": 3, "kernel_size": 3, "dilation_rate": 2, "padding": padding}
+        yield f"conv1d_transpose_{padding}_dilated", "Conv1DTranspose", kwargs, [(2, 5, 4)], {}
+        kwargs = {"kernel_size": 3, "depth_multiplier": 2, "padding": padding}
+        yield f"depthwise_conv1d_{padding}", "DepthwiseConv1D", kwargs, series, {}
+        kwargs = {"filters": 5, "kernel_size": 3, "strides": 2, "padding": padding}
+        yield f"separable_conv1d_{padding}", "SeparableConv1D", kwargs, series, {}
+        for kind in ("Max", "Average"):
+            kwargs = {"pool_size": 2, "padding": padding}
+            yield f"{kind.lower()}_pooling1d_{padding}_default", f"{kind}Pooling1D", kwargs, series, {}
+    kwargs = {"filters": 6, "kernel_size": 2, "padding": "causal", "dilation_rate": 4, "activation": "relu"}
+    yield "conv1d_causal_far", "Conv1D", kwargs, series, {}
+    kwargs = {"filters": 6, "kernel_size": 3, "padding": "causal", "groups": 2, "use_bias": False}
+    yield "conv1d_causal_groups", "Conv1D", kwargs, series, {}
+    kwargs = {"filters": 2, "kernel_size": 3, "data_format": "channels_first"}
+    yield "conv1d_channels_first", "Conv1D", kwargs, [(2, 4, 9)], {}
+    yield "spatial_dropout1d_inference", "SpatialDropout1D", {"rate": 0.4}, series, {"training": False}
+    yield "spatial_dropout1d_zero_rate", "SpatialDropout1D", {"rate": 0.0}, series, {"training": True}
+    yield "group_normalization_series", "GroupNormalization", {"groups": 2, "epsilon": 0.01}, series, {}
+    kwargs = {"groups": 2, "axis": 1, "center": False}
+    yield "group_normalization_axis1", "GroupNormalization", kwargs, [(2, 6, 3)], {}
+    yield "rms_normalization_series", "RMSNormalization", {"epsilon": 0.01}, series, {}
+    yield "masking", "Masking", {"mask_value": 0.5}, series, {}
+    yield "repeat_vector_once", "RepeatVector", {"n": 1}, [(3, 5)], {}
+    yield "permute_series", "Permute", {"dims": [2, 1]}, series, {}

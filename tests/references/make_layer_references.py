@@ -7,6 +7,7 @@ environment as keras_setup.py describes. The structure of layers.json is in READ
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import keras_setup
@@ -147,17 +148,22 @@ def add_embeddings(writer: CaseWriter) -> None:
     )  # fmt: skip
 
 
-def main() -> None:
-    writer = CaseWriter("layers")
-    for row in layer_cases.rows():
+def add_rows(writer: CaseWriter, rows: Iterable[layer_cases.Row]) -> None:
+    for row in rows:
         # One seed a shape, not a case: equal inputs are then stored once.
         inputs = [
             distinct(np.random.default_rng(zlib.crc32(str((index, shape)).encode())), shape)
             for index, shape in enumerate(row[3])
         ]
         add_case(writer, row, inputs, zlib.crc32(row[1].encode()))
+
+
+def main() -> None:
+    writer = CaseWriter("layers")
+    add_rows(writer, layer_cases.rows())
     add_activations(writer, np.random.default_rng(6))
     add_embeddings(writer)
+    add_rows(writer, layer_cases.series_rows())
     writer.write(keras_setup.versions())
 
 
