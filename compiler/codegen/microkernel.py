@@ -14,7 +14,8 @@ constant stride.
 Each step loads `vectors` vectors of the panel, broadcasts one element a row and makes `rows * vectors` fused
 multiply-adds (the register tiling of Goto and van de Geijn, "Anatomy of High-Performance Matrix
 Multiplication", 2008). Tiles with fewer rows have code of their own; those with too few accumulators to hide
-the latency of a multiply-add split the sum over several interleaved chains.
+the latency of a multiply-add split the sum over several interleaved chains. One call does all rows that meet a panel,
+and asks for memory to come meanwhile (`emit_tiles`).
 """
 
 from __future__ import annotations
