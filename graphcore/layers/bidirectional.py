@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from graphcore import ops
+from graphcore import ops, tree
+from graphcore.layers.calling import calling
 from graphcore.layers.layer import Layer
 from graphcore.layers.nesting import deserialize_nested, serialize_nested
+from graphcore.layers.rnn import RNN
 from graphcore.layers.wrapper import require_layer
 
 MERGES: dict[Any, Callable[[Any, Any], Any]] = {
@@ -95,21 +97,22 @@ class Bidirectional(Layer):
         if initial_state is not None:
             half = len(initial_state) // 2
             states = [initial_state[:half], initial_state[half:]]
-        forward, backward = (
-            part(sequences, initial_state=state, mask=mask, training=training)
-            for part, state in zip((self.forward_layer, self.backward_layer), states, strict=True)
+        parts = (self.forward_layer, self.backward_layer)
+        # Two of our own loops are joined time first, as they store their outputs: nothing is turned or moved twice.
+        time_first = self.return_sequences and self.backward_layer.go_backwards and all(map(_is_plain, parts))
+        read = _read_time_first if time_first else _read
+        (forward, *first), (backward, *second) = (
+            read(part, sequences, state, mask, training) for part, state in zip(parts, states, strict=True)
         )
-        finals: tuple[Any, ...] = ()
-        if self.return_state:
-            finals = (*forward[1:], *backward[1:])
-            forward, backward = forward[0], backward[0]
-        forward, backward = ops.cast(forward, self.compute_dtype), ops.cast(backward, self.compute_dtype)
-        if self.return_sequences:
+        if self.return_sequences and not time_first:
             backward = ops.flip(backward, axis=1)
+        forward, backward = ops.cast(forward, self.compute_dtype), ops.cast(backward, self.compute_dtype)
         merged = MERGES[self.merge_mode](forward, backward)
+        if time_first:
+            merged = tree.map_structure(lambda x: ops.swapaxes(x, 0, 1), merged)
         if not self.return_state:
             return merged
-        return (*merged, *finals) if self.merge_mode is None else (merged, *finals)
+        return (*merged, *first, *second) if self.merge_mode is None else (merged, *first, *second)
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """That of the sequences, for the outputs of all steps; states have none."""
@@ -152,6 +155,24 @@ class Bidirectional(Layer):
             if rest.get(name) is not None:
                 rest[name] = deserialize_nested(rest[name], custom_objects)
         return cls(**rest)
+
+
+def _is_plain(part: Any) -> bool:
+    """Whether a layer's call does no more than `RNN.run`."""
+    return isinstance(part, RNN) and type(part).call is RNN.call and part.activity_regularizer is None
+
+
+def _read_time_first(part: RNN, sequences: Any, state: Any, mask: Any, training: Any) -> tuple[Any, ...]:
+    """Outputs (steps, batch, ...) in the order of the steps, and the states in the layer's type."""
+    with calling(part, training):
+        result = part.run(sequences, state, mask, training)
+        return result.outputs, *tree.map_structure(lambda x: ops.cast(x, part.compute_dtype), result.states)
+
+
+def _read(part: Any, sequences: Any, state: Any, mask: Any, training: Any) -> tuple[Any, ...]:
+    """The layer's output and states."""
+    found = part(sequences, initial_state=state, mask=mask, training=training)
+    return tuple(found) if part.return_state else (found,)
 
 
 def _copy(layer: Layer, direction: str, **changes: Any) -> Any:

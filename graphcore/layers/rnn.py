@@ -130,7 +130,6 @@ class RNN(Layer):
 
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = False) -> Any:
         """Compute the outputs."""
-        self._check_batch(sequences)
         result = self.run(sequences, initial_state, mask, training)
         output = result.last
         if self.return_sequences:
@@ -143,6 +142,7 @@ class RNN(Layer):
 
     def run(self, sequences: Any, initial_state: Any, mask: Any, training: Any) -> Result:
         """Run the cell over the steps; move the states of a stateful layer on."""
+        self._check_batch(sequences)
         starts_at_zero = initial_state is None and not self.stateful and _begins_with_zeros(self.cell)
         dtype = getattr(self.cell, "compute_dtype", self.compute_dtype)
         states = tree.map_structure(lambda state: ops.cast(state, dtype), self._first_states(sequences, initial_state))

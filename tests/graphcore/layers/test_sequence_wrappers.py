@@ -37,6 +37,34 @@ def test_both_outputs_of_a_step_stand_beside_each_other() -> None:
     assert found[MASK].any(axis=-1).all()
 
 
+@pytest.mark.parametrize("mode", ["concat", None])
+def test_layers_with_penalties_are_joined_alike(mode: str | None) -> None:
+    """They are called as layers, others as loops whose outputs are joined time first."""
+    plain = layers.Bidirectional(layers.GRU(2, return_sequences=True, return_state=True), merge_mode=mode)
+    inner = layers.GRU(2, return_sequences=True, return_state=True, activity_regularizer="l2")
+    called = layers.Bidirectional(inner, merge_mode=mode)
+    called.build(X.shape)
+    plain.build(X.shape)
+    called.set_weights(plain.get_weights())
+    for ours, theirs in zip(plain(X, mask=MASK), called(X, mask=MASK), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert len(called.losses) == 4  # of an output and a state in each direction
+    assert not plain.losses
+
+
+def test_a_forward_layer_that_goes_backwards() -> None:
+    """Both outputs are then in reversed order."""
+    swapped = layers.Bidirectional(
+        layers.GRU(2, return_sequences=True, go_backwards=True), backward_layer=layers.GRU(2, return_sequences=True)
+    )
+    usual = layers.Bidirectional(layers.GRU(2, return_sequences=True))
+    found = swapped(X)
+    usual.build(X.shape)
+    usual.set_weights([*swapped.get_weights()[3:], *swapped.get_weights()[:3]])
+    expected = usual(X)[:, ::-1]
+    np.testing.assert_allclose(found, np.concatenate([expected[..., 2:], expected[..., :2]], -1), rtol=1e-6)
+
+
 def test_first_weights() -> None:
     source = layers.Bidirectional(layers.GRU(2))
     expected = source(X)
