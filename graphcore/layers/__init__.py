@@ -6,7 +6,9 @@ from typing import Any as _Any
 from graphcore.identifiers import Registry as _Registry
 from graphcore.layers.activation import Activation as Activation
 from graphcore.layers.activity_regularization import ActivityRegularization as ActivityRegularization
+from graphcore.layers.additive_attention import AdditiveAttention as AdditiveAttention
 from graphcore.layers.alpha_dropout import AlphaDropout as AlphaDropout
+from graphcore.layers.attention import Attention as Attention
 from graphcore.layers.average_pooling1d import AveragePooling1D as AveragePooling1D
 from graphcore.layers.average_pooling2d import AveragePooling2D as AveragePooling2D
 from graphcore.layers.average_pooling3d import AveragePooling3D as AveragePooling3D
@@ -28,6 +30,7 @@ from graphcore.layers.dense import Dense as Dense
 from graphcore.layers.depthwise_conv1d import DepthwiseConv1D as DepthwiseConv1D
 from graphcore.layers.depthwise_conv2d import DepthwiseConv2D as DepthwiseConv2D
 from graphcore.layers.dropout import Dropout as Dropout
+from graphcore.layers.einsum_dense import EinsumDense as EinsumDense
 from graphcore.layers.elu import ELU as ELU
 from graphcore.layers.embedding import Embedding as Embedding
 from graphcore.layers.flatten import Flatten as Flatten
@@ -40,6 +43,7 @@ from graphcore.layers.global_max_pooling1d import GlobalMaxPooling1D as GlobalMa
 from graphcore.layers.global_max_pooling2d import GlobalMaxPooling2D as GlobalMaxPooling2D
 from graphcore.layers.global_max_pooling3d import GlobalMaxPooling3D as GlobalMaxPooling3D
 from graphcore.layers.group_normalization import GroupNormalization as GroupNormalization
+from graphcore.layers.group_query_attention import GroupQueryAttention as GroupQueryAttention
 from graphcore.layers.gru import GRU as GRU
 from graphcore.layers.gru_cell import GRUCell as GRUCell
 from graphcore.layers.identity import Identity as Identity
@@ -73,6 +77,7 @@ from graphcore.layers.merge_multiply import Multiply as Multiply
 from graphcore.layers.merge_multiply import multiply as multiply
 from graphcore.layers.merge_subtract import Subtract as Subtract
 from graphcore.layers.merge_subtract import subtract as subtract
+from graphcore.layers.multi_head_attention import MultiHeadAttention as MultiHeadAttention
 from graphcore.layers.normalization import Normalization as Normalization
 from graphcore.layers.permute import Permute as Permute
 from graphcore.layers.prelu import PReLU as PReLU

@@ -26,15 +26,9 @@ def keep_weight_arguments(
 
 
 def add_named_weight(layer: Layer, name: str, shape: tuple[int, ...], **options: Any) -> Any:
-    """Create the weight `name` with the arguments that the layer keeps for it."""
-    return layer.add_weight(
-        shape=shape,
-        name=name,
-        initializer=getattr(layer, f"{name}_initializer"),
-        regularizer=getattr(layer, f"{name}_regularizer"),
-        constraint=getattr(layer, f"{name}_constraint"),
-        **options,
-    )
+    """Create the weight `name` with the arguments that the layer keeps for it, unless `options` hold others."""
+    kept = {part: getattr(layer, f"{name}_{part}") for part in ("initializer", "regularizer", "constraint")}
+    return layer.add_weight(shape=shape, name=name, **{**kept, **options})
 
 
 def weight_config(layer: Layer, *names: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from graphcore.ops.activation import (
     tanh_shrink,
     threshold,
 )
+from graphcore.ops.attention import dot_product_attention
 from graphcore.ops.convolution import (
     conv,
     conv_transpose,
@@ -65,6 +66,7 @@ __all__ = [
     "ctc_decode",
     "ctc_loss",
     "depthwise_conv",
+    "dot_product_attention",
     "elu",
     "gelu",
     "glu",

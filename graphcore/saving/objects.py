@@ -6,6 +6,7 @@ registered. Nothing is imported because a file says so, and no code is stored in
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -92,6 +93,7 @@ def _entry(module: str, class_name: str, config: Any, registered: str | None) ->
 
 def builtin_layers() -> dict[str, type[Layer]]:
     """Layer classes that files may name, by class name."""
+    importlib.import_module("graphcore.models")  # which adds its own; it imports this module
     found = {
         name: value for name, value in vars(layers).items() if isinstance(value, type) and issubclass(value, Layer)
     }
