@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from graphcore import constraints as constraints
     from graphcore import datasets as datasets
     from graphcore import dtype_policies as dtype_policies
+    from graphcore import generation as generation
     from graphcore import initializers as initializers
     from graphcore import layers as layers
     from graphcore import losses as losses
@@ -76,6 +77,7 @@ _MODULES = (
     "constraints",
     "datasets",
     "dtype_policies",
+    "generation",
     "initializers",
     "layers",
     "losses",

@@ -1,0 +1,227 @@
+"""From a model of whole sequences to a program that goes on where it stopped.
+
+A causal model computes each position from itself and earlier ones, and only attention looks at others. So its graph,
+given the next few tokens alone, computes them as before, if
+
+- attention reads keys and values of earlier positions out of a cache, in which it writes those of the new ones:
+  variables [batch · heads · capacity, depth], whose rows are written in place;
+- what depends on the place in the sequence (a range of numbers, the first rows of a table) starts at `position`.
+
+Everything else must treat positions alike, which is looked up node by node, in the graph itself: layers of any class,
+a user's own ones too, may be in the model. The same program takes a whole prompt and then token after token, and the
+capacity is a symbol as well: one compilation serves every length. Attention reads `capacity` keys, which the caller
+lets grow with the position, and those that come later are invisible by a rule.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from compiler import functions as f
+from compiler.ir import Builder, Graph, Node, Value
+from compiler.ops.attention import MASKED, DotProductAttention
+from compiler.ops.contraction import Matmul
+from compiler.ops.families import Composite, Elementwise
+from compiler.ops.gather import Take
+from compiler.ops.reduce import ArgExtremum, Reduction
+from compiler.ops.shape import Broadcast, Reshape, Transpose
+from compiler.ops.slicing import Slice
+from compiler.ops.sources import Dimension, Iota
+from compiler.ops.table_rows import PutRows
+from compiler.passes.context import PassContext
+from compiler.passes.eliminate_dead_code import eliminate_dead_code
+from compiler.rewrite import rewrite
+from compiler.types import TensorType
+from runtime.dimensions import Dim, symbol, symbols_of
+
+LENGTH = symbol("length")
+CAPACITY = symbol("capacity")
+
+
+@dataclasses.dataclass(frozen=True)
+class CacheSpec:
+    """A cache of keys or values: `heads` times `depth` numbers a position."""
+
+    name: str
+    heads: int
+    depth: int
+    dtype: str
+
+
+class Continuation:
+    """The graph of a model, emitted for tokens that follow those in the caches.
+
+    Args:
+        b: where to emit.
+        graph: the model's, from tokens [batch, length] to results of each position.
+
+    Attributes:
+        position: int32 scalar, how many positions the caches hold: a variable, which gets its new value.
+        caches: the variables of keys and values, in the order in which they were declared.
+
+    Raises:
+        ValueError: naming the layer that does not treat positions alike, or attention that is not causal.
+    """
+
+    def __init__(self, b: Builder, graph: Graph) -> None:
+        graph = eliminate_dead_code(_primitive(graph), PassContext())
+        if graph.updates:
+            raise ValueError(f"generate: the model changes its variable '{graph.updates[0][0]}' when it is called.")
+        self._b = b
+        b.inputs, b.variables = list(graph.inputs), list(graph.variables)
+        self._slots = b.input("slots", TensorType((CAPACITY,), "int32"))
+        self.position = b.variable("position", TensorType((), "int32"))
+        self.caches: list[CacheSpec] = []
+        self._new: dict[Value, Value] = {entry.value: entry.value for entry in graph.parameters}
+        for node in graph.nodes:
+            b.layer, b.source = node.layer, node.source
+            inputs = tuple([self._new[value] for value in node.inputs])
+            self._new.update(zip(node.outputs, self._emit(node, inputs), strict=True))
+        b.layer = b.source = ""
+        b.update("position", f.add(b, self.position, f.dimension(b, LENGTH, "int32")))
+        (_, result), *others = graph.outputs
+        if others or _length_axes(result.type) != [1] or result.type.rank != 3:
+            raise ValueError(
+                "generate: the model must have one output [batch, length, tokens], scores of the next token at each "
+                f"position. Received: {[str(value.type) for _, value in graph.outputs]}"
+            )
+        last = f.subtract(b, f.dimension(b, LENGTH, "int32"), 1)
+        self.scores = f.cast(b, f.take(b, self._new[result], last, 1), "float32")
+
+    # -- nodes -------------------------------------------------------------------------------------------
+
+    def _emit(self, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value]:
+        op = node.op
+        if isinstance(op, DotProductAttention):
+            return (self._attention(node, op, inputs),)
+        if isinstance(op, Iota) and _has_length(op.shape[op.axis]):
+            return (self._range(node, op),)
+        if isinstance(op, Slice) and any(map(_has_length, op.stop)) and not _length_axes(inputs[0].type):
+            return (self._first_rows(node, op, inputs[0]),)
+        if not _treats_positions_alike(node):
+            raise ValueError(_refused(node, f"its op '{op.name}' looks at other positions, or at their number"))
+        return self._b.emit_all(op, *inputs)
+
+    def _range(self, node: Node, op: Iota) -> Value:
+        if op.shape[op.axis] != LENGTH:
+            raise ValueError(_refused(node, f"it counts to {op.shape[op.axis]}"))
+        return f.add(self._b, self._b.emit(op), f.cast(self._b, self.position, op.dtype))
+
+    def _first_rows(self, node: Node, op: Slice, table: Value) -> Value:
+        """`table[:length]`, from `position` on."""
+        axes = [axis for axis, stop in enumerate(op.stop) if _has_length(stop)]
+        axis = axes[0]
+        if len(axes) > 1 or op.stop[axis] != LENGTH or op.start[axis] != 0 or op.step[axis] != 1:
+            raise ValueError(_refused(node, "it slices by the length of the sequence, but not its first rows"))
+        b = self._b
+        stop = (*op.stop[:axis], table.type.shape[axis], *op.stop[axis + 1 :])
+        part = b.emit(Slice(op.start, stop, op.step), table)
+        return f.take(b, part, self._positions(), axis)
+
+    def _positions(self) -> Value:
+        """Those of the new tokens, int32 [length]."""
+        return f.add(self._b, f.iota(self._b, (LENGTH,), 0, "int32"), self.position)
+
+    def _attention(self, node: Node, op: DotProductAttention, inputs: tuple[Value, ...]) -> Value:
+        if not op.causal or op.extras:
+            what = "is not causal" if not op.causal else f"has masks or a bias ({', '.join(op.extras)})"
+            raise ValueError(_refused(node, f"attention {what}; use_causal_mask=True and no other masks are needed"))
+        if any(_length_axes(value.type) != [1] for value in inputs):
+            raise ValueError(_refused(node, "attention is over something else than positions"))
+        b, (query, key, value) = self._b, inputs
+        batch, _, heads, depth = query.type.shape
+        shared, width = key.type.shape[2], value.type.shape[3]
+        keys, values = (self._cached(x, what) for x, what in ((key, "keys"), (value, "values")))
+        grouped = (batch, shared, -1, depth)
+        scaled = f.transpose(b, f.multiply(b, query, op.scale), (0, 2, 1, 3))
+        scores = f.matmul(b, f.reshape(b, scaled, grouped), keys, transpose_b=True)
+        shape = (batch, heads, LENGTH, CAPACITY)
+        # Key positions minus query positions.
+        ahead = f.subtract(b, f.expand_dims(b, self._slots, 0), f.expand_dims(b, self._positions(), 1))
+        seen = f.less_equal(b, ahead, 0)
+        if op.window is not None:
+            seen = f.logical_and(b, seen, f.greater(b, ahead, -op.window))
+        masked = f.where(b, f.broadcast_in(b, seen, shape, (2, 3)), f.reshape(b, scores, shape), MASKED)
+        weights = f.reshape(b, f.softmax(b, masked, -1), (batch, shared, -1, CAPACITY))
+        results = f.reshape(b, f.matmul(b, weights, values), (batch, heads, LENGTH, width))
+        return f.transpose(b, results, (0, 2, 1, 3))
+
+    def _cached(self, x: Value, what: str) -> Value:
+        """All keys or values [batch, heads, capacity, depth], with those of the new positions [batch, length, ..]."""
+        b = self._b
+        batch, _, heads, depth = x.type.shape
+        assert isinstance(heads, int)  # attention has checked it
+        if not isinstance(depth, int):
+            raise ValueError(f"generate: expected keys and values of known length. Received: {x.type}")
+        spec = CacheSpec(f"cache_{len(self.caches)}_{what}", heads, depth, x.type.dtype)
+        self.caches.append(spec)
+        cache = b.variable(spec.name, TensorType((batch * heads * CAPACITY, depth), spec.dtype))
+        shape = (batch, heads, LENGTH)
+        head = f.add(b, f.multiply(b, f.iota(b, shape, 0, "int32"), heads), f.iota(b, shape, 1, "int32"))
+        first = f.multiply(b, head, f.dimension(b, CAPACITY, "int32"))
+        rows = f.add(b, first, f.broadcast_in(b, self._positions(), shape, (2,)))
+        new = f.reshape(b, f.transpose(b, x, (0, 2, 1, 3)), (-1, depth))
+        cache = b.emit(PutRows(), cache, new, f.reshape(b, rows, (-1,)))
+        b.update(spec.name, cache)
+        return f.reshape(b, cache, (batch, heads, CAPACITY, depth))
+
+
+def _primitive(graph: Graph) -> Graph:
+    """The graph with composites taken apart, attention excepted."""
+
+    def rule(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
+        if not isinstance(node.op, Composite) or isinstance(node.op, DotProductAttention):
+            return None
+        return node.op.decompose(b, *inputs)
+
+    while True:
+        simpler = rewrite(graph, rule)
+        if simpler is graph:
+            return graph
+        graph = simpler
+
+
+def _has_length(dim: Dim) -> bool:
+    return str(LENGTH) in symbols_of(dim)
+
+
+def _length_axes(type_: TensorType) -> list[int]:
+    return [axis for axis, extent in enumerate(type_.shape) if _has_length(extent)]
+
+
+def _treats_positions_alike(node: Node) -> bool:
+    """Whether the node computes what belongs to a position from that position alone."""
+    op = node.op
+    if isinstance(op, Dimension):
+        return not _has_length(op.extent)
+    axes = [_length_axes(value.type) for value in node.inputs]
+    if not any(axes):
+        return not isinstance(op, Slice) or not any(map(_has_length, (*op.start, *op.stop)))
+    if max(map(len, axes)) > 1 or any(len(_length_axes(value.type)) != 1 for value in node.outputs):
+        return False
+    if isinstance(op, (Elementwise, Broadcast, Reshape, Transpose)):
+        return True
+    if isinstance(op, Matmul):
+        inner = [[-2 if op.transpose_a else -1], [-1 if op.transpose_b else -2]]
+        pairs = zip(node.inputs, axes, inner, strict=True)
+        return not any(value.type.rank + axis in found for value, found, (axis,) in pairs)
+    if isinstance(op, (Reduction, ArgExtremum)):
+        reduced = [op.axis] if isinstance(op, ArgExtremum) else op.axes
+        return not set(axes[0]) & set(reduced)
+    if isinstance(op, Take):
+        return op.axis not in axes[0] and not (axes[0] and axes[1])
+    if isinstance(op, Slice):
+        (axis,) = axes[0]
+        return op.start[axis] == 0 and op.stop[axis] == node.inputs[0].type.shape[axis] and op.step[axis] == 1
+    return op.name == "concatenate" and all(getattr(op, "axis") not in found for found in axes)  # noqa: B009
+
+
+def _refused(node: Node, why: str) -> str:
+    place = f"layer '{node.layer}'" if node.layer else "the model"
+    line = f" ({node.source})" if node.source else ""
+    return (
+        f"generate: {place}{line} cannot go on from a cache: {why}. Supported are layers that treat positions alike "
+        "(Dense, EinsumDense, Embedding, normalisation over features, activations, merging, Dropout), ranges and "
+        "tables of positions, and causal MultiHeadAttention, GroupQueryAttention and Attention."
+    )
