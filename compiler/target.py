@@ -6,6 +6,8 @@ import dataclasses
 import functools
 import platform
 
+from runtime.host import host
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Target:
@@ -28,17 +30,14 @@ class Target:
 @functools.cache
 def host_target() -> Target:
     """The machine this process runs on."""
-    import llvmlite.binding as llvm  # here, so that describing a model does not load LLVM
-
-    features = llvm.get_host_cpu_features()
-    cpu = llvm.get_host_cpu_name()
-    flat = features.flatten()
-    if features.get("avx512f"):
-        return Target("cpu", cpu, flat, 64, 32)
-    if features.get("avx2") and features.get("fma"):
-        return Target("cpu", cpu, flat, 32, 16)
+    machine = host()
+    features = frozenset(machine.features.split(","))
+    if "+avx512f" in features:
+        return Target("cpu", machine.processor, machine.features, 64, 32)
+    if {"+avx2", "+fma"} <= features:
+        return Target("cpu", machine.processor, machine.features, 32, 16)
     registers = 32 if platform.machine().lower() in ("aarch64", "arm64") else 16
-    return Target("cpu", cpu, flat, 16, registers)
+    return Target("cpu", machine.processor, machine.features, 16, registers)
 
 
 CUDA_TARGET = Target("cuda", "sm_90", "", 4, 255)

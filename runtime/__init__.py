@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from runtime.arena import aligned_empty
     from runtime.cache import CacheWarning, ObjectCache, default_cache
     from runtime.executor import Executable, KernelError
-    from runtime.loader import LoadError, host_target
+    from runtime.loader import LoadError
     from runtime.profile import InstructionTime, Profile
     from runtime.program import Buffer, Instruction, Kernel, Program, ProgramError
     from runtime.threads import get_num_threads, set_num_threads
@@ -35,7 +35,6 @@ _HOMES = {
     "aligned_empty": "arena",
     "default_cache": "cache",
     "get_num_threads": "threads",
-    "host_target": "loader",
     "set_num_threads": "threads",
 }
 
@@ -55,7 +54,6 @@ __all__ = [
     "aligned_empty",
     "default_cache",
     "get_num_threads",
-    "host_target",
     "set_num_threads",
 ]
 

@@ -1,8 +1,9 @@
-"""Relocatable object code to callable addresses, through llvmlite alone.
+"""Relocatable object code to callable addresses, through `runtime.linking`, or LLVM where that does not know enough.
 
-LLVM links objects into libraries in which no name is defined twice, so equal symbol names in two objects do
+Objects are linked into libraries in which no name is defined twice, so equal symbol names in two objects do
 not meet, and a symbol that cannot be resolved is an error here and not the end of the process. Code is unloaded
-with the last `LoadedCode` of its library; the same bytes are linked once.
+with the last `LoadedCode` of its library; the same bytes are linked once. LLVM is loaded when it is needed and not
+before.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from hashlib import sha256
 from typing import Any
 from weakref import WeakValueDictionary
 
-import llvmlite.binding as llvm
+from runtime.linking import LinkingError, link
 
-__all__ = ["LoadError", "LoadedCode", "host_target", "load", "load_all", "load_objects", "target_machine"]
+__all__ = ["LoadError", "LoadedCode", "load", "load_all", "load_objects", "target_machine"]
 
 
 class LoadError(RuntimeError):
@@ -46,6 +47,8 @@ _loaded: WeakValueDictionary[tuple[str, bytes], LoadedCode] = WeakValueDictionar
 
 def target_machine(optimization: int = 3) -> Any:
     """An LLVM target machine for this process's processor; `optimization` is LLVM's level 0 to 3."""
+    import llvmlite.binding as llvm
+
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     return llvm.Target.from_default_triple().create_target_machine(
@@ -58,14 +61,8 @@ def target_machine(optimization: int = 3) -> Any:
     )
 
 
-def host_target() -> str:
-    """The triple, processor and features of this machine: what object code made here was made for."""
-    features = llvm.get_host_cpu_features().flatten()
-    return f"{llvm.get_process_triple()};{llvm.get_host_cpu_name()};{features}"
-
-
 def load(symbol: str, object_code: bytes) -> LoadedCode:
-    """Link `object_code` and find its function `symbol`. Costs about 0.3 ms the first time.
+    """Link `object_code` and find its function `symbol`.
 
     Raises `LoadError` when the bytes are no object code for this machine, do not define `symbol`, or need a
     symbol that this process does not have.
@@ -75,8 +72,8 @@ def load(symbol: str, object_code: bytes) -> LoadedCode:
 
 
 def load_objects(objects: Sequence[tuple[str, bytes]]) -> tuple[LoadedCode, ...]:
-    """`load` for several pairs of a symbol and object code: those that are not linked yet are linked together, which
-    takes less than half the time (39 kernels: 6 ms, not 14)."""
+    """`load` for several pairs of a symbol and object code: those that are not linked yet are linked together, into
+    one block of memory."""
     keys = [(symbol, sha256(object_code).digest()) for symbol, object_code in objects]
     with _lock:
         # Held from here on, so that nothing found is unloaded meanwhile.
@@ -118,7 +115,18 @@ def _link_group(objects: Mapping[str, bytes]) -> Any:
 
 
 def _link(symbols: tuple[str, ...], objects: tuple[bytes, ...]) -> Any:
+    """What gives the addresses of `symbols`, and keeps the code of `objects` loaded."""
+    try:
+        image = link(objects)
+    except LinkingError:
+        return _link_by_llvm(symbols, objects)
+    return image if all(symbol in image for symbol in symbols) else _link_by_llvm(symbols, objects)
+
+
+def _link_by_llvm(symbols: tuple[str, ...], objects: tuple[bytes, ...]) -> Any:
     global _engine
+    import llvmlite.binding as llvm  # here, since most processes need none of it
+
     names = ", ".join(repr(symbol) for symbol in symbols)
     for object_code in objects:
         if not _is_object_code(object_code):

@@ -9,11 +9,11 @@ from functools import cache
 from hashlib import sha256
 from typing import Any
 
-import llvmlite
-import llvmlite.binding as llvm
+import llvmlite  # which loads no LLVM
 
 from runtime.cache import default_cache
-from runtime.loader import LoadedCode, LoadError, host_target, load_all, target_machine
+from runtime.host import host
+from runtime.loader import LoadedCode, LoadError, load_all, target_machine
 from runtime.native_code import ENTRY_POINTS, native_code
 
 __all__ = ["NativeLoop", "nanoseconds_per_tick", "native_loop"]
@@ -45,8 +45,8 @@ class NativeLoop:
 @cache
 def native_loop() -> NativeLoop:
     """The loop for this machine: about 3 ms from the cache, 30 ms when it must be compiled."""
-    text = native_code(llvm.get_process_triple().split("-")[0])
-    key = sha256(f"{text}\n{host_target()}\n{llvmlite.__version__}".encode()).hexdigest()
+    text = native_code(host().triple.split("-")[0])
+    key = sha256(f"{text}\n{host()}\n{llvmlite.__version__}".encode()).hexdigest()
     store = default_cache()
     entry = store.get(key)
     if entry is not None:
@@ -61,6 +61,8 @@ def native_loop() -> NativeLoop:
 
 
 def _compile(text: str) -> bytes:
+    import llvmlite.binding as llvm  # here, since most processes need none of it
+
     machine = target_machine(2)
     module = llvm.parse_assembly(text)
     module.triple = llvm.get_process_triple()

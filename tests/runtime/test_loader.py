@@ -13,7 +13,7 @@ import pytest
 
 from runtime import loader
 from runtime.arena import address_of
-from runtime.loader import LoadError, host_target, load, load_objects
+from runtime.loader import LoadError, load, load_objects
 
 PROTOTYPE = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4, *[ctypes.c_int64] * 3)
 
@@ -70,13 +70,6 @@ def test_what_cannot_be_linked_is_an_error(native: ModuleType, capfd: pytest.Cap
             load(symbol, data)
     assert capfd.readouterr().err == ""
     assert call_axpb(load("axpb", code), 0, 1)[0] == 5
-
-
-def test_host_target_names_triple_processor_and_features() -> None:
-    triple, processor, features = host_target().split(";")
-    assert triple
-    assert processor
-    assert all(feature[0] in "+-" for feature in features.split(",") if feature)
 
 
 def test_the_runtime_needs_neither_numba_nor_networkx() -> None:
