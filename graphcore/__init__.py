@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,13 +118,13 @@ def version() -> str:
 
 
 def __getattr__(name: str) -> object:
+    from graphcore.on_demand import import_quickly, on_demand  # here, since it needs the sister packages
+
     if name in _MODULES:
-        return importlib.import_module(f"graphcore.{name}")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'graphcore' has no attribute {name!r}")
-    value: object = getattr(importlib.import_module(f"graphcore.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+        module: object = import_quickly(f"graphcore.{name}")
+        return module
+    member: object = on_demand("graphcore", _HOMES)(name)
+    return member
 
 
 def __dir__() -> list[str]:

@@ -1,12 +1,31 @@
 """Models: `keras.models`."""
 
-from graphcore.models.cloning import clone_model as clone_model
-from graphcore.models.cloning import model_from_json as model_from_json
+from typing import TYPE_CHECKING
+
 from graphcore.models.functional import Functional as Functional
 from graphcore.models.model import Model as Model
 from graphcore.models.sequential import Sequential as Sequential
-from graphcore.saving.archive import load_model as load_model
-from graphcore.saving.archive import save_model as save_model
+from graphcore.on_demand import on_demand
 from graphcore.saving.objects import MODEL_CLASSES
 
+if TYPE_CHECKING:
+    from graphcore.models.cloning import clone_model as clone_model
+    from graphcore.models.cloning import model_from_json as model_from_json
+    from graphcore.saving.archive import load_model as load_model
+    from graphcore.saving.archive import save_model as save_model
+
 MODEL_CLASSES.update({"Functional": Functional, "Model": Model, "Sequential": Sequential})
+
+_HOMES = {
+    "clone_model": "cloning",
+    "load_model": "graphcore.saving.archive",
+    "model_from_json": "cloning",
+    "save_model": "graphcore.saving.archive",
+}
+
+__all__ = ["Functional", "Model", "Sequential", *_HOMES]
+__getattr__ = on_demand(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

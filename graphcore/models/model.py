@@ -14,11 +14,8 @@ from graphcore.layers.tracking import unique
 from graphcore.models.function_graph import FunctionGraph
 from graphcore.models.graph_config import graph_config, graph_from_config
 from graphcore.operation import Operation
-from graphcore.saving.archive import save_model
 from graphcore.saving.objects import deserialize_keras_object, serialize_keras_object
 from graphcore.saving.registration import CustomObjectScope
-from graphcore.saving.weights import load_weights, save_weights
-from graphcore.summary import print_summary
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import Trace, current_trace, untraced
 from graphcore.training.trainer import Trainer
@@ -269,6 +266,8 @@ class Model(Trainer, Layer):
             show_trainable: whether a column says which layers are trained.
             layer_range: two regular expressions for the names of the first and last layer to show.
         """
+        from graphcore.summary import print_summary
+
         print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
 
     # -- configuration -----------------------------------------------------------------------------------
@@ -323,14 +322,20 @@ class Model(Trainer, Layer):
 
     def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
         """Write architecture, weights and training state to a `.keras` file; see `graphcore.saving.save_model`."""
+        from graphcore.saving import save_model
+
         save_model(self, filepath, overwrite=overwrite)
 
     def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
         """Write all weights to a `.weights.h5` file; see `graphcore.saving.save_weights`."""
+        from graphcore.saving import save_weights
+
         save_weights(self, filepath, overwrite=overwrite)
 
     def load_weights(self, filepath: Any, skip_mismatch: bool = False) -> None:
         """Read all weights from a `.weights.h5` file; see `graphcore.saving.load_weights`."""
+        from graphcore.saving import load_weights
+
         load_weights(self, filepath, skip_mismatch=skip_mismatch)
 
 

@@ -58,14 +58,25 @@ class FunctionCall(Operation):
 
 
 class _Signature:
-    """Which parameters of an operation's body are tensors."""
+    """Which parameters of an operation's body are tensors.
+
+    It stands between the public function and its body (`__wrapped__`), where `inspect.signature` finds it: to make the
+    signatures of all operations is a tenth of the import, and few are ever looked at.
+    """
 
     def __init__(self, body: Callable[..., Any]) -> None:
-        parameters = list(inspect.signature(body).parameters.values())[1:]
-        self.names = [parameter.name for parameter in parameters]
-        self.kinds = {p.name: _KINDS[p.annotation] for p in parameters if p.annotation in _KINDS}
-        self.public = inspect.signature(body).replace(parameters=parameters)
+        code = body.__code__
+        self.names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+        annotations = body.__annotations__
+        self.kinds = {name: _KINDS[annotations[name]] for name in self.names if annotations.get(name) in _KINDS}
         self.function = body.__name__
+        self.__wrapped__ = body
+
+    @functools.cached_property
+    def __signature__(self) -> inspect.Signature:
+        """What the public function takes: all but the builder."""
+        signature = inspect.signature(self.__wrapped__)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Arguments by name.
@@ -74,10 +85,10 @@ class _Signature:
             TypeError: for too many, repeated or unknown arguments.
         """
         if len(args) > len(self.names) or any(name not in self.names for name in kwargs):
-            self.public.bind(*args, **kwargs)  # raises Python's own message
+            self.__signature__.bind(*args, **kwargs)  # raises Python's own message
         bound = dict(zip(self.names, args, strict=False))
         if bound.keys() & kwargs.keys():
-            self.public.bind(*args, **kwargs)
+            self.__signature__.bind(*args, **kwargs)
         bound.update(kwargs)
         return bound
 
@@ -102,7 +113,7 @@ def operation(body: Callable[Concatenate[Builder, P], Any]) -> Callable[P, Any]:
             name=body.__name__,
         )
 
-    call.__signature__ = signature.public  # type: ignore[attr-defined]
+    call.__wrapped__ = signature  # type: ignore[attr-defined]
     OPERATORS.setdefault(body.__name__, call)
     return call
 

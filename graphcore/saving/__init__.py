@@ -1,14 +1,41 @@
 """Files: `keras.saving`."""
 
-from graphcore.saving.archive import load_model as load_model
-from graphcore.saving.archive import save_model as save_model
-from graphcore.saving.objects import deserialize_keras_object as deserialize_keras_object
-from graphcore.saving.objects import serialize_keras_object as serialize_keras_object
-from graphcore.saving.registration import CustomObjectScope as CustomObjectScope
-from graphcore.saving.registration import custom_object_scope as custom_object_scope
-from graphcore.saving.registration import get_custom_objects as get_custom_objects
-from graphcore.saving.registration import get_registered_name as get_registered_name
-from graphcore.saving.registration import get_registered_object as get_registered_object
-from graphcore.saving.registration import register_keras_serializable as register_keras_serializable
-from graphcore.saving.weights import load_weights as load_weights
-from graphcore.saving.weights import save_weights as save_weights
+from typing import TYPE_CHECKING
+
+from graphcore.on_demand import on_demand
+
+if TYPE_CHECKING:
+    from graphcore.saving.archive import load_model as load_model
+    from graphcore.saving.archive import save_model as save_model
+    from graphcore.saving.objects import deserialize_keras_object as deserialize_keras_object
+    from graphcore.saving.objects import serialize_keras_object as serialize_keras_object
+    from graphcore.saving.registration import CustomObjectScope as CustomObjectScope
+    from graphcore.saving.registration import custom_object_scope as custom_object_scope
+    from graphcore.saving.registration import get_custom_objects as get_custom_objects
+    from graphcore.saving.registration import get_registered_name as get_registered_name
+    from graphcore.saving.registration import get_registered_object as get_registered_object
+    from graphcore.saving.registration import register_keras_serializable as register_keras_serializable
+    from graphcore.saving.weights import load_weights as load_weights
+    from graphcore.saving.weights import save_weights as save_weights
+
+_HOMES = {
+    "CustomObjectScope": "registration",
+    "custom_object_scope": "registration",
+    "deserialize_keras_object": "objects",
+    "get_custom_objects": "registration",
+    "get_registered_name": "registration",
+    "get_registered_object": "registration",
+    "load_model": "archive",
+    "load_weights": "weights",
+    "register_keras_serializable": "registration",
+    "save_model": "archive",
+    "save_weights": "weights",
+    "serialize_keras_object": "objects",
+}
+
+__all__ = list(_HOMES)
+__getattr__ = on_demand(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -91,19 +91,16 @@ def _entry(module: str, class_name: str, config: Any, registered: str | None) ->
     return {"module": module, "class_name": class_name, "config": config, "registered_name": registered}
 
 
-def builtin_layers() -> dict[str, type[Layer]]:
-    """Layer classes that files may name, by class name."""
+def builtin_class(name: str) -> type[Layer] | None:
+    """The layer or model class of this name that files may name; None if there is none."""
     importlib.import_module("graphcore.models")  # which adds its own; it imports this module
-    found = {
-        name: value for name, value in vars(layers).items() if isinstance(value, type) and issubclass(value, Layer)
-    }
-    return found | MODEL_CLASSES
+    return MODEL_CLASSES.get(name) or layers.builtin_layer(name)
 
 
 def serialize_layer(layer: Layer) -> dict[str, Any]:
     """A layer or model, with the shapes it was built for and (models) how it was compiled."""
     cls = type(layer)
-    builtin = builtin_layers().get(cls.__name__) is cls
+    builtin = builtin_class(cls.__name__) is cls
     module = ("keras.models" if cls.__name__ in MODEL_CLASSES else "keras.layers") if builtin else cls.__module__
     config = serialize_keras_object(layer.get_config())
     data = _entry(module, cls.__name__, config, None if builtin else get_registered_name(cls))
@@ -172,15 +169,15 @@ def find_class(config: Mapping[str, Any]) -> Any:
         ValueError: if it is neither built in nor registered.
     """
     name, registered = str(config["class_name"]), config.get("registered_name")
-    known: dict[str, Any] = {**builtin_layers()}
     for key in (registered, name):
         if key and key in custom_objects:
             return custom_objects[key]
     for key, value in custom_objects.items():
         if key.rsplit(">", 1)[-1] == name:
             return value
-    if name in known and (not config.get("registered_name") or str(config.get("module", "")).startswith("keras")):
-        return known[name]
+    known = builtin_class(name)
+    if known is not None and (not config.get("registered_name") or str(config.get("module", "")).startswith("keras")):
+        return known
     raise ValueError(
         f"Could not find class '{name}' (registered as {registered!r}). Only built-in classes and those known to this "
         "process are loaded. Fix: decorate the class with `graphcore.saving.register_keras_serializable()`, or pass "

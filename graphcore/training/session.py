@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.collector import collection_paused
 from graphcore import tree
 from graphcore.callbacks.callback import Logs
 from graphcore.callbacks.callback_list import pythonify
@@ -149,6 +150,7 @@ class Session:
         metrics = self.metric_logs(model)
         return metrics if set(metrics) == set(logs) else logs
 
+    @collection_paused()
     def _find(self, model: Trainer, kind: str, batch: Batch, layout: Layout | None) -> StepProgram:
         build_model(model, batch)
         types = input_types(model, batch)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import inspect
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +62,51 @@ def test_public_names():
         "optimizers", "random", "regularizers", "saving", "tree", "utils", "__version__",
     ):  # fmt: skip
         assert hasattr(graphcore, name), name
+
+
+@pytest.mark.parametrize("package", ["graphcore.layers", "graphcore.models", "graphcore.saving"])
+def test_type_checkers_and_the_program_find_the_same_names(package):
+    """What is imported on demand stands twice: in imports for type checkers, and in a table."""
+    module = importlib.import_module(package)
+    tree = ast.parse(Path(module.__file__).read_text(encoding="utf-8"))
+    guarded = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    (block,) = guarded
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    homes = {alias.asname: node.module for node in imports for alias in node.names}
+    told = {name: home if "." in home else f"{package}.{home}" for name, home in module._HOMES.items()}
+    assert homes == told
+    assert list(module._HOMES) == sorted(module._HOMES)
+    aliases = {ast.unparse(node.targets[0]): ast.unparse(node.value) for node in block.body if node not in imports}
+    assert aliases == getattr(module, "_ALIASES", {})
+    for name in module.__all__:
+        assert getattr(module, name) is not None
+        assert name in dir(module)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        module.no_such_name  # noqa: B018
+
+
+def test_a_layer_is_imported_when_it_is_asked_for():
+    code = (
+        "import sys, graphcore\n"
+        "from graphcore import layers\n"
+        "layers.Dense\n"
+        "print('graphcore.layers.dense' in sys.modules, 'graphcore.layers.conv3d' in sys.modules)\n"
+        "from graphcore.layers import *\n"
+        "print(Conv3D.__name__, AvgPool2D.__name__)"
+    )
+    assert python(code).stdout.split() == ["True", "False", "Conv3D", "AveragePooling2D"]
+
+
+def test_the_signature_of_an_operation_is_what_users_call():
+    assert list(inspect.signature(graphcore.ops.add).parameters) == ["x1", "x2"]
+    assert "def add(b: Builder" in inspect.getsource(graphcore.ops.add)
+    with pytest.raises(TypeError, match="got an unexpected keyword argument 'x3'"):
+        graphcore.ops.add(1, 2, x3=2)
+
+
+def test_the_cycle_collector_works_as_before_after_an_import():
+    code = (
+        "import gc, graphcore; graphcore.layers.Dense; print(gc.isenabled())\n"
+        "gc.disable(); graphcore.losses.Loss; print(gc.isenabled())"
+    )
+    assert python(code).stdout.split() == ["True", "False"]
