@@ -6,10 +6,10 @@ module where they describe themselves, not at start: a program that comes from t
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from runtime.dimensions import Dim
+from runtime.records import record
 
 __all__ = [
     "CONTRACTION_DTYPES",
@@ -25,7 +25,7 @@ __all__ = [
 CONTRACTION_DTYPES = ("float32", "float64")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class ContractionSpec:
     """What specialises the source of a contraction; equal specifications share one compiled kernel.
 
@@ -57,7 +57,7 @@ class Geometry:
     __slots__ = ()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class MatmulGeometry(Geometry):
     """Extents of `batch` products [rows, depth] @ [depth, columns]; operands are dense and row-major.
 
@@ -72,7 +72,7 @@ class MatmulGeometry(Geometry):
     b_batched: bool = True
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class ConvolutionGeometry(Geometry):
     """Extents of a 2-D convolution, the same for its forward pass and both of its gradients.
 
@@ -118,7 +118,7 @@ class ConvolutionGeometry(Geometry):
         return (self.input_shape[0], height, width, self.kernel_shape[3])
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class SeparableGeometry(Geometry):
     """A depthwise convolution of one filter a channel, and `filters` of the 1x1 convolution behind it."""
 
@@ -126,7 +126,7 @@ class SeparableGeometry(Geometry):
     filters: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class Contraction:
     """What an op computes, in the terms of the contraction generator."""
 

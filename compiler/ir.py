@@ -18,6 +18,7 @@ import numpy as np
 
 from compiler.types import TensorType
 from runtime.dimensions import Dim
+from runtime.records import record
 
 if TYPE_CHECKING:
     from compiler.contractions import Contraction
@@ -167,7 +168,7 @@ class Op(abc.ABC):
         return self.name
 
 
-@dataclasses.dataclass(frozen=True, eq=False, slots=True)
+@record(eq=False)
 class Value:
     """One result of a node, or an input of the graph (then `node` is None). Identity is equality."""
 
@@ -209,7 +210,7 @@ class Node:
         return f"Node({self.op})"
 
 
-@dataclasses.dataclass(frozen=True, eq=False, slots=True)
+@record(eq=False)
 class Input:
     """A named input or variable of a graph."""
 
@@ -217,7 +218,7 @@ class Input:
     value: Value
 
 
-@dataclasses.dataclass(frozen=True, eq=False, slots=True)
+@record(eq=False)
 class Graph:
     """A pure function from inputs and variables to outputs and variable updates."""
 

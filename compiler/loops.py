@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from compiler.types import TensorType, is_float
 from runtime.dimensions import Dim
+from runtime.records import record
 
 if TYPE_CHECKING:
     from compiler.ir import Op
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 INDEX = "int64"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class Expr:
     """A typed scalar expression. Operators build larger ones; both sides must have one dtype."""
 
@@ -86,21 +87,21 @@ class Expr:
         return binary("equal", self, other)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class Literal(Expr):
     """A constant of the given dtype."""
 
     value: float | int | bool
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class Extent(Expr):
     """A symbolic extent, read at run time (int64)."""
 
     dim: Dim
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class Local(Expr):
     """A loop index or a named scalar; `depth` is the nesting level of the scope that defines it."""
 
@@ -108,7 +109,7 @@ class Local(Expr):
     depth: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class Load(Expr):
     """An element of an operand at a flat index."""
 
@@ -116,7 +117,7 @@ class Load(Expr):
     index: Expr
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class ScratchLoad(Expr):
     """An element of a private scratch row."""
 
@@ -124,7 +125,7 @@ class ScratchLoad(Expr):
     index: Expr
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class Call(Expr):
     """A scalar function applied to expressions, among them arithmetic, `select` and `cast`."""
 
@@ -276,7 +277,7 @@ def reduction_start(combine: str, dtype: str) -> Literal:
     return literal({"add": 0, "multiply": 1, "maximum": lowest, "minimum": highest}[combine], dtype)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class Operand:
     """One buffer of a kernel."""
 
@@ -290,7 +291,7 @@ FIRST_IMAGE = Local(INDEX, "first_image", 0)  # the images that a contraction's 
 NEXT_IMAGE = Local(INDEX, "next_image", 0)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class LoopKernel:
     """A loop nest over operands. `extents` are the symbolic sizes that the call passes, in this order."""
 
@@ -301,7 +302,7 @@ class LoopKernel:
     scratch_rows: tuple[tuple[str, Dim], ...] = ()  # dtype and length of each private row
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class ContractionKernel:
     """A matrix product or convolution and the elementwise tail that runs on each finished element.
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import platform
 
 from runtime.host import host
+from runtime.records import record
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class Target:
     """A machine. `vector_bytes` and `vector_registers` describe its widest float unit."""
 

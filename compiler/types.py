@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 from math import prod
@@ -10,6 +9,7 @@ from math import prod
 import numpy as np
 
 from runtime.dimensions import Dim, evaluate, parse_dim, substitute, symbols_of
+from runtime.records import record
 
 SHORT_NAMES = {
     "float16": "f16", "float32": "f32", "float64": "f64",
@@ -32,7 +32,7 @@ def item_size(dtype: str) -> int:
     return int(np.dtype(dtype).itemsize)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class TensorType:
     """An element type and a shape; each extent is an integer or a symbolic expression."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.dimensions import Dim
+from runtime.records import record
 
 if TYPE_CHECKING:
     from runtime.program import Program
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["Loop", "Window", "loop_problems"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Window:
     """Buffer `buffer`, of space "window", is entry `step + shift` of buffer `source` while a step runs.
 
@@ -31,7 +31,7 @@ class Window:
         return (step + self.shift) % self.period if self.period else step + self.shift
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Loop:
     """The instructions `first` to `end` (excluded) run for the steps 0 to `count`, or in reverse.
 

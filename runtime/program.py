@@ -19,6 +19,7 @@ from runtime.arena import ALIGNMENT, address_of, aligned_copy
 from runtime.dimensions import Dim, SymbolicInt, evaluate, symbols_of
 from runtime.loops import Loop, loop_problems
 from runtime.placement import Life, Placement, place
+from runtime.records import record
 
 __all__ = ["DTYPES", "Buffer", "Instruction", "Kernel", "Program", "ProgramError", "Space"]
 
@@ -48,7 +49,7 @@ class ProgramError(ValueError):
     """A program that does not hold together; the message names the instruction, operand or buffer."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Buffer:
     """A typed place in memory, C-contiguous.
 
@@ -66,7 +67,7 @@ class Buffer:
     start: Dim = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kernel:
     """Relocatable object code of one function `symbol` with the kernel calling convention.
 
@@ -85,7 +86,7 @@ class Kernel:
         return f"Kernel({self.name!r}, {len(self.object_code)} bytes, key={self.key[:12]!r})"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Instruction:
     """One kernel call over `work` items.
 

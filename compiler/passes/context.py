@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from compiler.target import Target, host_target
 from runtime.dimensions import Dim
+from runtime.records import record
 
 if TYPE_CHECKING:
     from compiler.passes.plan_memory import MemoryPlan
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@record
 class Remark:
     """Something a pass wants people to be able to read, e.g. why two nodes were not fused."""
 

@@ -113,7 +113,7 @@ def operation(body: Callable[Concatenate[Builder, P], Any]) -> Callable[P, Any]:
             name=body.__name__,
         )
 
-    call.__wrapped__ = signature  # type: ignore[attr-defined]
+    call.__wrapped__ = signature  # type: ignore[assignment]
     OPERATORS.setdefault(body.__name__, call)
     return call
 
