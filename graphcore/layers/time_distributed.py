@@ -84,9 +84,9 @@ def _computes_rows_alone(layer: Layer, training: Any) -> bool:
 
 
 def _computes_alone(part: Any, training: Any) -> bool:
-    from graphcore.saving.objects import builtin_layers  # here, since it knows all layers and models
+    from graphcore.saving.objects import builtin_class  # here, since it knows all layers and models
 
-    if builtin_layers().get(type(part).__name__) is not type(part) or isinstance(part, layers.Lambda):
+    if builtin_class(type(part).__name__) is not type(part) or isinstance(part, layers.Lambda):
         return False
     model: Any = part
     if model.is_model:
