@@ -3,7 +3,7 @@
     python -m benchmarks [--models cnn] [--measures train inference] [--rounds 6] [--seconds 0.5]
 
 Measures the machine first (float32 peak of the micro-kernel, memory bandwidth; one thread and all), then, in worker
-processes that take turns: training steps (train_on_batch) and inference (predict_on_batch) of five models on one
+processes that take turns: training steps (train_on_batch) and inference (predict_on_batch) of the models on one
 thread and on all, with their share of the peak in FLOPs counted by definition; the first training step of a new
 process with an empty cache and a filled one; peak memory; and single kernels on one thread. Prints tables and writes
 them as Markdown and JSON.

@@ -24,7 +24,7 @@ from numba import njit
 
 import compiler.ops  # noqa: F401  (fills the registry)
 import graphcore as keras
-from benchmarks.keras_models import build
+from benchmarks.keras_models import build, compile_for_training
 from benchmarks.workloads import WORKLOADS
 from compiler import functions as F
 from compiler.assembly import label_of
@@ -132,7 +132,7 @@ class Cost:
 def kernel_costs(model: str) -> list[Cost]:
     """The kernels of a model's training step, in the order of the program."""
     keras_model, workload = build(keras, model), WORKLOADS[model]
-    keras_model.compile("adam", workload.loss, metrics=None if workload.reconstructs else ["accuracy"])
+    compile_for_training(keras, keras_model)
     keras_model.train_on_batch(workload.inputs(workload.batch), workload.targets(workload.batch))
     found: dict[str, list[tuple[str, Printed]]] = {}
     for node in keras_model.lowered("train").compiled.graph.nodes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from benchmarks.workloads import CLASSES, WORKLOADS
@@ -11,6 +12,37 @@ def build(keras: Any, name: str) -> Any:
     """A new Functional model of the workload `name`."""
     inputs = keras.Input(WORKLOADS[name].input_shape)
     return keras.Model(inputs, _BODIES[name](keras.layers, inputs), name=name)
+
+
+def loss_of(keras: Any, name: str) -> Any:
+    """The loss that the workload `name` trains with: `loss(targets, predictions)`."""
+    losses = keras.losses
+    makers = {
+        "class": losses.CategoricalCrossentropy,
+        "image": losses.MeanSquaredError,
+        "binary": losses.BinaryCrossentropy,
+        "token": functools.partial(losses.SparseCategoricalCrossentropy, from_logits=True),
+    }
+    return makers[WORKLOADS[name].target]()
+
+
+def accuracy_of(keras: Any, name: str) -> Any:
+    """The accuracy that is kept beside the loss, or None where there is no such thing."""
+    metrics = keras.metrics
+    makers = {
+        "class": metrics.CategoricalAccuracy,
+        "binary": metrics.BinaryAccuracy,
+        "token": metrics.SparseCategoricalAccuracy,
+    }
+    target = WORKLOADS[name].target
+    return makers[target](name="accuracy") if target in makers else None
+
+
+def compile_for_training(keras: Any, model: Any) -> None:
+    """Adam, the loss and the accuracy of the workload that the model was built for."""
+    accuracy = accuracy_of(keras, model.name)
+    metrics = None if accuracy is None else [accuracy]
+    model.compile(optimizer="adam", loss=loss_of(keras, model.name), metrics=metrics)
 
 
 def _mlp(layers: Any, x: Any) -> Any:
@@ -63,6 +95,12 @@ def _mobilenet(layers: Any, x: Any) -> Any:
     return _classify(layers, x)
 
 
+def _lstm(layers: Any, x: Any) -> Any:
+    """Sentiment: one recurrent layer over 80 words."""
+    x = layers.LSTM(128)(layers.Embedding(WORKLOADS["lstm"].vocabulary, 128)(x))
+    return layers.Dense(1, activation="sigmoid")(x)
+
+
 def _normalised(layers: Any, x: Any) -> Any:
     return layers.ReLU()(layers.BatchNormalization()(x))
 
@@ -77,4 +115,5 @@ _BODIES = {
     "resnet20": _resnet20,
     "autoencoder": _autoencoder,
     "mobilenet": _mobilenet,
+    "lstm": _lstm,
 }

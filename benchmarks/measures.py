@@ -14,7 +14,7 @@ from benchmarks.engines import ENGINES
 from benchmarks.results import STATISTICS, Row
 from benchmarks.start_up import measure_start
 from benchmarks.turns import Contestant, Team
-from benchmarks.workloads import INFERENCE_BATCH, KERNELS, LARGE_FACTOR, WORKLOADS, Task
+from benchmarks.workloads import KERNELS, LARGE_FACTOR, WORKLOADS, Task
 
 STEP_TITLES = {
     "train": "training step",
@@ -30,8 +30,13 @@ RESULTS = Path(__file__).resolve().parent / "results"
 
 def task_of(measure: str, model: str) -> Task:
     """The task of a measure in `STEP_TITLES` for a model."""
-    stated = WORKLOADS[model].batch
-    batch = {"train": stated, "train-large": LARGE_FACTOR * stated, "inference": INFERENCE_BATCH}.get(measure, 1)
+    workload = WORKLOADS[model]
+    batches = {
+        "train": workload.batch,
+        "train-large": LARGE_FACTOR * workload.batch,
+        "inference": workload.inference_batch,
+    }
+    batch = batches.get(measure, 1)
     return Task("train" if measure.startswith("train") else "infer", model, batch)
 
 

@@ -1,4 +1,4 @@
-"""What is measured: five models with the batch each is stated at, and single kernels."""
+"""What is measured: models with the batch each is stated at, and single kernels."""
 
 from __future__ import annotations
 
@@ -17,42 +17,61 @@ INFERENCE_BATCH = 64
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """A model: its stated batch, the shape of one input, and whether it gives back an image or class probabilities."""
+    """A model, and random data that fit it.
+
+    Attributes:
+        name: the model's.
+        batch: the one it is stated at.
+        input_shape: shape of one input.
+        target: what it gives: "class" probabilities, an "image", the probability of "binary" label 1, or the logits
+            of a "token" at each step.
+        classes: how many classes or tokens there are to tell apart.
+        vocabulary: inputs are token numbers below it; 0 if they are images.
+        inference_batch: the one that throughput of inference is measured at.
+    """
 
     name: str
     batch: int
     input_shape: tuple[int, ...]
-    reconstructs: bool = False
-
-    @property
-    def loss(self) -> str:
-        """Keras's name of the loss."""
-        return "mse" if self.reconstructs else "categorical_crossentropy"
+    target: str = "class"
+    classes: int = CLASSES
+    vocabulary: int = 0
+    inference_batch: int = INFERENCE_BATCH
 
     def inputs(self, batch: int) -> Array:
-        """Random images (batch, *input_shape), float32; the same every time."""
-        return np.random.default_rng(0).standard_normal((batch, *self.input_shape), dtype=np.float32)
+        """Images (batch, *input_shape), float32, or token numbers, int32; the same every time."""
+        rng = np.random.default_rng(0)
+        if self.vocabulary:
+            return rng.integers(0, self.vocabulary, (batch, *self.input_shape), dtype=np.int32)
+        return rng.standard_normal((batch, *self.input_shape), dtype=np.float32)
 
     def labels(self, batch: int) -> Array:
-        """Class numbers (batch,), int64; for models that classify."""
-        return np.random.default_rng(1).integers(0, CLASSES, batch)
+        """Class numbers (batch,), binary labels (batch, 1) or tokens (batch, *input_shape), int64; not for images."""
+        shape = {"class": (batch,), "binary": (batch, 1), "token": (batch, *self.input_shape)}[self.target]
+        return np.random.default_rng(1).integers(0, self.classes, shape)
 
     def targets(self, batch: int) -> Array:
-        """Images (batch, *input_shape) in [0, 1), or one-hot labels (batch, CLASSES); float32."""
-        if self.reconstructs:
+        """What Keras's loss takes: images in [0, 1), one-hot labels (batch, classes) or binary ones, float32; tokens
+        as they are."""
+        if self.target == "image":
             return np.random.default_rng(1).random((batch, *self.input_shape), dtype=np.float32)
-        return np.eye(CLASSES, dtype=np.float32)[self.labels(batch)]
+        labels = self.labels(batch)
+        if self.target == "class":
+            return np.eye(self.classes, dtype=np.float32)[labels]
+        return labels.astype(np.float32) if self.target == "binary" else labels
 
 
 _IMAGE = (32, 32, 3)
+_WORDS = 20000
 WORKLOADS = {
     workload.name: workload
     for workload in (
         Workload("mlp", 128, (784,)),
         Workload("cnn", 64, _IMAGE),
         Workload("resnet20", 64, _IMAGE),
-        Workload("autoencoder", 64, _IMAGE, reconstructs=True),
+        Workload("autoencoder", 64, _IMAGE, "image"),
         Workload("mobilenet", 64, _IMAGE),
+        Workload("lstm", 32, (80,), "binary", 2, _WORDS),
     )
 }
 

@@ -239,6 +239,15 @@ class Graph:
         """Values of the outputs, then of the updates."""
         return tuple(value for _, value in self.outputs + self.updates)
 
+    @property
+    def multiply_adds(self) -> Dim:
+        """Those of all nodes by definition, of loops at every step; see `Op.multiply_adds`."""
+        total: Dim = 0
+        for node in self.nodes:
+            types = ([value.type for value in values] for values in (node.inputs, node.outputs))
+            total = total + node.op.multiply_adds(*types)
+        return total
+
     def users(self) -> dict[Value, list[Node]]:
         """For each value the nodes that read it, in order (a node once per use)."""
         table: dict[Value, list[Node]] = {entry.value: [] for entry in self.parameters}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import graphcore as keras
 from benchmarks.engines.engine import Engine, Step
-from benchmarks.keras_models import build
+from benchmarks.keras_models import build, compile_for_training
 from benchmarks.workloads import Array, KernelWorkload, Task
 
 if TYPE_CHECKING:
@@ -73,8 +73,7 @@ class GraphcoreEngine(Engine):
         if task.name not in self._models:
             self._models.clear()
             model = self._models[task.name] = build(keras, task.name)
-            metrics = None if task.workload.reconstructs else ["accuracy"]
-            model.compile(optimizer="adam", loss=task.workload.loss, metrics=metrics)
+            compile_for_training(keras, model)
         return self._models[task.name]
 
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from benchmarks.engines.engine import Engine, Step
-from benchmarks.keras_models import build
+from benchmarks.keras_models import accuracy_of, build, loss_of
 from benchmarks.workloads import KernelWorkload, Task
 
 
@@ -40,12 +40,12 @@ def _training(model: Any, x: Any, task: Task) -> Step:
     y = jax.device_put(task.workload.targets(task.batch))
     optimizer = keras.optimizers.Adam()
     optimizer.build(model.trainable_variables)
-    loss_of = keras.losses.get(task.workload.loss)
-    accuracy = None if task.workload.reconstructs else keras.metrics.CategoricalAccuracy()
+    loss_function = loss_of(keras, task.name)
+    accuracy = accuracy_of(keras, task.name)
 
     def loss_and_rest(trainable: Any, rest: Any, x: Any, y: Any) -> Any:
         predictions, rest = model.stateless_call(trainable, rest, x, training=True)
-        return jnp.mean(loss_of(y, predictions)), (rest, predictions)
+        return loss_function(y, predictions), (rest, predictions)
 
     def one_step(state: Any, x: Any, y: Any) -> Any:
         trainable, rest, slots, totals = state

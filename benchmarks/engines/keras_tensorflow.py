@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from benchmarks.engines.engine import Engine, Step
-from benchmarks.keras_models import build
+from benchmarks.keras_models import accuracy_of, build, loss_of
 from benchmarks.workloads import Task
 
 
@@ -41,14 +41,14 @@ class KerasTensorflowEngine(Engine):
         y = tf.constant(task.workload.targets(task.batch))
         optimizer = keras.optimizers.Adam()
         optimizer.build(model.trainable_variables)
-        loss_of = keras.losses.get(task.workload.loss)
-        accuracy = None if task.workload.reconstructs else keras.metrics.CategoricalAccuracy()
+        loss_function = loss_of(keras, task.name)
+        accuracy = accuracy_of(keras, task.name)
 
         @tf.function(jit_compile=self.xla)
         def one_step(x: Any, y: Any) -> Any:
             with tf.GradientTape() as tape:
                 predictions = model(x, training=True)
-                loss = tf.reduce_mean(loss_of(y, predictions))
+                loss = loss_function(y, predictions)
             optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
             if accuracy is not None:
                 accuracy.update_state(y, predictions)

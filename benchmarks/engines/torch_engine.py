@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from benchmarks.engines.engine import Engine, Step
 from benchmarks.engines.torch_models import build
-from benchmarks.workloads import Array, KernelWorkload, Task
+from benchmarks.workloads import Array, KernelWorkload, Task, Workload
 
 
 def tensor(array: Array) -> torch.Tensor:
@@ -46,11 +46,7 @@ class TorchEngine(Engine):
         return torch.compile(model, dynamic=False) if self.mode == "compile" else model
 
     def _training(self, model: torch.nn.Module, x: torch.Tensor, task: Task) -> Step:
-        workload = task.workload
-        if workload.reconstructs:
-            y, loss_of = tensor(workload.targets(task.batch)), F.mse_loss
-        else:
-            y, loss_of = torch.from_numpy(workload.labels(task.batch)), F.cross_entropy
+        y, loss_of = _targets(task.workload, task.batch), _LOSSES[task.workload.target]
         optimizer = torch.optim.Adam(model.parameters(), fused=True)
         forward = self._forward(model)
 
@@ -66,6 +62,25 @@ class TorchEngine(Engine):
     def _inference(self, model: torch.nn.Module, x: torch.Tensor) -> Step:
         forward = self._forward(model)
         return _without_gradients(lambda: forward(x))
+
+
+def _targets(workload: Workload, batch: int) -> torch.Tensor:
+    """Class numbers and tokens as they are, images and binary labels as numbers."""
+    if workload.target in ("image", "binary"):
+        return tensor(workload.targets(batch))
+    return torch.from_numpy(workload.labels(batch))
+
+
+def _cross_entropy_of_tokens(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    return F.cross_entropy(logits.flatten(0, 1), tokens.flatten())
+
+
+_LOSSES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "class": F.cross_entropy,
+    "image": F.mse_loss,
+    "binary": F.binary_cross_entropy_with_logits,
+    "token": _cross_entropy_of_tokens,
+}
 
 
 def _kernel(kernel: KernelWorkload) -> Step:

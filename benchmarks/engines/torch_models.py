@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.workloads import CLASSES
+from benchmarks.workloads import CLASSES, WORKLOADS
 
 
 def build(name: str) -> nn.Module:
@@ -104,10 +104,30 @@ def _mobilenet() -> nn.Module:
     return _Classifier(*layers, _Average(), nn.Linear(channels, CLASSES))
 
 
+class _Recurrent(nn.Module):
+    """An embedding, a recurrent layer, and a logit of its last state; in inference the probability."""
+
+    def __init__(self, words: int, width: int, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.embedding, self.layer = nn.Embedding(words, width), layer
+        self.logit = nn.Linear(layer.hidden_size * (1 + layer.bidirectional), 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        _, state = self.layer(self.embedding(x))
+        last = state[0] if isinstance(state, tuple) else state  # (directions, batch, units)
+        logit = self.logit(last.transpose(0, 1).flatten(1))
+        return logit if self.training else torch.sigmoid(logit)
+
+
+def _lstm() -> nn.Module:
+    return _Recurrent(WORKLOADS["lstm"].vocabulary, 128, nn.LSTM(128, 128, batch_first=True))
+
+
 _MODELS: dict[str, Any] = {
     "mlp": _mlp,
     "cnn": _cnn,
     "resnet20": _resnet20,
     "autoencoder": _autoencoder,
     "mobilenet": _mobilenet,
+    "lstm": _lstm,
 }

@@ -9,6 +9,7 @@ from compiler.ir import Array, Builder, Fusion, Graph, Op, Value
 from compiler.loops import Element, Expr, Lowering
 from compiler.ops.registry import op
 from compiler.types import TensorType
+from runtime.dimensions import Dim
 
 
 @op
@@ -43,6 +44,10 @@ class Fused(Op):
     ) -> Sequence[Value | None]:
         """Differentiation comes before fusion."""
         raise TypeError("op 'fused' has no gradient: run the pass 'differentiate' before 'fuse'.")
+
+    def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
+        """Those of what it holds."""
+        return self.body.multiply_adds
 
     def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A fused group is a kernel of its own, never part of another."""

@@ -213,11 +213,7 @@ class Scan(Op):
 
     def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         """Those of the body, at every step."""
-        total: Dim = 0
-        for node in self.body.nodes:
-            types = ([value.type for value in values] for values in (node.inputs, node.outputs))
-            total = total + node.op.multiply_adds(*types)
-        return total * self.count
+        return self.body.multiply_adds * self.count
 
     def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A loop of kernels, never part of one."""

@@ -58,6 +58,13 @@ def test_operations_are_counted_for_rows_that_are_timed_a_step() -> None:
     assert count_flops(rows[1:2]) == {}
 
 
+def test_operations_of_a_loop_are_those_of_all_its_steps() -> None:
+    # Two products with 80 steps of 4 gates forward; backward two for each; the embedding's numbers need no gradient.
+    step = Row(STEP_TITLES["train"], "lstm", 32, "s", {})
+    (count,) = count_flops([step]).values()
+    assert count == 3 * (2 * 2 * 32 * 80 * 128 * 4 * 128) + 3 * 2 * 32 * 128
+
+
 def test_an_interrupt_keeps_the_rows_that_are_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Task] = []
 

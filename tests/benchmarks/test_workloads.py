@@ -18,17 +18,19 @@ def test_data_fit_the_models(name: str) -> None:
     assert model.input_shape == (None, *workload.input_shape)
     assert model.output_shape[1:] == workload.targets(2).shape[1:]
     assert workload.inputs(3).shape == (3, *workload.input_shape)
-    if not workload.reconstructs:
+    assert workload.inputs(3).dtype == (np.int32 if workload.vocabulary else np.float32)
+    if workload.target == "class":
         np.testing.assert_array_equal(workload.targets(5).argmax(-1), workload.labels(5))
 
 
 def test_parameters_of_the_models() -> None:
     # ResNet-20 of He et al. has 0.27 M; the projections in the shortcuts add some. The others by hand.
-    counts = {name: build(graphcore, name).count_params() for name in ("mlp", "resnet20", "cnn")}
+    counts = {name: build(graphcore, name).count_params() for name in ("mlp", "resnet20", "cnn", "lstm")}
     assert counts["mlp"] == 784 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10
     assert counts["cnn"] == (27 + 1) * 32 + (9 * 32 + 1) * 32 + (9 * 32 + 1) * 64 + (9 * 64 + 1) * 64 + (
         2304 + 1
     ) * 512 + 513 * 10  # fmt: skip
+    assert counts["lstm"] == 20000 * 128 + (128 + 128 + 1) * 4 * 128 + 128 + 1
     assert 0.27e6 < counts["resnet20"] < 0.28e6
 
 
