@@ -7,9 +7,10 @@ block of results. Where there are few rows, panels are read in b itself, and wit
 as the registers allow: then the product is as fast as b streams from memory (784 x 128 from the second-level cache:
 7 us for one row, 11 with strips of one tile).
 
-A work item is one tile of rows of one column block of one batch entry. A call that owns several consecutive
-items runs them together, so b is packed once for all of them; where a call begins and ends changes no sum. Where there
-are few rows, items have parts of the columns of a block, so that there are enough for several threads.
+A work item is one tile of rows of one column block of one batch entry; where a transposed a has few rows, a few columns
+with all rows. A call that owns several consecutive items runs them together, so b is packed once for all of them; where
+a call begins and ends changes no sum. Where there are few rows, items have parts of the columns of a block, so that
+there are enough for several threads.
 """
 
 from __future__ import annotations
@@ -58,6 +59,12 @@ PART_ELEMENTS = 1 << 17
 # they are worth the waking. Fewer columns are not cut, and no rows of a small b that pass in a few microseconds.
 HALVED_ROWS, STREAMED_ROWS = 64, 8
 HALVED_COLUMNS = 128
+# A transposed a of few rows and at least as many columns is the gradient of weights: a long sum over the rows or steps
+# of a batch. There an item is so many panels of columns; a call takes items up to GROUP_COLUMNS with all rows and packs
+# b once, one depth block at a time. With rows as items each of three or more calls of a thread would pack all of b.
+# One call, and the sum of the six calls of two threads, in us: 128 x 2560 x 512 4323 and 5684 -> 4067 and 4518,
+# 128 x 4096 x 512 8301 and 12786 -> 7294 and 8381, 256 x 4096 x 256 7740 and 9180 -> 6594 and 8592.
+FEW_ROWS, ITEM_PANELS, GROUP_COLUMNS = 264, 2, 288
 # A transposed a that meets this many panels or fewer is read where it lies: packing it would cost more (784 x 128 x 16
 # columns 70 -> 51 us, x 128 columns 368 -> 337, x 256 no gain). Not so where its rows are a multiple of a page long:
 # then all steps of a tile lie in one set of the first level (1024 x 128 x 128: 478 -> 644 us).
@@ -83,16 +90,16 @@ class MatmulGenerator(Generator[MatmulGeometry]):
         """rows, depth, columns, a's and b's elements from one batch entry to the next, column block, batch, parts of a
         column block.
         """
-        rows, depth, columns = geometry.rows, geometry.depth, geometry.columns
+        rows, depth, columns, parts = geometry.rows, geometry.depth, geometry.columns, _parts(spec, geometry)
         return (
             rows,
             depth,
             columns,
             rows * depth if geometry.a_batched else 0,
             depth * columns if geometry.b_batched else 0,
-            _column_block(spec, depth, columns),
+            _column_block(depth, columns, GROUP_COLUMNS if parts == 0 else COLUMN_BLOCK[spec.transpose_a]),
             geometry.batch,
-            _parts(spec, geometry),
+            parts,
         )
 
     def work(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
@@ -101,21 +108,25 @@ class MatmulGenerator(Generator[MatmulGeometry]):
             return narrow_matmul_work(extents)
         rows, _, columns, _, _, column_block, batch, parts = extents
         assert isinstance(column_block, int)
+        if parts == 0:
+            return batch * ceil_div(columns, _item_columns(tile))
         return batch * ceil_div(columns, column_block) * parts * ceil_div(rows, tile.rows)
 
     def scratch(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
         """Bytes of tables, packed panels, packed strips and the block of results."""
         if spec.narrow:
             return narrow_matmul_scratch(extents, tile)
-        _, depth, columns, _, _, column_block, *_ = extents
+        _, depth, columns, _, _, column_block, _, parts = extents
         assert isinstance(column_block, int)
         width = max(column_block, flat_tiles(tile)[0].columns)
         if isinstance(columns, int):
             width = min(width, -(-columns // tile.columns) * tile.columns)
         size = element_bytes(tile.dtype)
-        rows = GROUP_TILES[spec.transpose_a] * tile.rows
+        rows, kept_depth = _group_rows(spec.transpose_a, tile), depth
+        if parts == 0:
+            kept_depth = depth + WHOLE_DEPTH[True] - dim_max(depth, WHOLE_DEPTH[True])  # the smaller
         tables = REPORT_BYTES + align_up(depth * 8) + align_up(rows * 8)
-        panels = align_up(depth * width * size)
+        panels = align_up(kept_depth * width * size)
         strips = align_up(rows * (WHOLE_DEPTH[True] + 16) * size) if spec.transpose_a else 0
         return tables + panels + strips + align_up(rows * width * size)
 
@@ -127,8 +138,10 @@ class MatmulGenerator(Generator[MatmulGeometry]):
 
 
 def _parts(spec: ContractionSpec, geometry: MatmulGeometry) -> Dim:
-    """4, 2 or 1."""
+    """4, 2 or 1; 0 where items are columns."""
     rows, columns = geometry.rows * geometry.batch, geometry.columns
+    if _by_columns(spec, geometry):
+        return 0
     if spec.transpose_a or spec.transpose_b or not isinstance(columns, int) or columns < HALVED_COLUMNS:
         return 1
     halved = 1 + _at_most(rows, HALVED_ROWS)
@@ -137,14 +150,31 @@ def _parts(spec: ContractionSpec, geometry: MatmulGeometry) -> Dim:
     return dim_max(halved, MOST_PARTS - rows // PART_ROWS * 2)
 
 
+def _by_columns(spec: ContractionSpec, geometry: MatmulGeometry) -> bool:
+    """Whether items are columns."""
+    rows, columns = geometry.rows, geometry.columns
+    if not spec.transpose_a or spec.transpose_b or not isinstance(rows, int) or not isinstance(columns, int):
+        return False
+    return IN_PLACE_ROWS < rows <= min(FEW_ROWS, columns)
+
+
+def _group_rows(transpose_a: bool, tile: Tile) -> int:
+    """The most rows that a call takes together."""
+    return max(GROUP_TILES[transpose_a], -(-FEW_ROWS // tile.rows) if transpose_a else 0) * tile.rows
+
+
+def _item_columns(tile: Tile) -> int:
+    """Columns of an item of columns; divides every column block."""
+    return min(ITEM_PANELS * tile.columns, COLUMN_MULTIPLE)
+
+
 def _at_most(rows: Dim, most: int) -> Dim:
     """1 or 0."""
     return dim_max(0, 1 - rows // (most + 1))
 
 
-def _column_block(spec: ContractionSpec, depth: Dim, columns: Dim) -> int:
-    """Columns packed at a time: equal blocks, narrower where the sum is long."""
-    most = COLUMN_BLOCK[spec.transpose_a]
+def _column_block(depth: Dim, columns: Dim, most: int) -> int:
+    """Columns packed at a time: equal blocks of at most so many, narrower where the sum is long."""
     if not isinstance(columns, int):
         return most
     while isinstance(depth, int) and most > COLUMN_MULTIPLE and most * depth > PACKED_ELEMENTS:
@@ -156,11 +186,19 @@ def _column_block(spec: ContractionSpec, depth: Dim, columns: Dim) -> int:
 @functools.cache
 def _driver(tile: Tile, transpose_a: bool, transpose_b: bool) -> Driver:
     flat = flat_tiles(tile)
+    by_columns = transpose_a and not transpose_b
     source = _SOURCE.format(
         pack_a=_PACK_TRANSPOSED_A if transpose_a else _PACK_A,
         in_place="" if transpose_b else _READ_B_IN_PLACE if transpose_a else _READ_B_IN_PLACE + _FLAT_COLUMNS,
         flat="" if transpose_a or transpose_b else _FLAT,
         pack_b=_PACK_TRANSPOSED_B if transpose_b else _PACK_B,
+        by_columns=_BY_COLUMNS if by_columns else "",
+        more_columns=_MORE_COLUMNS if by_columns else "",
+        all_rows=_ALL_ROWS if by_columns else "",
+        pack_whole="not by_columns and " if by_columns else "",
+        pack_b_block=_PACK_B_BLOCK if by_columns else "",
+        panel_depth="kept_depth" if by_columns else "depth",
+        panel_begin="panel_begin" if by_columns else "depth_begin",
         prefetch=textwrap.indent(PREFETCH_STREAMS, " " * 16),
         following=_NEXT_PANEL_OR_ROWS if transpose_a else _NEXT_PANEL,
         tile_rows="row_count if packed_a else min(TILE_ROWS, row_count - tile_begin)" if transpose_a else "row_count",
@@ -169,9 +207,10 @@ def _driver(tile: Tile, transpose_a: bool, transpose_b: bool) -> Driver:
     )
     constants = {
         "GROUP_TILES": GROUP_TILES[transpose_a],
-        "GROUP_ROWS": GROUP_TILES[transpose_a] * tile.rows,
+        "GROUP_ROWS": _group_rows(transpose_a, tile),
         "DEPTH_BLOCK": DEPTH_BLOCK[transpose_a],
         "WHOLE_DEPTH": WHOLE_DEPTH[transpose_a],
+        "ITEM_COLUMNS": _item_columns(tile),
         "IN_PLACE_ROWS": IN_PLACE_ROWS,
         "FLAT_ROWS": len(flat),
         "IN_PLACE_PANELS": IN_PLACE_PANELS,
@@ -194,10 +233,11 @@ def contract(pointers, extents, scratch, begin, end, item):
     if depth > WHOLE_DEPTH:
         depth_blocks = (depth + DEPTH_BLOCK - 1) // DEPTH_BLOCK
     block_depth = (depth + depth_blocks - 1) // depth_blocks
+{by_columns}
     offsets = scratch + REPORT_BYTES
     row_table = offsets + (depth * 8 + 63) // 64 * 64
     packed = row_table + (GROUP_ROWS * 8 + 63) // 64 * 64
-    panel_bytes = depth * PANEL_STEP
+    panel_bytes = {panel_depth} * PANEL_STEP
     packed_panels = (min(max(column_block, FLAT_1), columns) + TILE_COLUMNS - 1) // TILE_COLUMNS
     strips = packed + (packed_panels * panel_bytes + 63) // 64 * 64
     values = strips + (GROUP_ROWS * {strip_steps} * ELEMENT + 63) // 64 * 64
@@ -212,6 +252,7 @@ def contract(pointers, extents, scratch, begin, end, item):
         flat_strips = (columns + FLAT_1 - 1) // FLAT_1
         first_column = column_index * flat_strips // column_blocks * FLAT_1
         block_columns = min(columns, (column_index + 1) * flat_strips // column_blocks * FLAT_1) - first_column
+{more_columns}
     panels = (block_columns + TILE_COLUMNS - 1) // TILE_COLUMNS
     stride = panels * PANEL_STEP
 {step}
@@ -224,22 +265,24 @@ def contract(pointers, extents, scratch, begin, end, item):
     whole_panels = 0
     flat_columns = 0
 {in_place}
-    if item == begin or row_item == 0:
+    if {pack_whole}(item == begin or row_item == 0):
 {pack_b}
     items = min(GROUP_TILES, end - item, row_items - row_item)
     first_row = row_item * TILE_ROWS
     row_count = min(items * TILE_ROWS, rows - first_row)
+{all_rows}
     a = pointers[0] + batch * extents[3] * ELEMENT
     for depth_index in range(depth_blocks):
         depth_begin = min(depth, depth_index * block_depth)
         steps = min(block_depth, depth - depth_begin)
+{pack_b_block}
 {pack_a}
 {flat}
         panel = flat_columns // TILE_COLUMNS
         tile_begin = 0
         while panel < panels and tile_begin < row_count:
             panel_stride = PANEL_STEP
-            panel_address = packed + panel * panel_bytes + depth_begin * PANEL_STEP
+            panel_address = packed + panel * panel_bytes + {panel_begin} * PANEL_STEP
             if panel < whole_panels:
                 panel_stride = columns * ELEMENT
                 panel_address = b + (depth_begin * columns + first_column + panel * TILE_COLUMNS) * ELEMENT
@@ -268,6 +311,33 @@ _PACK_B = """\
         if whole_columns < block_columns:
             pack_columns(packed + whole_panels * panel_bytes, panel_bytes, b + (first_column + whole_columns) * ELEMENT,
                          columns * ELEMENT, depth, block_columns - whole_columns)"""
+
+_BY_COLUMNS = """\
+    by_columns = extents[7] == 0
+    kept_depth = depth
+    if by_columns:
+        kept_depth = block_depth
+        row_items = 1
+        column_blocks = (columns + ITEM_COLUMNS - 1) // ITEM_COLUMNS"""
+
+_MORE_COLUMNS = """\
+    column_items = 1
+    if by_columns:
+        first_column = column_index * ITEM_COLUMNS
+        column_items = min(column_block // ITEM_COLUMNS, end - item, column_blocks - column_index)
+        block_columns = min(column_items * ITEM_COLUMNS, columns - first_column)"""
+
+_ALL_ROWS = """\
+    if by_columns:
+        items = column_items
+        row_count = rows"""
+
+_PACK_B_BLOCK = """\
+        panel_begin = depth_begin
+        if by_columns:
+            panel_begin = 0
+            pack_columns(packed, panel_bytes, b + (depth_begin * columns + first_column) * ELEMENT,
+                         columns * ELEMENT, steps, block_columns)"""
 
 _READ_B_IN_PLACE = """\
     if rows <= IN_PLACE_ROWS:

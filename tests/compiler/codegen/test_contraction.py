@@ -147,6 +147,36 @@ def test_products_of_few_rows_are_cut_into_parts_of_their_columns(
     np.testing.assert_array_equal(result, np.matmul(a.astype("float64"), b.astype("float64")))
 
 
+@pytest.mark.parametrize(("vector_bytes", "registers"), [(16, 16), (32, 16), (64, 32)])
+@pytest.mark.parametrize(
+    ("geometry", "items"),
+    [
+        (MatmulGeometry(128, 2560, 512), 16),  # the weights of a recurrent layer; on a host with tiles of 6 x 16
+        (MatmulGeometry(65, 513, 65, 2), 6),
+        (MatmulGeometry(264, 40, 300), 10),
+        (MatmulGeometry(64, 700, 300), 11),  # tiles of rows: few enough to read b where it lies
+        (MatmulGeometry(265, 700, 300), 45),
+        (MatmulGeometry(128, 700, 127), 22),
+    ],
+    ids=str,
+)
+def test_gradients_of_weights_with_few_rows_have_items_of_columns(
+    geometry: MatmulGeometry, items: int, vector_bytes: int, registers: int
+) -> None:
+    host = host_target()
+    target = Target("cpu", host.cpu, host.features, vector_bytes, registers)
+    spec = ContractionSpec("matmul", "float32", transpose_a=True)
+    work = contraction_work(spec, contraction_extents(spec, geometry), target)
+    assert (vector_bytes, registers) != (32, 16) or work == items
+    batch, rows, depth, columns = (int(n) for n in (geometry.batch, geometry.rows, geometry.depth, geometry.columns))  # type: ignore[arg-type]
+    rng = np.random.default_rng(rows + columns)
+    a, b = (rng.integers(-4, 5, shape).astype("float32") for shape in ((batch, depth, rows), (batch, depth, columns)))
+    expected = np.matmul(a.astype("float64").swapaxes(1, 2), b.astype("float64"))
+    for cuts in ([], [(item + 0.5) / work for item in range(1, work)]):
+        result = run(spec, geometry, (a, b), (batch, rows, columns), cuts=cuts, target=target)
+        np.testing.assert_array_equal(result, expected)
+
+
 @pytest.mark.parametrize(("vector_bytes", "registers"), TARGETS)
 @pytest.mark.parametrize("transposes", [(False, False), (False, True), (True, False)])
 def test_every_tile_shape(vector_bytes: int, registers: int, transposes: tuple[bool, bool]) -> None:
