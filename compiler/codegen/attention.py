@@ -23,15 +23,17 @@ import functools
 import struct
 from collections.abc import Mapping, Sequence
 
+from compiler.codegen.attention_dropout_native import KEEP_COUNT, KEEP_SLACK
 from compiler.codegen.contraction_driver import Driver
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.generated_types import KernelGenerator
 from compiler.codegen.microkernel import Tile
 from compiler.ir import Op
+from compiler.ops.random import dropout_threshold
 from compiler.types import TensorType
 from runtime.dimensions import Dim, align_up, ceil_div
 
-__all__ = ["AttentionGenerator", "common_extents"]
+__all__ = ["AttentionGenerator", "common_extents", "extra_extents", "keep_step"]
 
 # Panels of queries in a work item: so many share the passes over keys and values.
 ITEM_PANELS = 8
@@ -42,12 +44,12 @@ FAR = 1 << 30
 
 
 class AttentionGenerator(KernelGenerator):
-    """query, key, value, perhaps a key mask; the result, and the numbers that the gradient needs, if they are read."""
+    """query, key, value, perhaps a key mask and a state; the result, and what the gradient needs, if that is read."""
 
     def extents(self, op: Op, inputs: Sequence[TensorType], places: Mapping[int, int]) -> tuple[Dim, ...]:
         """The common ones, the scale, where the key mask and the results stand; 0 for nowhere."""
-        key_mask = 3 if len(inputs) > 3 else 0
-        return (*common_extents(op, inputs), key_mask, places.get(0, 0), places.get(1, 0))
+        key_mask, *dropout = extra_extents(op, 3)
+        return (*common_extents(op, inputs), key_mask, places.get(0, 0), places.get(1, 0), *dropout)
 
     def work(self, op: Op, inputs: Sequence[TensorType], tile: Tile) -> Dim:
         """Groups of panels of all heads."""
@@ -60,7 +62,8 @@ class AttentionGenerator(KernelGenerator):
         block, panel = _block_keys(tile), tile.columns * element_bytes(tile.dtype)
         tables = align_up(depth * 8) + align_up(values * 8) + 2 * align_up(block * 8) + align_up(ITEM_PANELS * 16)
         copies = (depth + values) * (block * element_bytes(tile.dtype))
-        return align_up(tables + (depth + values + 2) * (ITEM_PANELS * panel) + block * panel + copies)
+        kept = tile.columns * keep_step(block) + block * panel if op.fields["dropout"] else 0
+        return align_up(tables + (depth + values + 2) * (ITEM_PANELS * panel) + block * panel + copies + kept)
 
     def driver(self, tile: Tile) -> Driver:
         """The one for all rules and sizes."""
@@ -77,6 +80,22 @@ def common_extents(op: Op, inputs: Sequence[TensorType]) -> tuple[Dim, ...]:
     return (batch, queries, keys, heads, key_heads, depth, values, ahead, reach, _float_bits(fields["scale"]))
 
 
+def extra_extents(op: Op, first: int) -> tuple[int, int, int, int]:
+    """Where the key mask and the state stand, 0 for nowhere, the least word that is kept and the bits of the factor.
+
+    `first`: the first input behind the tensors that are always there.
+    """
+    extras, rate = op.fields["extras"], op.fields["dropout"]
+    key_mask, state = (first + extras.index(name) if name in extras else 0 for name in ("key_mask", "state"))
+    return key_mask, state, dropout_threshold(rate), _float_bits(1.0 / (1.0 - rate))
+
+
+def keep_step(count: int) -> int:
+    """Bytes from one row of `keep_rows` to the next, for `count` numbers."""
+    assert count <= KEEP_COUNT
+    return (count + KEEP_SLACK) * 4
+
+
 def _float_bits(value: float) -> int:
     """The bits of a number rounded to float32, as an integer."""
     return int(struct.unpack("<i", struct.pack("<f", value))[0])
@@ -89,7 +108,8 @@ def _block_keys(tile: Tile) -> int:
 
 @functools.cache
 def _driver(tile: Tile) -> Driver:
-    constants = {"ITEM_PANELS": ITEM_PANELS, "BLOCK_KEYS": _block_keys(tile)}
+    block = _block_keys(tile)
+    constants = {"ITEM_PANELS": ITEM_PANELS, "BLOCK_KEYS": block, "KEEP_STEP": keep_step(block)}
     return Driver(COMMON_HEAD + _SOURCE, tuple(constants.items()), columns_extent=0)
 
 
@@ -125,6 +145,8 @@ _SOURCE = """\
     scores = states + ITEM_PANELS * 2 * PANEL_STEP
     key_rows = scores + BLOCK_KEYS * PANEL_STEP
     value_rows = key_rows + BLOCK_KEYS * depth * ELEMENT
+    factors = value_rows + BLOCK_KEYS * values * ELEMENT
+    kept = factors + BLOCK_KEYS * PANEL_STEP
     if item == begin:
         fill_steps(depth_table, depth, ELEMENT)
         fill_steps(value_table, values, ELEMENT)
@@ -207,6 +229,12 @@ _SOURCE = """\
                                   0)
                     total = sums + panel * values * PANEL_STEP
                     softmax_block(scores, rows, states + panel * 2 * PANEL_STEP, flags[panel * 2 + 1], total, values)
+                    if extents[13]:
+                        lanes = query_end - query_begin
+                        keep_rows(kept, KEEP_STEP, (row * queries + query_begin) * keys + key_begin, keys, lanes, rows,
+                                  pointers[extents[13]], extents[14], extents[15])
+                        transpose_rows(factors, PANEL_STEP, kept, KEEP_STEP, lanes, rows)
+                        multiply_rows(scores, factors, rows, PANEL_STEP)
                     base = value_rows + (key_begin - block_begin) * values * ELEMENT
                     micro(values, base, value_table, step_table, rows, scores, PANEL_STEP, total, PANEL_STEP,
                           1 - flags[panel * 2 + 1], scores, 0, total, PANEL_STEP)

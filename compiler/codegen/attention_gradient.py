@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 
-from compiler.codegen.attention import COMMON_HEAD, common_extents
+from compiler.codegen.attention import COMMON_HEAD, common_extents, extra_extents, keep_step
 from compiler.codegen.attention_gradient_native import TERMS
 from compiler.codegen.contraction_driver import Driver
 from compiler.codegen.contraction_ir import element_bytes
@@ -37,12 +37,12 @@ BLOCK_QUERIES = 96
 
 
 class AttentionGradientGenerator(KernelGenerator):
-    """query, key, value, result, its cotangent, two numbers a query, perhaps a key mask; three cotangents."""
+    """query, key, value, result, its cotangent, two numbers a query, perhaps a key mask and a state; cotangents."""
 
     def extents(self, op: Op, inputs: Sequence[TensorType], places: Mapping[int, int]) -> tuple[Dim, ...]:
         """The common ones, where the key mask and the results stand; 0 for nowhere."""
-        key_mask = 6 if len(inputs) > 6 else 0
-        return (*common_extents(op, inputs), key_mask, *(places.get(i, 0) for i in range(3)))
+        key_mask, *dropout = extra_extents(op, 6)
+        return (*common_extents(op, inputs), key_mask, *(places.get(i, 0) for i in range(3)), *dropout)
 
     def work(self, op: Op, inputs: Sequence[TensorType], tile: Tile) -> Dim:
         """Heads of keys."""
@@ -61,7 +61,8 @@ class AttentionGradientGenerator(KernelGenerator):
         depth_panels = ceil_div(depth, tile.columns)
         packed = (depth + values) * (2 * panels * panel) + depth_panels * (keys * panel)
         own = queries * shared * ((TERMS + depth + values) * size) + depth_panels * (queries * shared * panel)
-        return align_up(tables + packed + 2 * panels * block * panel + own)
+        kept = panel + (block * keep_step(keys) if op.fields["dropout"] else 0)
+        return align_up(tables + packed + 2 * panels * block * panel + own + kept)
 
     def driver(self, tile: Tile) -> Driver:
         """The one for all rules and sizes."""
@@ -77,6 +78,7 @@ def _block(tile: Tile) -> tuple[int, int]:
 def _driver(tile: Tile) -> Driver:
     panels, queries = _block(tile)
     constants = {"BLOCK_PANELS": panels, "BLOCK_QUERIES": queries, "TERM_BYTES": TERMS * element_bytes(tile.dtype)}
+    constants["KEEP_STEP"] = keep_step(panels * tile.columns)
     return Driver(COMMON_HEAD + _SOURCE, tuple(constants.items()), columns_extent=0)
 
 
@@ -104,6 +106,7 @@ _SOURCE = """\
     terms = of_queries + shared * queries * of_query_step
     query_rows = terms + shared * queries * TERM_BYTES
     g_rows = query_rows + shared * queries * depth * ELEMENT
+    kept = g_rows + shared * queries * values * ELEMENT + PANEL_STEP
     if item == begin:
         fill_steps(depth_table, depth, ELEMENT)
         fill_steps(value_table, values, ELEMENT)
@@ -132,6 +135,9 @@ _SOURCE = """\
     for head in range(shared):
         copy_rows(query_rows + head * queries * depth * ELEMENT, depth * ELEMENT, query + head * depth * ELEMENT,
                   query_step, queries, depth)
+    # Scaled as in the forward pass, so that most scores have the same bits; what follows is not written yet.
+    scale_rows(query_rows, (shared * queries * depth + TILE_COLUMNS - 1) // TILE_COLUMNS, scale)
+    for head in range(shared):
         copy_rows(g_rows + head * queries * values * ELEMENT, values * ELEMENT, g + head * values * ELEMENT,
                   result_step, queries, values)
         unseen[head] = query_terms(terms + head * queries * TERM_BYTES, result + head * values * ELEMENT,
@@ -153,7 +159,6 @@ _SOURCE = """\
                            lanes, depth)
             transpose_rows(packed_values + panel * values * PANEL_STEP, PANEL_STEP, value + start * value_step,
                            value_step, lanes, values)
-        scale_rows(packed_keys, panels * depth, scale)
         pack_columns(key_rows, block_keys * PANEL_STEP, key + first * key_step, key_step, count, depth)
         scale_rows(key_rows, depth_panels * block_keys, scale)
         for head in range(shared):
@@ -170,6 +175,10 @@ _SOURCE = """\
                 base = query_rows + (head * queries + begin_row) * depth * ELEMENT
                 g_base = g_rows + (head * queries + begin_row) * values * ELEMENT
                 own_terms = terms + (head * queries + begin_row) * TERM_BYTES
+                if extents[14]:
+                    line = (image * heads + first_head + head) * queries + begin_row
+                    keep_rows(kept, KEEP_STEP, line * keys + first, keys, rows, count, pointers[extents[14]],
+                              extents[15], extents[16])
                 for panel in range(panels):
                     lanes = min(TILE_COLUMNS, count - panel * TILE_COLUMNS)
                     start = first + panel * TILE_COLUMNS
@@ -199,8 +208,13 @@ _SOURCE = """\
                         if far < rows:
                             mask_queries(place + far * PANEL_STEP, rows - far, begin_row + far - start, ahead,
                                          behind, 0, lanes)
+                        own_kept = kept + skip * KEEP_STEP + panel * PANEL_STEP
+                        if extents[14]:
+                            multiply_rows(slope + skip * PANEL_STEP, own_kept, rows - skip, KEEP_STEP)
                         weights_block(place + skip * PANEL_STEP, slope + skip * PANEL_STEP, rows - skip,
                                       own_terms + skip * TERM_BYTES)
+                        if extents[14]:
+                            multiply_rows(place + skip * PANEL_STEP, own_kept, rows - skip, KEEP_STEP)
                         tile = of_values + panel * values * PANEL_STEP
                         micro(values, g_base + skip * values * ELEMENT, value_table, result_table, rows - skip,
                               place + skipped, PANEL_STEP, tile, PANEL_STEP, 1, place, 0, tile, PANEL_STEP)
@@ -219,7 +233,6 @@ _SOURCE = """\
                             micro(tile_rows, slopes, row_table + index * 8, lane_table, steps,
                                   key_rows + panel * block_keys * PANEL_STEP, PANEL_STEP, tile, of_query_step, 1, tile,
                                   0, tile, of_query_step)
-        scale_rows(of_keys, panels * depth, scale)
         for panel in range(panels):
             lanes = min(TILE_COLUMNS, count - panel * TILE_COLUMNS)
             start = first + panel * TILE_COLUMNS

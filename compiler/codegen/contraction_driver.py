@@ -19,6 +19,7 @@ from typing import Any
 from numba import types
 from numba.extending import intrinsic
 
+from compiler.codegen.attention_dropout_native import ATTENTION_DROPOUT_PARTS
 from compiler.codegen.attention_gradient_native import ATTENTION_GRADIENT_PARTS
 from compiler.codegen.attention_native import ATTENTION_PARTS
 from compiler.codegen.contraction_assembly import (
@@ -156,7 +157,11 @@ PARTS: Mapping[str, Part] = {
     "fold_points": Part(5, lambda m, t: emit_fold_points(m, t.dtype, t.lanes)),
     "gather_line": Part(len(LINE_PARAMETERS), emit_gather_line),
     **{name: Part(arguments, emit) for name, (arguments, emit) in DEPTHWISE_PARTS.items()},
-    **{name: Part(arguments, emit) for name, (arguments, emit) in (ATTENTION_PARTS | ATTENTION_GRADIENT_PARTS).items()},
+    **{
+        name: Part(arguments, emit)
+        for parts in (ATTENTION_PARTS, ATTENTION_GRADIENT_PARTS, ATTENTION_DROPOUT_PARTS)
+        for name, (arguments, emit) in parts.items()
+    },
 }
 
 

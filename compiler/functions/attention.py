@@ -26,6 +26,8 @@ def dot_product_attention(
     query_mask: Value | None = None,
     mask: Value | None = None,
     bias: Value | None = None,
+    dropout: float = 0.0,
+    state: Value | None = None,
 ) -> Value:
     """softmax(scale query key^T + bias, where visible) value; see `compiler.ops.attention`.
 
@@ -41,6 +43,8 @@ def dot_product_attention(
         query_mask: bool [batch, queries]; a query where it is false sees no key.
         mask: bool, broadcastable to [batch, heads, queries, keys].
         bias: float, broadcastable to the same, added to the scaled scores.
+        dropout: share of the weights that is dropped, the others being scaled up; of one number a pair, head and row.
+        state: the generator's, for the dropout.
 
     A query that sees no key gets the mean of all values, as in `keras.ops.dot_product_attention`. With neither `mask`
     nor `bias` no tensor of all scores is made where the target has kernels for that; float16 is computed in float32.
@@ -69,7 +73,12 @@ def dot_product_attention(
         extras["mask"] = _of_full_rank(b, cast(b, mask, "bool"))
     if bias is not None:
         extras["bias"] = _of_full_rank(b, cast(b, bias, wide))
-    op = make("dot_product_attention", scale=float(scale), causal=causal, window=window, extras=tuple(extras))
+    if state is not None and dropout > 0:
+        extras["state"] = state
+    op = make(
+        "dot_product_attention", scale=float(scale), causal=causal, window=window, extras=tuple(extras),
+        dropout=float(dropout),
+    )  # fmt: skip
     result = b.emit(op, query, key, value, *extras.values())
     if query_mask is not None:
         shape = result.type.shape

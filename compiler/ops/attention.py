@@ -29,13 +29,14 @@ from compiler.ops.checks import (
     require_same_dtype,
 )
 from compiler.ops.families import Composite, Cotangents, Derived, received
+from compiler.ops.random import Dropout, require_state
 from compiler.ops.registry import op
 from compiler.types import TensorType
 from runtime.dimensions import Dim
 
 # A power of two: a multiple of it in float32 is exact.
 MASKED = -(2.0**126)
-EXTRAS = ("key_mask", "mask", "bias")
+EXTRAS = ("key_mask", "mask", "bias", "state")
 
 
 class AttentionRule(Composite):
@@ -43,13 +44,15 @@ class AttentionRule(Composite):
 
     `scale`: factor of the scores. `causal`, `window`: rules. `extras`: the names, in the order of `EXTRAS`, of the
     tensors behind the op's other inputs: "key_mask" bool [batch, keys], "mask" bool and "bias" float, of rank 4 and
-    broadcastable to [batch, heads, queries, keys].
+    broadcastable to [batch, heads, queries, keys]; "state" the generator's, for `dropout`, the rate at which weights
+    are dropped as by the op of that name on a tensor of that shape.
     """
 
     scale: float
     causal: bool
     window: int | None
     extras: tuple[str, ...]
+    dropout: float
 
     def __post_init__(self) -> None:
         """Check the attributes."""
@@ -57,6 +60,11 @@ class AttentionRule(Composite):
             raise ValueError(f"{self.name}: window must be at least 1. Received: window={self.window}")
         if tuple(name for name in EXTRAS if name in self.extras) != self.extras:
             raise ValueError(f"{self.name}: extras are some of {EXTRAS}, in that order. Received: {self.extras}")
+        if ("state" in self.extras) != (self.dropout > 0) or self.dropout > 1:
+            raise ValueError(
+                f"{self.name}: dropout lies in 0..1, and comes with a state where it is not 0. "
+                f"Received: dropout={self.dropout}, extras={self.extras}"
+            )
 
     def check(self, inputs: Sequence[TensorType], before_extras: int) -> None:
         """Raise unless query, key, value and the extras, which stand at `before_extras`, agree."""
@@ -81,6 +89,9 @@ class AttentionRule(Composite):
     def _check_extras(self, query: TensorType, key: TensorType, extras: Sequence[TensorType]) -> None:
         shape = scores_shape(query, key)
         for what, type_ in zip(self.extras, extras, strict=True):
+            if what == "state":
+                require_state(self.name, [type_])
+                continue
             if what == "bias":
                 require_same_dtype(self.name, query, type_)
             else:
@@ -104,6 +115,14 @@ class AttentionRule(Composite):
         if visible is not None:
             scores = f.where(b, visible, scores, MASKED)
         return f.softmax(b, scores, -1), visible
+
+    def dropped(self, b: Builder, x: Value, extras: Sequence[Value]) -> Value:
+        """Weights, or the cotangents of dropped ones, as far as they are kept."""
+        return f.dropout(b, x, extras[-1], self.dropout) if self.dropout > 0 else x
+
+    def dropped_reference(self, x: Array, extras: Sequence[Array]) -> Array:
+        """As `dropped`, in NumPy."""
+        return Dropout(self.dropout).reference(x, extras[-1])[0] if self.dropout > 0 else x
 
     def _visible(self, b: Builder, shape: tuple[Dim, ...], given: dict[str, Value]) -> Value | None:
         tests = []
@@ -181,12 +200,14 @@ class DotProductAttention(AttentionRule):
     causal: bool = False
     window: int | None = None
     extras: tuple[str, ...] = ()
+    dropout: float = 0.0
 
     def decompose(self, b: Builder, *inputs: Value) -> tuple[Value, ...]:
         """Two matrix products around a softmax."""
         self.check([value.type for value in inputs], 3)
         query, key, value = inputs[:3]
         weights, _ = self.weights(b, query, key, inputs[3:])
+        weights = self.dropped(b, weights, inputs[3:])
         joined = self._joined(b, weights, key)
         return (by_query(b, f.matmul(b, joined, transposed(b, value)), query),)
 
@@ -199,6 +220,7 @@ class DotProductAttention(AttentionRule):
         """NumPy's einsum over all scores."""
         query, key, value = inputs[:3]
         weights, _ = self.weights_reference(query, key, inputs[3:])
+        weights = self.dropped_reference(weights, inputs[3:])
         value = np.repeat(value, query.shape[2] // value.shape[2], 2)
         return (np.einsum("bhij,bjhd->bihd", weights, value),)
 
@@ -206,7 +228,7 @@ class DotProductAttention(AttentionRule):
         self, b: Builder, cotangents: Cotangents, inputs: Sequence[Value], outputs: Sequence[Value]
     ) -> Cotangents:
         """An op of its own."""
-        of_inputs = DotProductAttentionGradient(self.scale, self.causal, self.window, self.extras)
+        of_inputs = DotProductAttentionGradient(*self.fields.values())
         results = b.emit_all(of_inputs, *inputs[:3], outputs[0], received(cotangents), *inputs[3:])
         of_extras: list[Value | None] = [results[3] if name == "bias" else None for name in self.extras]
         return (*results[:3], *of_extras)
@@ -226,6 +248,7 @@ class DotProductAttentionGradient(AttentionRule, Derived):
     causal: bool = False
     window: int | None = None
     extras: tuple[str, ...] = ()
+    dropout: float = 0.0
 
     def decompose(self, b: Builder, *inputs: Value) -> tuple[Value, ...]:
         """Through the softmax: w (g value^T - rowsum(g result)), w being its result; then two matrix products."""
@@ -242,6 +265,7 @@ class DotProductAttentionGradient(AttentionRule, Derived):
         joined = (shape[0], key.type.shape[2], -1, shape[3])
         rows = by_key_head(b, g, key)
         of_weights = f.reshape(b, f.matmul(b, rows, transposed(b, value), transpose_b=True), shape)
+        of_weights, kept = (self.dropped(b, x, inputs[5:]) for x in (of_weights, weights))
         mean = f.transpose(b, f.reduce_sum(b, f.multiply(b, g, result), (3,)), (0, 2, 1))
         of_scores = f.multiply(b, weights, f.subtract(b, of_weights, f.spread(b, mean, shape, (3,))))
         if visible is not None:
@@ -250,7 +274,7 @@ class DotProductAttentionGradient(AttentionRule, Derived):
         scaled = by_key_head(b, f.multiply(b, query, self.scale), key)
         of_query = f.multiply(b, by_query(b, f.matmul(b, flat, transposed(b, key)), query), self.scale)
         of_key = transposed(b, f.matmul(b, flat, scaled, transpose_a=True))
-        of_value = transposed(b, f.matmul(b, f.reshape(b, weights, joined), rows, transpose_a=True))
+        of_value = transposed(b, f.matmul(b, f.reshape(b, kept, joined), rows, transpose_a=True))
         results = (of_query, of_key, of_value)
         if "bias" not in self.extras:
             return results
@@ -270,13 +294,14 @@ class DotProductAttentionGradient(AttentionRule, Derived):
         weights, visible = self.weights_reference(query, key, inputs[5:])
         shared = query.shape[2] // key.shape[2]
         keys, values = np.repeat(key, shared, 2), np.repeat(value, shared, 2)
-        of_weights = np.einsum("bihd,bjhd->bhij", g, values)
+        of_weights = self.dropped_reference(np.einsum("bihd,bjhd->bhij", g, values), inputs[5:])
+        kept = self.dropped_reference(weights, inputs[5:])
         mean = np.einsum("bihd,bihd->bhi", g, result)[..., None]
         of_scores = np.where(visible, weights * (of_weights - mean), weights.dtype.type(0))
         scale = query.dtype.type(self.scale)
         of_query = np.einsum("bhij,bjhd->bihd", of_scores, keys) * scale
         of_keys = np.einsum("bhij,bihd->bjhd", of_scores, query * scale)
-        of_values = np.einsum("bhij,bihd->bjhd", weights, g)
+        of_values = np.einsum("bhij,bihd->bjhd", kept, g)
         of_key, of_value = (
             x.reshape(*x.shape[:2], key.shape[2], shared, x.shape[3]).sum(3) for x in (of_keys, of_values)
         )
@@ -296,7 +321,7 @@ class DotProductAttentionGradient(AttentionRule, Derived):
             yield cls(*attributes), (*arrays[:3], result, g, *arrays[3:])
 
 
-Attributes = tuple[float, bool, int | None, tuple[str, ...]]
+Attributes = tuple[float, bool, int | None, tuple[str, ...], float]
 
 
 def _sample_cases() -> Iterator[tuple[Attributes, tuple[Array, ...]]]:
@@ -312,13 +337,15 @@ def _sample_cases() -> Iterator[tuple[Attributes, tuple[Array, ...]]]:
         )
 
     key_mask = np.array([[True, True, False, True, False], [False] * 5])
-    yield (0.5, False, None, ()), tensors(3, 5, 2, 2, 4, 4)
-    yield (0.7, True, None, ()), tensors(4, 4, 2, 1, 3, 2)
-    yield (0.4, False, 3, ()), tensors(5, 4, 4, 2, 2, 3)
-    yield (0.3, False, 2, ("key_mask",)), (*tensors(4, 5, 2, 2, 3, 3), key_mask)
+    yield (0.5, False, None, (), 0.0), tensors(3, 5, 2, 2, 4, 4)
+    yield (0.7, True, None, (), 0.0), tensors(4, 4, 2, 1, 3, 2)
+    yield (0.4, False, 3, (), 0.0), tensors(5, 4, 4, 2, 2, 3)
+    yield (0.3, False, 2, ("key_mask",), 0.0), (*tensors(4, 5, 2, 2, 3, 3), key_mask)
     mask = rng.random((2, 1, 3, 5)) < 0.6
-    yield (1.0, False, None, ("mask",)), (*tensors(3, 5, 2, 2, 2, 2), mask)
+    yield (1.0, False, None, ("mask",), 0.0), (*tensors(3, 5, 2, 2, 2, 2), mask)
     bias = rng.normal(size=(1, 4, 1, 5))
-    yield (0.6, True, None, ("key_mask", "bias")), (*tensors(3, 5, 4, 2, 2, 1), key_mask, bias)
+    yield (0.6, True, None, ("key_mask", "bias"), 0.0), (*tensors(3, 5, 4, 2, 2, 1), key_mask, bias)
     bias = rng.normal(size=(2, 2, 3, 3))
-    yield (0.6, False, 3, ("mask", "bias")), (*tensors(3, 3, 2, 1, 2, 2), rng.random((1, 1, 3, 3)) < 0.8, bias)
+    yield (0.6, False, 3, ("mask", "bias"), 0.0), (*tensors(3, 3, 2, 1, 2, 2), rng.random((1, 1, 3, 3)) < 0.8, bias)
+    state = np.array([7, 3], "uint32")
+    yield (0.6, False, None, ("state",), 0.4), (*tensors(3, 5, 4, 2, 2, 2), state)

@@ -21,7 +21,7 @@ from runtime.dimensions import Dim
 
 @op
 class AttentionKernel(GeneratedKernel):
-    """(query, key, value[, key mask]) -> result, and for each head and query two numbers.
+    """(query, key, value[, key mask][, state]) -> result, and for each head and query two numbers.
 
     These, [2, batch, heads, queries], are the greatest of the masked scores and the reciprocal of the sum of
     exp(score - greatest): what the gradient needs to know the weights again.
@@ -31,6 +31,7 @@ class AttentionKernel(GeneratedKernel):
     causal: bool
     window: int | None
     extras: tuple[str, ...]
+    dropout: float
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         """float32 throughout."""
@@ -41,7 +42,7 @@ class AttentionKernel(GeneratedKernel):
 
     @property
     def _whole(self) -> DotProductAttention:
-        return DotProductAttention(self.scale, self.causal, self.window, self.extras)
+        return DotProductAttention(*self.fields.values())
 
     def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         """Two products for each pair of a query and a key that it sees by the rules."""
@@ -58,12 +59,13 @@ class AttentionKernel(GeneratedKernel):
 
 @op
 class AttentionGradientKernel(GeneratedKernel):
-    """(query, key, value, result, its cotangent, the two numbers[, key mask]) -> cotangents of query, key, value."""
+    """(query, key, value, result, its cotangent, the two numbers[, key mask][, state]) -> three cotangents."""
 
     scale: float
     causal: bool
     window: int | None
     extras: tuple[str, ...]
+    dropout: float
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         """Those of query, key and value."""
@@ -76,7 +78,7 @@ class AttentionGradientKernel(GeneratedKernel):
 
     @property
     def _whole(self) -> DotProductAttentionGradient:
-        return DotProductAttentionGradient(self.scale, self.causal, self.window, self.extras)
+        return DotProductAttentionGradient(*self.fields.values())
 
     def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         """Four products for each pair; that the scores are computed anew does not count."""
@@ -98,8 +100,8 @@ def visible_pairs(causal: bool, inputs: Sequence[TensorType]) -> Dim:
 
 
 def _refuse_others(name: str, inputs: Sequence[TensorType], extras: Sequence[str]) -> None:
-    if inputs[0].dtype != "float32" or not set(extras) <= {"key_mask"}:
-        raise TypeError(f"{name}: takes float32 and of other tensors a key mask. Received: {inputs[0]}, {extras}")
+    if inputs[0].dtype != "float32" or not set(extras) <= {"key_mask", "state"}:
+        raise TypeError(f"{name}: takes float32, a key mask and a state. Received: {inputs[0]}, {extras}")
 
 
 __all__ = ["AttentionGradientKernel", "AttentionKernel", "visible_pairs"]

@@ -206,7 +206,7 @@ class Dropout(Derived):
         if self.rate == 1:
             return (f.zeros_like(b, x),)
         bits = f.random_bits(b, state, self._mask_shape(x.type.shape))
-        kept = f.broadcast_to(b, f.greater_equal(b, bits, _threshold(self.rate)), x.type.shape)
+        kept = f.broadcast_to(b, f.greater_equal(b, bits, dropout_threshold(self.rate)), x.type.shape)
         return (f.where(b, kept, f.multiply(b, x, 1.0 / (1.0 - self.rate)), 0.0),)
 
     def _mask_shape(self, shape: tuple[Dim, ...]) -> tuple[Dim, ...]:
@@ -218,7 +218,7 @@ class Dropout(Derived):
         if self.rate == 1:
             return (np.zeros_like(x),)
         (bits,) = RandomBits(self._mask_shape(x.shape)).reference(state)
-        return (np.where(bits >= _threshold(self.rate), x / x.dtype.type(1 - self.rate), x.dtype.type(0)),)
+        return (np.where(bits >= dropout_threshold(self.rate), x / x.dtype.type(1 - self.rate), x.dtype.type(0)),)
 
     @classmethod
     def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
@@ -285,6 +285,6 @@ def _below(low: float, high: float, dtype: str) -> float:
     return float(max(number(low), np.nextafter(number(high), number(low))))
 
 
-def _threshold(rate: float) -> int:
+def dropout_threshold(rate: float) -> int:
     """Words below this are dropped."""
     return min(round(rate * WORD), WORD - 1)

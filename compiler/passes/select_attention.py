@@ -4,8 +4,9 @@
     %6, %7, %8 = dot_product_attention_gradient(       ->    %6, %7, %8 = attention_gradient_kernel(
         %q, %k, %v, %4, %g)                                      %q, %k, %v, %4, %g, %5)
 
-The kernels know masks that are rules: causal, a window, a mask of keys. With a mask or a bias for each pair of a query
-and a key, in float64 or for another target, the ops stay and `decompose` writes them as primitives; a remark says why.
+The kernels know masks that are rules, causal, a window, a mask of keys, and dropout. With a mask or a bias for each
+pair of a query and a key, in float64 or for another target, the ops stay and `decompose` writes them as primitives; a
+remark says why.
 """
 
 from __future__ import annotations
@@ -49,8 +50,10 @@ def _refusal(op: AttentionRule, inputs: Sequence[Value], context: PassContext) -
     query, value = inputs[0].type, inputs[2].type
     if query.dtype != "float32":
         return f"the kernels compute in float32, not {query.dtype}: all scores are held in memory"
-    if others := [name for name in op.extras if name != "key_mask"]:
+    if others := [name for name in op.extras if name in ("mask", "bias")]:
         return f"a {' and a '.join(others)} for each pair of a query and a key: all scores are held in memory"
+    if op.dropout == 1:
+        return "all weights are dropped"
     if not isinstance(query.shape[3], int) or not isinstance(value.shape[3], int):
         return "the depth is known at run time only: all scores are held in memory"
     return None

@@ -47,7 +47,8 @@ def attention_graph(
         for name, shape in zip(("query", "key", "value", "weight"), shapes, strict=True)
     )
     mask = b.input("mask", TensorType((batch, keys), "bool")) if masked else None
-    result = f.dot_product_attention(b, query, key, value, key_mask=mask, **rules)  # type: ignore[arg-type]
+    state = b.input("state", TensorType((2,), "uint32")) if "dropout" in rules else None
+    result = f.dot_product_attention(b, query, key, value, key_mask=mask, state=state, **rules)  # type: ignore[arg-type]
     loss = f.reduce_sum(b, f.multiply(b, result, weight))
     b.output("result", result)
     for name, gradient in zip(NAMES[1:], emit_gradient(b, loss, [query, key, value]), strict=True):
@@ -78,10 +79,14 @@ def assert_close(graph: Graph, arrays: Sequence[np.ndarray], results: Sequence[n
     """Each result within twice the error of plain float32, give or take a few roundings of the greatest element.
 
     With one key, gradients of queries and keys are the rounding of a difference of equal numbers: hence of all results.
+    A score's rounding becomes the relative error of its weight, but where there is nothing to weigh it against.
     """
     exact = expected(graph, arrays, "float64")
     plain = expected(graph, arrays, "float32")
-    noise = 8 * np.finfo("float32").eps * max(float(np.max(np.abs(right))) for right in exact)
+    largest = max(float(np.max(np.abs(right))) for right in exact)
+    heads, key_heads = arrays[0].shape[2], arrays[1].shape[2]
+    scores = np.einsum("bihd,bjhd->bhij", arrays[0], np.repeat(arrays[1], heads // key_heads, 2))
+    noise = 8 * np.finfo("float32").eps * largest * (2 + float(np.max(np.abs(scores))) / math.sqrt(arrays[0].shape[3]))
     for name, result, right, single in zip(NAMES, results, exact, plain, strict=True):
         allowed = 2 * np.max(np.abs(single - right)) + noise
         error = np.max(np.abs(result - right))
@@ -97,6 +102,8 @@ RULES: dict[str, Rules] = {
     "causal": {"causal": True},
     "causal window": {"causal": True, "window": 9},
     "window": {"window": 5, "scale": 0.7},
+    "dropout": {"dropout": 0.3},
+    "causal dropout": {"causal": True, "dropout": 0.6},
 }
 COMPILED: dict[tuple[object, ...], tuple[Graph, Compiled]] = {}
 
@@ -120,6 +127,8 @@ def run_and_check(
         mask = np.random.default_rng(seed).random((sizes[0], sizes[2])) < 0.6
         mask[-1] = False  # a sequence of nothing but padding
         arrays.append(mask)
+    if "dropout" in RULES[rule]:
+        arrays.append(np.array([seed, 77], "uint32"))
     assert_close(graph, arrays, compiled.executable.run(arrays, []))
 
 
@@ -162,9 +171,10 @@ def test_one_program_for_all_lengths(
 def test_every_width_of_vectors(vector_bytes: int, registers: int) -> None:
     host = host_target()
     target = Target("cpu", host.cpu, host.features, vector_bytes, registers)
-    graph = attention_graph(2, 1, 19, 35, {"causal": True, "window": 60}, masked=True)
+    graph = attention_graph(2, 1, 19, 35, {"causal": True, "window": 60, "dropout": 0.2}, masked=True)
     compiled = compile_graph(graph, target=target)
     arrays = [*tensors(2, 70, 141, 2, 1, 19, 35), np.random.default_rng(2).random((2, 141)) < 0.6]
+    arrays.append(np.array([8, 2], "uint32"))
     assert_close(graph, arrays, compiled.executable.run(arrays, []))
 
 
@@ -184,10 +194,11 @@ def threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("rule", ["everything", "causal"])
+@pytest.mark.parametrize("rule", ["everything", "causal", "causal dropout"])
 def test_the_same_bits_at_any_number_of_threads(rule: str) -> None:
     _, compiled = compiled_for(4, 2, 33, 17, rule, True)
     arrays = [*tensors(3, 200, 190, 4, 2, 33, 17), np.random.default_rng(1).random((3, 190)) < 0.7]
+    arrays += [np.array([5, 6], "uint32")] if "dropout" in rule else []
     runs = []
     for count in (1, 2, 3, 4):
         set_num_threads(count)
@@ -247,7 +258,7 @@ def test_rows_of_large_scores_do_not_overflow() -> None:
 @pytest.mark.parametrize("sizes", [(1, 1, 1), (1, 70, 141), (2, 130, 64)])
 def test_nothing_is_written_outside_of_the_scratch(sizes: tuple[int, int, int]) -> None:
     form, target = (4, 2, 19, 35), host_target()
-    optimized = run_pipeline(attention_graph(*form, {"causal": True, "window": 90}, masked=True))
+    optimized = run_pipeline(attention_graph(*form, {"causal": True, "window": 90, "dropout": 0.1}, masked=True))
     batch, queries, keys = sizes
     symbols = {"batch": batch, "queries": queries, "keys": keys}
     bodies = [node.op.fields["body"] for node in optimized.nodes if "body" in node.op.fields]

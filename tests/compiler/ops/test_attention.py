@@ -11,6 +11,7 @@ import compiler.ops as ops
 from compiler import functions as f
 from compiler.ir import Builder
 from compiler.ops.attention import DotProductAttention
+from compiler.ops.random import Dropout
 from compiler.types import TensorType
 
 assert ops.__all__
@@ -108,7 +109,7 @@ def test_the_scale_is_that_of_the_depth() -> None:
     result = f.dot_product_attention(b, x, x, x)
     assert result.type == x.type
     (node,) = b.nodes
-    assert node.op == DotProductAttention(0.25, False, None, ())
+    assert node.op == DotProductAttention(0.25)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,28 @@ def test_errors_say_what_does_not_fit(change: dict[str, tuple[int, ...]], messag
     values = [b.input(name, TensorType(shape)) for name, shape in shapes.items()]
     with pytest.raises(ValueError, match=message):
         f.dot_product_attention(b, *values)
+
+
+def test_dropout_needs_a_state() -> None:
+    b = Builder()
+    x = b.input("x", TensorType((2, 3, 4, 16)))
+    with pytest.raises(ValueError, match="state"):
+        f.dot_product_attention(b, x, x, x, dropout=0.5)
+
+
+def test_dropout_drops_the_weights_that_the_op_of_that_name_drops(run) -> None:
+    query, key, _ = tensors()
+    state = np.array([5, 9], "uint32")
+    identity = np.broadcast_to(np.eye(KEYS)[None, :, None], (BATCH, KEYS, KEY_HEADS, KEYS)).copy()
+
+    def dropping(b, query, key, value, state):
+        return f.dot_product_attention(b, query, key, value, dropout=0.25, state=state)
+
+    weights = run(lambda b, *x: f.dot_product_attention(b, *x), query, key, identity)
+    dropped = run(dropping, query, key, identity, state)
+    (expected,) = Dropout(0.25).reference(weights.transpose(0, 2, 1, 3), state)
+    np.testing.assert_allclose(dropped, expected.transpose(0, 2, 1, 3), rtol=1e-12)
+    assert 0 < (dropped == 0).mean() < 0.5
 
 
 def test_a_window_holds_at_least_the_query_itself() -> None:
