@@ -101,6 +101,36 @@ def _lstm(layers: Any, x: Any) -> Any:
     return layers.Dense(1, activation="sigmoid")(x)
 
 
+def _bigru(layers: Any, x: Any) -> Any:
+    """The same with 64 units in either direction."""
+    x = layers.Embedding(WORKLOADS["bigru"].vocabulary, 128)(x)
+    return layers.Dense(1, activation="sigmoid")(layers.Bidirectional(layers.GRU(64))(x))
+
+
+def _transformer(layers: Any, x: Any) -> Any:
+    """Two encoder blocks of 128 x 128 (Vaswani et al. 2017), normalised after each sum."""
+    workload = WORKLOADS["transformer"]
+    x = layers.Embedding(workload.vocabulary, 128)(x)
+    for _ in range(2):
+        attended = layers.MultiHeadAttention(4, 32)(x, x)
+        x = layers.LayerNormalization(epsilon=1e-6)(x + attended)
+        fed = layers.Dense(128)(layers.Dense(512, activation="gelu")(x))
+        x = layers.LayerNormalization(epsilon=1e-6)(x + fed)
+    return layers.Dense(workload.classes, activation="softmax")(layers.GlobalAveragePooling1D()(x))
+
+
+def _causal(layers: Any, x: Any) -> Any:
+    """A language model of characters: two causal blocks of width 256, normalised before each part; logits."""
+    workload = WORKLOADS["causal"]
+    x = layers.Embedding(workload.vocabulary, 256)(x)
+    for _ in range(2):
+        normal = layers.LayerNormalization(epsilon=1e-6)(x)
+        x = x + layers.MultiHeadAttention(4, 64)(normal, normal, use_causal_mask=True)
+        normal = layers.LayerNormalization(epsilon=1e-6)(x)
+        x = x + layers.Dense(256)(layers.Dense(1024, activation="gelu")(normal))
+    return layers.Dense(workload.classes)(layers.LayerNormalization(epsilon=1e-6)(x))
+
+
 def _normalised(layers: Any, x: Any) -> Any:
     return layers.ReLU()(layers.BatchNormalization()(x))
 
@@ -116,4 +146,7 @@ _BODIES = {
     "autoencoder": _autoencoder,
     "mobilenet": _mobilenet,
     "lstm": _lstm,
+    "bigru": _bigru,
+    "transformer": _transformer,
+    "causal": _causal,
 }

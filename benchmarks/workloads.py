@@ -72,6 +72,9 @@ WORKLOADS = {
         Workload("autoencoder", 64, _IMAGE, "image"),
         Workload("mobilenet", 64, _IMAGE),
         Workload("lstm", 32, (80,), "binary", 2, _WORDS),
+        Workload("bigru", 32, (80,), "binary", 2, _WORDS),
+        Workload("transformer", 32, (128,), "class", 2, _WORDS),
+        Workload("causal", 4, (1024,), "token", 256, 256, inference_batch=4),
     )
 }
 

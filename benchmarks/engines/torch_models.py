@@ -123,6 +123,47 @@ def _lstm() -> nn.Module:
     return _Recurrent(WORKLOADS["lstm"].vocabulary, 128, nn.LSTM(128, 128, batch_first=True))
 
 
+def _bigru() -> nn.Module:
+    return _Recurrent(WORKLOADS["bigru"].vocabulary, 128, nn.GRU(128, 64, batch_first=True, bidirectional=True))
+
+
+class _AverageOfSteps(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.mean(1)
+
+
+def _transformer() -> nn.Module:
+    workload = WORKLOADS["transformer"]
+    block = nn.TransformerEncoderLayer(128, 4, 512, 0.0, "gelu", layer_norm_eps=1e-6, batch_first=True)
+    blocks = nn.TransformerEncoder(block, 2, enable_nested_tensor=False)
+    embedding = nn.Embedding(workload.vocabulary, 128)
+    return _Classifier(embedding, blocks, _AverageOfSteps(), nn.Linear(128, workload.classes))
+
+
+class _CausalBlock(nn.Module):
+    """Attention to what came before and a fed-forward part, each normalised before it and added."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.projection, self.result = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.normalise_first, self.normalise_second = (nn.LayerNorm(width, eps=1e-6) for _ in range(2))
+        self.feed = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = self.projection(self.normalise_first(x)).unflatten(-1, (3, self.heads, -1))
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        x = x + self.result(attended.transpose(1, 2).flatten(2))
+        return x + self.feed(self.normalise_second(x))
+
+
+def _causal() -> nn.Module:
+    workload = WORKLOADS["causal"]
+    layers: list[nn.Module] = [nn.Embedding(workload.vocabulary, 256), *(_CausalBlock(256, 4) for _ in range(2))]
+    return nn.Sequential(*layers, nn.LayerNorm(256, eps=1e-6), nn.Linear(256, workload.classes))
+
+
 _MODELS: dict[str, Any] = {
     "mlp": _mlp,
     "cnn": _cnn,
@@ -130,4 +171,7 @@ _MODELS: dict[str, Any] = {
     "autoencoder": _autoencoder,
     "mobilenet": _mobilenet,
     "lstm": _lstm,
+    "bigru": _bigru,
+    "transformer": _transformer,
+    "causal": _causal,
 }

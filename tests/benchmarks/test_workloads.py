@@ -16,7 +16,12 @@ from compiler.target import Target, host_target
 def test_data_fit_the_models(name: str) -> None:
     workload, model = WORKLOADS[name], build(graphcore, name)
     assert model.input_shape == (None, *workload.input_shape)
-    assert model.output_shape[1:] == workload.targets(2).shape[1:]
+    targets = workload.targets(2)
+    if workload.target == "token":
+        assert model.output_shape[1:] == (*targets.shape[1:], workload.classes)
+        assert targets.max() < workload.classes
+    else:
+        assert model.output_shape[1:] == targets.shape[1:]
     assert workload.inputs(3).shape == (3, *workload.input_shape)
     assert workload.inputs(3).dtype == (np.int32 if workload.vocabulary else np.float32)
     if workload.target == "class":
@@ -25,12 +30,14 @@ def test_data_fit_the_models(name: str) -> None:
 
 def test_parameters_of_the_models() -> None:
     # ResNet-20 of He et al. has 0.27 M; the projections in the shortcuts add some. The others by hand.
-    counts = {name: build(graphcore, name).count_params() for name in ("mlp", "resnet20", "cnn", "lstm")}
+    counts = {name: build(graphcore, name).count_params() for name in ("mlp", "resnet20", "cnn", "lstm", "causal")}
     assert counts["mlp"] == 784 * 128 + 128 + 128 * 64 + 64 + 64 * 10 + 10
     assert counts["cnn"] == (27 + 1) * 32 + (9 * 32 + 1) * 32 + (9 * 32 + 1) * 64 + (9 * 64 + 1) * 64 + (
         2304 + 1
     ) * 512 + 513 * 10  # fmt: skip
     assert counts["lstm"] == 20000 * 128 + (128 + 128 + 1) * 4 * 128 + 128 + 1
+    block = 4 * (256 * 256 + 256) + (256 * 1024 + 1024) + (1024 * 256 + 256) + 2 * 2 * 256
+    assert counts["causal"] == 256 * 256 + 2 * block + 2 * 256 + 257 * 256
     assert 0.27e6 < counts["resnet20"] < 0.28e6
 
 
