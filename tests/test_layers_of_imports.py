@@ -70,9 +70,9 @@ def test_only_code_generators_import_numba() -> None:
     assert [line for path in elsewhere for line in violations(path, {"numba"})] == []
 
 
-def test_no_package_imports_the_tests_or_benchmarks() -> None:
+def test_no_package_imports_the_tests_the_benchmarks_or_the_examples() -> None:
     files = [path for package in STOREYS for path in python_files(package)]
-    assert [line for path in files for line in violations(path, {"tests", "benchmarks", "pytest"})] == []
+    assert [line for path in files for line in violations(path, {"tests", "benchmarks", "examples", "pytest"})] == []
 
 
 def test_the_check_sees_every_kind_of_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     # The checkout's other folders must not get in, although the build can see them.
-    for name in ("tests", "benchmarks", "docs"):
+    for name in ("tests", "benchmarks", "docs", "examples"):
         (source / name).mkdir()
         (source / name / "stray.py").write_text("", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "wheel", str(source), "--no-deps", "--quiet", "-w", str(folder)]

@@ -1,0 +1,1 @@
+"""Real tasks, one readable script each: `python -m examples.<name>`; see README.md here."""
