@@ -59,7 +59,7 @@ class Progbar:
         self._values: dict[str, tuple[float, float]] = {}  # sum of the values, number of steps in it
         self._seen = 0
         self._start = clock()
-        self._after_first_step: float | None = None
+        self._first_update: tuple[int, float] | None = None  # steps done then, and its time
         self._last_update = -math.inf
         self._previous_width = 0
 
@@ -95,7 +95,7 @@ class Progbar:
 
     def is_due(self) -> bool:
         """Whether an update now would show, or is needed to measure the time of a step."""
-        if self._after_first_step is None:
+        if self._first_update is None:
             return True
         return self.verbose == 1 and self.redraws and clock() - self._last_update >= self.interval
 
@@ -112,14 +112,15 @@ class Progbar:
         self._values[name] = (total + value * steps, count + steps)
 
     def _step_duration(self, current: int, now: float) -> float:
-        """Seconds a step takes; the first, which compiles, counts only while there is no other."""
+        """Seconds a step takes; those before the first update, which compile, count only while there are no others."""
         if not current:
             return 0.0
-        if self._after_first_step is not None and current > 1:
-            return (now - self._after_first_step) / (current - 1)
-        if self._after_first_step is None:
-            self._after_first_step = now
-        return (now - self._start) / current
+        if self._first_update is None:
+            self._first_update = (current, now)
+        steps, then = self._first_update
+        if current > steps:
+            return (now - then) / (current - steps)
+        return (then - self._start) / current
 
     def _draw_bar(self, current: int, now: float, duration: float, finalize: bool) -> None:
         if self.target:

@@ -114,6 +114,19 @@ def test_the_first_step_does_not_count_in_the_time_of_a_step(clock: Clock, pipe:
     assert str(pipe) == f"3/3 {LINE * 20} 12s 1s/step\n"
 
 
+def test_steps_of_one_native_call_share_its_time(clock: Clock, pipe: Printed) -> None:
+    at_once = Progbar(20, verbose=2)
+    clock.now += 4
+    at_once.update(20, finalize=False)  # all steps in one call: there are no others to measure
+    at_once.update(20, finalize=True)
+    in_two = Progbar(20, verbose=2)
+    clock.now += 10
+    in_two.update(16)
+    clock.now += 2
+    in_two.update(20, finalize=True)
+    assert str(pipe).splitlines() == ["20/20 - 4s - 200ms/step", "20/20 - 12s - 500ms/step"]
+
+
 def test_unknown_length(clock: Clock, terminal: Printed) -> None:
     progress = bar(None)
     progress.update(7, [("loss", 0.5)])
