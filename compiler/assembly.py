@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from compiler.assembly_loops import emit_loop, final_row
 from compiler.bodies import loop_body
 from compiler.ir import Fusion, Graph, Node, Value
-from compiler.ops.fused import Fused, FusedSteps
+from compiler.ops.fused import FusedGroup, FusedSteps
 from compiler.ops.scan import Scan
 from compiler.ops.sources import Constant
 from compiler.passes.context import PassContext
@@ -155,7 +155,7 @@ def _emit_instruction(a: Assembly, node: Node) -> None:
     # Numba is imported here, when a kernel must be printed, and by `compile_kernel`: a warm start needs neither.
     from compiler.codegen.kernels import cpu_kernel
 
-    if not isinstance(node.op, Fused):
+    if not isinstance(node.op, FusedGroup):
         raise TypeError(f"'{node.op.name}' is no kernel: run the pass 'fuse' first.")
     reads = node.inputs[: len(node.op.body.inputs)]
     operands = tuple(a.index_of(value) for value in (*reads, *node.outputs))
@@ -194,7 +194,7 @@ def _shared_memory(a: Assembly, operands: tuple[int, ...]) -> dict[int, int]:
 
 def label_of(node: Node) -> str:
     """A short name of a fused node for tables: the layer and the ops, most telling first."""
-    if not isinstance(node.op, Fused):
+    if not isinstance(node.op, FusedGroup):
         return node.op.name
     names = list(dict.fromkeys(inner.op.name for inner in node.op.body.nodes if inner.op.name not in UNTELLING))
     names = names or list(dict.fromkeys(inner.op.name for inner in node.op.body.nodes)) or ["copy"]

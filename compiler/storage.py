@@ -5,7 +5,7 @@ from __future__ import annotations
 from compiler.ir import Fusion, Graph, Node, Value
 from compiler.lower import plan_of
 from compiler.lower_images import reduced_later
-from compiler.ops.fused import Fused
+from compiler.ops.fused import FusedGroup
 from compiler.ops.scan import Rows, Scan
 from compiler.ops.table_rows import PutRows
 from compiler.types import item_size, product
@@ -36,7 +36,7 @@ def in_place_pairs(node: Node) -> list[tuple[int, int]]:
 
     That is so where the kernel reads the input only at the index it is about to write, and the types agree.
     """
-    if not isinstance(node.op, Fused):
+    if not isinstance(node.op, FusedGroup):
         return []
     body = node.op.body
     plan = plan_of(body)
@@ -62,7 +62,7 @@ def is_state(value: Value) -> bool:
     return isinstance(value.op, Scan) and value.index < value.op.states
 def put_pairs(node: Node) -> list[tuple[int, int]]:
     """Pairs (input, output) of a fused node such that the output must be the memory of the input, to put rows there."""
-    if not isinstance(node.op, Fused):
+    if not isinstance(node.op, FusedGroup):
         return []
     body = node.op.body
     inputs = {entry.value: i for i, entry in enumerate(body.inputs)}

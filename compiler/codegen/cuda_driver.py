@@ -22,13 +22,13 @@ from compiler.codegen.cuda import CudaKernel, LaunchLimits, cuda_kernel
 from compiler.codegen.cuda_compile import launchable
 from compiler.codegen.cuda_math import SIMULATED
 from compiler.ir import Array, Graph, Node
-from compiler.ops.fused import Fused
+from compiler.ops.fused import FusedGroup
 from compiler.passes.context import PassContext
 from compiler.pipeline import run_pipeline
-from compiler.storage import root_of
 from compiler.target import CUDA_TARGET
 from runtime.binding import bind_symbols
 from runtime.dimensions import evaluate
+from runtime.loops import Loop
 from runtime.program import DTYPES, Instruction, Kernel, Program
 
 cuda: Any = numba_cuda
@@ -65,7 +65,7 @@ def compile_graph_for_cuda(graph: Graph, *, limits: LaunchLimits | None = None) 
 
 
 def _emit_instruction(a: Assembly, node: Node, limits: LaunchLimits) -> CudaKernel:
-    if not isinstance(node.op, Fused):
+    if not isinstance(node.op, FusedGroup):
         raise TypeError(f"'{node.op.name}' is no kernel: run the pass 'fuse' first.")
     printed = cuda_kernel(node.op.body, limits)
     label = label_of(node)
@@ -74,7 +74,7 @@ def _emit_instruction(a: Assembly, node: Node, limits: LaunchLimits) -> CudaKern
     if key not in a.kernel_of:
         a.kernel_of[key] = len(a.kernels)
         a.kernels.append(Kernel(label, key, "kernel", b"", printed.source))
-    operands = tuple(a.buffer_of[root_of(value)] for value in (*node.inputs, *node.outputs))
+    operands = tuple(a.index_of(value) for value in (*node.inputs, *node.outputs))
     reads = len(node.inputs)
     a.instructions.append(Instruction(a.kernel_of[key], operands, printed.extents, printed.work, 0, label, reads))
     return printed
@@ -109,8 +109,8 @@ class CudaExecutable:
         symbols = bind_symbols(program, [(index, array.shape) for index, array in given.items()])
         memory = self._place(given, symbols)
         with _quick_switches():
-            for instruction in program.instructions:
-                self._launch(instruction, memory, symbols)
+            for index in self._order(memory, symbols):
+                self._launch(program.instructions[index], memory, symbols)
         results = tuple(self._fetch(index, memory, symbols) for index in program.outputs)
         names = (program.buffers[index].name for index in program.variables)
         return results, dict(
@@ -130,11 +130,39 @@ class CudaExecutable:
             elif buffer.space == "constant":
                 memory.append(_to_device(self.program.constants[buffer.place]))
             elif buffer.space == "arena":
-                start = placement.offsets[buffer.place]
+                start = placement.offsets[buffer.place] + evaluate(buffer.start, symbols)
                 memory.append(arena[start : start + size].view(dtype))
             else:
                 memory.append(cuda.device_array(max(1, size // dtype.itemsize), dtype))
         return memory
+
+    def _order(self, memory: list[Any], symbols: Mapping[str, int]) -> Iterator[int]:
+        """The instructions to launch, those of loops once for each step; windows are moved on the way."""
+        index, count = 0, len(self.program.instructions)
+        loops = {loop.first: loop for loop in self.program.loops}
+        while index < count:
+            loop = loops.get(index)
+            if loop is None:
+                yield index
+                index += 1
+                continue
+            for step in self._steps(loop, memory, symbols):
+                for window in loop.windows:
+                    buffer = self.program.buffers[window.buffer]
+                    size = self.program.buffer_bytes(window.buffer, symbols) // DTYPES[buffer.dtype].itemsize
+                    start = window.entry(step) * size
+                    memory[window.buffer] = memory[window.source][start : start + size]
+                yield from range(loop.first, loop.end)
+            index = loop.end
+
+    def _steps(self, loop: Loop, memory: Sequence[Any], symbols: Mapping[str, int]) -> Sequence[int]:
+        """The steps that a loop runs, in their order; a limit is read from the device."""
+        count = evaluate(loop.count, symbols)
+        first, end = 0, count
+        if loop.limit >= 0:
+            limit = min(max(int(memory[loop.limit].copy_to_host()[0]), 0), count)
+            first, end = (limit, count) if loop.beyond else (0, limit)
+        return range(end - 1, first - 1, -1) if loop.reverse else range(first, end)
 
     def _launch(self, instruction: Instruction, memory: Sequence[Any], symbols: Mapping[str, int]) -> None:
         kernel = self.kernels[instruction.kernel]

@@ -12,9 +12,8 @@ from compiler.types import TensorType
 from runtime.dimensions import Dim
 
 
-@op
-class Fused(Op):
-    """Runs `body` on the inputs; made by the pass `fuse`, lowered as a whole by `compiler.lower`."""
+class FusedGroup(Op):
+    """A group of primitives that is one kernel: what `Fused` and `FusedSteps` share."""
 
     body: Graph
 
@@ -25,7 +24,8 @@ class Fused(Op):
         expected = tuple(entry.value.type for entry in self.body.inputs)
         if inputs != expected:
             raise ValueError(
-                f"fused: the body expects ({', '.join(map(str, expected))}). Received: ({', '.join(map(str, inputs))})"
+                f"{self.name}: the body expects ({', '.join(map(str, expected))}). "
+                f"Received: ({', '.join(map(str, inputs))})"
             )
         return tuple(value.type for _, value in self.body.outputs)
 
@@ -43,7 +43,7 @@ class Fused(Op):
         outputs: Sequence[Value],
     ) -> Sequence[Value | None]:
         """Differentiation comes before fusion."""
-        raise TypeError("op 'fused' has no gradient: run the pass 'differentiate' before 'fuse'.")
+        raise TypeError(f"op '{self.name}' has no gradient: run the pass 'differentiate' before 'fuse'.")
 
     def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         """Those of what it holds."""
@@ -51,7 +51,7 @@ class Fused(Op):
 
     def lower(self, k: Lowering, inputs: Sequence[Element], types: Sequence[TensorType], index: Sequence[Expr]) -> Expr:
         """A fused group is a kernel of its own, never part of another."""
-        raise TypeError("op 'fused' cannot be lowered inside another kernel.")
+        raise TypeError(f"op '{self.name}' cannot be lowered inside another kernel.")
 
     @classmethod
     def samples(cls) -> Iterator[tuple[Op, tuple[Array, ...]]]:
@@ -60,7 +60,14 @@ class Fused(Op):
 
 
 @op
-class FusedSteps(Fused):
+class Fused(FusedGroup):
+    """Runs `body` on the inputs; made by the pass `fuse`, lowered as a whole by `compiler.lower`."""
+
+    body: Graph
+
+
+@op
+class FusedSteps(FusedGroup):
     """A group of which only the leading steps matter: its last input, an int32 scalar, says how many.
 
     The symbol `steps` is the number of all steps; time is the first axis of every tensor that has it. What the results

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from compiler.ir import Builder, Fusion, Graph, Node, Value
 from compiler.lower import plan_of
 from compiler.ops.contraction import Matmul
-from compiler.ops.fused import Fused, FusedSteps
+from compiler.ops.fused import FusedGroup, FusedSteps
 from compiler.ops.reduce import ReduceSum
 from compiler.ops.scan import Scan
 from compiler.passes.context import PassContext
@@ -68,10 +68,10 @@ class _Limits:
         """Sums over the steps of what is zero beyond the limit, and what only they and the loops read."""
         zeros = self._zeros()
         for node in self.graph.nodes:
-            if isinstance(node.op, Fused) and self._is_sum(node, zeros):
+            if isinstance(node.op, FusedGroup) and self._is_sum(node, zeros):
                 self.found[node] = None
         for node in reversed(self.graph.nodes):
-            if isinstance(node.op, Fused) and node not in self.found and self._is_read_in_part(node):
+            if isinstance(node.op, FusedGroup) and node not in self.found and self._is_read_in_part(node):
                 self.found[node] = None
         return list(self.found)
 
@@ -84,7 +84,7 @@ class _Limits:
         for node in self.graph.nodes:
             if isinstance(node.op, Scan) and self._is_loop(node):
                 found.update(node.outputs[node.op.states :])
-            elif isinstance(node.op, Fused) and self._leads(node):
+            elif isinstance(node.op, FusedGroup) and self._leads(node):
                 is_sum = all(isinstance(inner.op, ReduceSum) for inner in node.op.body.nodes)
                 if is_sum and all(root_of(value) in found for value in node.inputs):
                     found.update(node.outputs)
@@ -92,7 +92,7 @@ class _Limits:
 
     def _is_sum(self, node: Node, zeros: set[Value]) -> bool:
         """Whether a kernel adds up, over the steps, terms that are zero beyond the limit, and does nothing else."""
-        assert isinstance(node.op, Fused)
+        assert isinstance(node.op, FusedGroup)
         body = node.op.body
         if any(self._has_steps(value.type) for value in body.results) or node in self.before_limit:
             return False
@@ -129,7 +129,7 @@ class _Limits:
 
     def _leads(self, node: Node) -> bool:
         """Whether a kernel's leading rows depend on the leading rows of what it reads alone."""
-        assert isinstance(node.op, Fused)
+        assert isinstance(node.op, FusedGroup)
         body = node.op.body
         values = [entry.value for entry in body.inputs] + [v for inner in body.nodes for v in inner.outputs]
         if any(self._has_steps(value.type) and not self._is_led(value.type) for value in values):
@@ -183,7 +183,7 @@ def _rebuilt(graph: Graph, limited: dict[Node, tuple[Value, str]]) -> Graph:
         inputs: tuple[Value, ...] = tuple(new[value] for value in node.inputs)
         results: Sequence[Value]
         with b.scope(layer=node.layer, source=node.source):
-            if node in limited and isinstance(node.op, Fused):
+            if node in limited and isinstance(node.op, FusedGroup):
                 limit, steps = limited[node]
                 results = b.emit_all(FusedSteps(node.op.body, steps), *inputs, new[limit])
             else:

@@ -35,7 +35,7 @@ def give_up(graph: Graph, context: PassContext) -> Graph:
 def test_the_order_is_one_readable_tuple():
     names = [pass_.__name__ for pass_ in PIPELINE]
     assert names[0] == "infer_shapes"
-    assert names[-3:] == ["fuse", "schedule", "plan_memory"]
+    assert names[-4:] == ["fuse", "limit_kernels", "schedule", "plan_memory"]
     assert names.index("differentiate") < names.index("decompose") < names.index("canonicalize")
 
 
