@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from op_samples import in_float32
 
 import compiler.ops  # noqa: F401  (fills the registry)
 from compiler.codegen.cuda_driver import compile_graph_for_cuda
@@ -40,7 +41,7 @@ def graph_of(op: Op, arrays: tuple[np.ndarray, ...]):
 @pytest.mark.parametrize(("op", "arrays"), CASES)
 def test_op_agrees_with_the_interpreter(op: Op, arrays: tuple[np.ndarray, ...]) -> None:
     arrays = tuple(narrowed(array) for array in arrays)
-    graph = graph_of(op, arrays)
+    graph = graph_of(in_float32(op), arrays)
     exact, _ = interpret(graph, [widened(array) for array in arrays])
     plain, _ = interpret(graph, arrays)
     results, _ = compile_graph_for_cuda(graph).run(arrays)

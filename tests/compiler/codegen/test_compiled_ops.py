@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from op_samples import in_float32
 
 import compiler.ops  # noqa: F401  (fills the registry)
 from compiler.driver import compile_graph
 from compiler.interpret import interpret
-from compiler.ir import Builder, Fusion, Graph, Op, Value
+from compiler.ir import Builder, Fusion, Op
 from compiler.ops.registry import OPS
-from compiler.rewrite import rebuild
 from compiler.types import TensorType
 
 FLOATS = ("float32", "float64")
@@ -54,18 +54,6 @@ def test_compiled_op_agrees_with_the_interpreter(op: Op, arrays: tuple[np.ndarra
             noise = 2 * np.abs(single - exact) + 8 * np.finfo("float32").eps * scale
             same = (np.isnan(exact) & np.isnan(result)) | (result == exact)
             assert (same | (np.abs(result - exact) <= noise)).all(), (result, exact)
-
-
-def in_float32(op: Op) -> Op:
-    """An op with a body says its types there."""
-    bodies = {name: narrowed(value) for name, value in op.fields.items() if isinstance(value, Graph)}
-    return type(op)(**(op.fields | bodies))
-
-
-def narrowed(body: Graph) -> Graph:
-    """The body over float32 where it was over float64."""
-    types = {e.value: Value(e.value.type.with_dtype("float32")) for e in body.inputs if e.value.type.dtype == "float64"}
-    return rebuild(body, types, in_float32)
 
 
 def _typical(exact: np.ndarray) -> float:
