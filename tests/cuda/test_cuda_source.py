@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable, Iterator
 
 import pytest
+from op_samples import in_float32
 
 import compiler.ops  # noqa: F401  (fills the registry)
 from compiler import functions as f
@@ -53,7 +54,7 @@ def sample_kernels() -> Iterator[tuple[str, CudaKernel]]:
                 b.input(f"x{i}", TensorType(array.shape, dtype))
                 for i, (array, dtype) in enumerate(zip(arrays, dtypes, strict=True))
             ]
-            for i, value in enumerate(b.emit_all(op, *inputs)):
+            for i, value in enumerate(b.emit_all(in_float32(op), *inputs)):
                 b.output(f"y{i}", value)
             for body in bodies_of(b.build()):
                 yield name, cuda_kernel(body, LIMITS)

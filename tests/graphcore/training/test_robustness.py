@@ -140,7 +140,13 @@ model = make_model()
 steps(model, 3)
 caught = 0
 stop = threading.Event()
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts without it
+inside = False
+def raise_inside(*_):  # and not while an earlier one is being handled
+    global inside
+    if inside:
+        inside = False
+        raise KeyboardInterrupt
+signal.signal(signal.SIGINT, raise_inside)
 def interrupt():
     random = np.random.default_rng(3)
     while not stop.wait(random.uniform(0.0005, 0.004)):
@@ -151,7 +157,9 @@ try:
     worker.start()
     while time.monotonic() < end:
         try:
+            inside = True
             steps(model, 20)
+            inside = False
         except KeyboardInterrupt:
             caught += 1
 finally:
