@@ -123,7 +123,8 @@ def __getattr__(name: str) -> object:
     if name in _MODULES:
         module: object = import_quickly(f"graphcore.{name}")
         return module
-    member: object = on_demand("graphcore", _HOMES)(name)
+    homes = {member: f"graphcore.{module}" for member, module in _HOMES.items()}
+    member: object = on_demand("graphcore", homes)(name)
     return member
 
 

@@ -33,6 +33,7 @@ from compiler.codegen.contraction_narrow import (
     row_slack,
 )
 from compiler.codegen.contraction_sizes import (
+    BLOCK_EXTENTS,
     EXTENT_COUNT,
     gathering_extents,
     gathering_scratch,
@@ -44,7 +45,7 @@ from compiler.codegen.microkernel import Tile
 from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from runtime.dimensions import Dim
 
-__all__ = ["CONVOLUTION_EXTENTS", "SLAB_COPY", "ConvolutionGenerator"]
+__all__ = ["SLAB_COPY", "ConvolutionGenerator"]
 
 
 class ConvolutionGenerator(Generator[ConvolutionGeometry]):
@@ -99,7 +100,7 @@ def _driver(backward: bool, narrow: bool, packed: bool, tile: Tile) -> Driver:
         steps = _STEPS + ("" if packed else _PACK.format(pack=_BACKWARD_PACK if backward else _FORWARD_PACK))
         tables, compute = "", _COMPUTE.format(prefetch=textwrap.indent(_PREFETCH, " " * 12))
     source = _SOURCE.format(
-        extents=CONVOLUTION_EXTENTS,
+        extents=BLOCK_EXTENTS,
         geometry=_BACKWARD_GEOMETRY if backward else _FORWARD_GEOMETRY,
         tap=_BACKWARD_TAP if backward else _FORWARD_TAP,
         steps=steps,
@@ -113,20 +114,6 @@ def _driver(backward: bool, narrow: bool, packed: bool, tile: Tile) -> Driver:
     constants = (("ROW_SLACK", row_slack(tile) if narrow else 0), ("SECOND_HALF", SECOND_HALF))
     return Driver(source, constants, 3 if backward else 6, indexed_rows=backward and not narrow, flat=narrow)
 
-
-CONVOLUTION_EXTENTS = """\
-    images = extents[0]
-    kernel_height = extents[7]
-    kernel_width = extents[8]
-    stride_y = extents[9]
-    stride_x = extents[10]
-    padding_top = extents[11]
-    padding_left = extents[12]
-    dilation_y = extents[13]
-    dilation_x = extents[14]
-    groups = extents[15]
-    block_rows = extents[16]
-    taps = kernel_height * kernel_width"""
 
 _FORWARD_GEOMETRY = """\
     source_height = extents[1]

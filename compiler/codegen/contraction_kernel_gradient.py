@@ -29,10 +29,9 @@ from __future__ import annotations
 import functools
 import textwrap
 
-from compiler.codegen.contraction_convolution import CONVOLUTION_EXTENTS
 from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
-from compiler.codegen.contraction_sizes import EXTENT_COUNT, summing_extents
+from compiler.codegen.contraction_sizes import BLOCK_EXTENTS, EXTENT_COUNT, summing_extents
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
 from compiler.codegen.microkernel import Tile
 from compiler.contractions import ContractionSpec, ConvolutionGeometry
@@ -101,7 +100,7 @@ def _group_rows(extents: tuple[Dim, ...]) -> Dim:
 
 @functools.cache
 def _driver(tile: Tile) -> Driver:
-    source = _SOURCE.format(extents=CONVOLUTION_EXTENTS, copy=textwrap.indent(_SLAB_COPY, " " * 16))
+    source = _SOURCE.format(extents=BLOCK_EXTENTS, copy=textwrap.indent(_SLAB_COPY, " " * 16))
     constants = (("IN_PLACE_ROWS", IN_PLACE_ROWS), ("CONFLICT", CONFLICT), ("CACHE_LINE", CACHE_LINE))
     return Driver(source, constants, columns_extent=6)
 

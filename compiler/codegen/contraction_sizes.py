@@ -1,7 +1,7 @@
 """Sizes of the drivers of convolutions: run-time extents, blocks, work items and private memory.
 
-Forward passes, input gradients and kernel gradients read the same extents (`contraction_convolution` and
-`contraction_kernel_gradient` have the drivers).
+Forward passes, input gradients and kernel gradients, depthwise ones too, read the same extents first
+(`contraction_convolution`, `contraction_kernel_gradient` and the `depthwise` modules have the drivers).
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from runtime.dimensions import Dim, align_up, ceil_div, dim_max
 
 __all__ = [
+    "BLOCK_EXTENTS",
+    "CONVOLUTION_EXTENTS",
     "EXTENT_COUNT",
+    "convolution_extents",
     "gathering_extents",
     "gathering_scratch",
     "gathering_units",
@@ -24,6 +27,24 @@ __all__ = [
 ]
 
 EXTENT_COUNT = 18
+
+# Names in a driver's source for what `convolution_extents` gives; then those of blocks of rows.
+CONVOLUTION_EXTENTS = """\
+    images = extents[0]
+    kernel_height = extents[7]
+    kernel_width = extents[8]
+    stride_y = extents[9]
+    stride_x = extents[10]
+    padding_top = extents[11]
+    padding_left = extents[12]
+    dilation_y = extents[13]
+    dilation_x = extents[14]
+    groups = extents[15]"""
+
+BLOCK_EXTENTS = f"""\
+{CONVOLUTION_EXTENTS}
+    block_rows = extents[16]
+    taps = kernel_height * kernel_width"""
 
 # Target pixels of a work item: some forty tiles, so that a last partial tile costs little. In a kernel gradient pixels
 # are the steps of a sum: with twice as many, the input of a block outgrows the first-level cache.
@@ -40,10 +61,10 @@ MOST_PARTS = 4
 PART_CHANNELS = 16
 
 
-def _extents(geometry: ConvolutionGeometry, rows: int, last: Dim) -> tuple[Dim, ...]:
-    """All three kinds: input shape, output height, width and channels, kernel size, strides, low padding,
-    dilation, groups, rows of a block, and images of a block or, in a gathering convolution, parts that the result's
-    channels are in.
+def convolution_extents(geometry: ConvolutionGeometry, *blocks: Dim) -> tuple[Dim, ...]:
+    """All kinds: input shape, output height, width and channels, kernel size, strides, low padding, dilation, groups;
+    then `blocks`, a driver's own: here rows of a block, and images of a block or, in a gathering convolution, parts
+    that the result's channels are in.
     """
     _, output_height, output_width, filters = geometry.output_shape
     (top, _), (left, _) = geometry.padding
@@ -58,8 +79,7 @@ def _extents(geometry: ConvolutionGeometry, rows: int, last: Dim) -> tuple[Dim, 
         left,
         *geometry.dilation,
         geometry.groups,
-        rows,
-        last,
+        *blocks,
     )
 
 
@@ -68,7 +88,7 @@ def gathering_extents(geometry: ConvolutionGeometry, *, backward: bool, whole: b
     images, height, width, channels = geometry.input_shape if backward else geometry.output_shape
     rows = _block_rows(height, width, ITEM_PIXELS, geometry.strides[0] if backward else 1)
     parts = 1 if whole or geometry.groups != 1 else _parts(images, height, channels, rows)
-    return _extents(geometry, rows, parts)
+    return convolution_extents(geometry, rows, parts)
 
 
 def _parts(images: Dim, height: Dim, channels: Dim, rows: int) -> Dim:
@@ -85,7 +105,7 @@ def summing_extents(geometry: ConvolutionGeometry) -> tuple[Dim, ...]:
     images = 1
     if isinstance(height, int) and isinstance(width, int):
         images = max(1, GRADIENT_PIXELS // (max(height, 1) * max(width, 1)))
-    return _extents(geometry, _block_rows(height, width, GRADIENT_PIXELS), images)
+    return convolution_extents(geometry, _block_rows(height, width, GRADIENT_PIXELS), images)
 
 
 def _block_rows(height: Dim, width: Dim, pixels: int, multiple: int = 1) -> int:

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
+from compiler.codegen.contraction_sizes import CONVOLUTION_EXTENTS, convolution_extents
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator, ImageUnits
 from compiler.codegen.microkernel import Tile
 from compiler.contractions import ContractionSpec, ConvolutionGeometry
@@ -40,7 +41,6 @@ __all__ = [
     "Y_TAPS",
     "DepthwiseGenerator",
     "as_int",
-    "depthwise_extents",
     "fitting",
     "run_table_bytes",
 ]
@@ -69,7 +69,7 @@ class DepthwiseGenerator(Generator[ConvolutionGeometry]):
         _, height, width, _ = geometry.input_shape if self.backward else geometry.output_shape
         if isinstance(height, int) and isinstance(width, int):
             block = fitting(block, height * width)
-        return depthwise_extents(geometry, block)
+        return convolution_extents(geometry, block)
 
     def _item_and_image_pixels(self, extents: tuple[Dim, ...]) -> tuple[int, Dim]:
         """Target pixels of an item and of an image."""
@@ -104,27 +104,6 @@ class DepthwiseGenerator(Generator[ConvolutionGeometry]):
         return kernel_source(tile, Driver(source, (("LANES", tile.lanes),), columns_extent), epilogue)
 
 
-def depthwise_extents(geometry: ConvolutionGeometry, block: int) -> tuple[Dim, ...]:
-    """Input shape, output height, width and channels, kernel size, strides, low padding, dilation, groups; then the
-    pixels of a work item, or those of a partial sum in the kernel gradient.
-    """
-    _, output_height, output_width, filters = geometry.output_shape
-    (top, _), (left, _) = geometry.padding
-    return (
-        *geometry.input_shape,
-        output_height,
-        output_width,
-        filters,
-        *geometry.kernel_shape[:2],
-        *geometry.strides,
-        top,
-        left,
-        *geometry.dilation,
-        geometry.groups,
-        block,
-    )
-
-
 def fitting(block: int, image: int) -> int:
     """About so many pixels that images end where blocks end: a part of an image, or several whole ones."""
     if image <= block:
@@ -149,17 +128,8 @@ def run_table_bytes(kernel_width: int, phases: int) -> int:
     return as_int(align_up(runs * 40)) + as_int(align_up(runs * kernel_width * 16))
 
 
-DEPTHWISE_EXTENTS = """\
-    images = extents[0]
-    kernel_height = extents[7]
-    kernel_width = extents[8]
-    stride_y = extents[9]
-    stride_x = extents[10]
-    padding_top = extents[11]
-    padding_left = extents[12]
-    dilation_y = extents[13]
-    dilation_x = extents[14]
-    groups = extents[15]
+DEPTHWISE_EXTENTS = f"""\
+{CONVOLUTION_EXTENTS}
     filters = extents[6]
     multiplier = filters // groups"""
 

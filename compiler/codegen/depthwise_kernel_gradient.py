@@ -14,13 +14,13 @@ from __future__ import annotations
 
 from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
+from compiler.codegen.contraction_sizes import convolution_extents
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
 from compiler.codegen.depthwise import (
     DEPTHWISE_EXTENTS,
     EXTENT_COUNT,
     X_RUNS,
     as_int,
-    depthwise_extents,
     run_table_bytes,
 )
 from compiler.codegen.microkernel import Tile
@@ -43,7 +43,7 @@ class DepthwiseKernelGradientGenerator(Generator[ConvolutionGeometry]):
 
     def extents(self, spec: ContractionSpec, geometry: ConvolutionGeometry, *, whole: bool = False) -> tuple[Dim, ...]:
         """Those of all three kinds, with the pixels of a partial sum."""
-        return depthwise_extents(geometry, SUM_PIXELS)
+        return convolution_extents(geometry, SUM_PIXELS)
 
     def work(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> int:
         """Blocks of channels, for each row of the kernel where there are few."""

@@ -18,6 +18,7 @@ import functools
 
 from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
+from compiler.codegen.contraction_sizes import convolution_extents
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
 from compiler.codegen.depthwise import (
     DEPTHWISE_EXTENTS,
@@ -25,7 +26,6 @@ from compiler.codegen.depthwise import (
     X_RUNS,
     Y_TAPS,
     as_int,
-    depthwise_extents,
     fitting,
     run_table_bytes,
 )
@@ -68,7 +68,7 @@ class SeparableGenerator(Generator[SeparableGeometry]):
             block = max(1, fitting(block, height * width))
         most = 1 if whole else min(MOST_PARTS, max(1, filters // PART_FILTERS))
         parts = dim_max(1, most + 1 - ceil_div(images * height * width, block)) if most > 1 else 1
-        return (*depthwise_extents(first, block), filters, parts)
+        return (*convolution_extents(first, block), filters, parts)
 
     def work(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
         """Parts of blocks of pixels of the result."""

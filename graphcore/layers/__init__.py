@@ -1,6 +1,4 @@
-"""The layers, under Keras's names: each is imported when it is first asked for. One file a layer; its name stands in
-the imports, which type checkers read, and in `_HOMES` (a test compares them).
-"""
+"""The layers, under Keras's names: each is imported when it is first asked for. One file a layer, and one line here."""
 
 from __future__ import annotations
 
@@ -11,6 +9,7 @@ from typing import Any as _Any
 
 from graphcore.identifiers import Registry as _Registry
 from graphcore.layers.layer import Layer as Layer
+from graphcore.on_demand import declared as _declared
 from graphcore.on_demand import on_demand as _on_demand
 
 if TYPE_CHECKING:
@@ -139,136 +138,7 @@ if TYPE_CHECKING:
     SeparableConvolution1D = SeparableConv1D
     SeparableConvolution2D = SeparableConv2D
 
-# Public names, and the modules they live in.
-_HOMES = {
-    "Activation": "activation",
-    "ActivityRegularization": "activity_regularization",
-    "Add": "merge_add",
-    "AdditiveAttention": "additive_attention",
-    "AlphaDropout": "alpha_dropout",
-    "Attention": "attention",
-    "Average": "merge_average",
-    "AveragePooling1D": "average_pooling1d",
-    "AveragePooling2D": "average_pooling2d",
-    "AveragePooling3D": "average_pooling3d",
-    "BatchNormalization": "batch_normalization",
-    "Bidirectional": "bidirectional",
-    "Concatenate": "merge_concatenate",
-    "Conv1D": "conv1d",
-    "Conv1DTranspose": "conv1d_transpose",
-    "Conv2D": "conv2d",
-    "Conv2DTranspose": "conv2d_transpose",
-    "Conv3D": "conv3d",
-    "Conv3DTranspose": "conv3d_transpose",
-    "ConvLSTM1D": "conv_lstm1d",
-    "ConvLSTM2D": "conv_lstm2d",
-    "ConvLSTM3D": "conv_lstm3d",
-    "Cropping1D": "cropping1d",
-    "Cropping2D": "cropping2d",
-    "Cropping3D": "cropping3d",
-    "Dense": "dense",
-    "DepthwiseConv1D": "depthwise_conv1d",
-    "DepthwiseConv2D": "depthwise_conv2d",
-    "Dot": "merge_dot",
-    "Dropout": "dropout",
-    "ELU": "elu",
-    "EinsumDense": "einsum_dense",
-    "Embedding": "embedding",
-    "Flatten": "flatten",
-    "GRU": "gru",
-    "GRUCell": "gru_cell",
-    "GaussianDropout": "gaussian_dropout",
-    "GaussianNoise": "gaussian_noise",
-    "GlobalAveragePooling1D": "global_average_pooling1d",
-    "GlobalAveragePooling2D": "global_average_pooling2d",
-    "GlobalAveragePooling3D": "global_average_pooling3d",
-    "GlobalMaxPooling1D": "global_max_pooling1d",
-    "GlobalMaxPooling2D": "global_max_pooling2d",
-    "GlobalMaxPooling3D": "global_max_pooling3d",
-    "GroupNormalization": "group_normalization",
-    "GroupQueryAttention": "group_query_attention",
-    "Identity": "identity",
-    "Input": "input_layer",
-    "InputLayer": "input_layer",
-    "InputSpec": "input_spec",
-    "IntegerLookup": "integer_lookup",
-    "LSTM": "lstm",
-    "LSTMCell": "lstm_cell",
-    "Lambda": "lambda_layer",
-    "LayerNormalization": "layer_normalization",
-    "LeakyReLU": "leaky_relu",
-    "Masking": "masking",
-    "MaxPooling1D": "max_pooling1d",
-    "MaxPooling2D": "max_pooling2d",
-    "MaxPooling3D": "max_pooling3d",
-    "Maximum": "merge_maximum",
-    "Minimum": "merge_minimum",
-    "MultiHeadAttention": "multi_head_attention",
-    "Multiply": "merge_multiply",
-    "Normalization": "normalization",
-    "PReLU": "prelu",
-    "Permute": "permute",
-    "RMSNormalization": "rms_normalization",
-    "RNN": "rnn",
-    "ReLU": "relu",
-    "RepeatVector": "repeat_vector",
-    "Rescaling": "rescaling",
-    "Reshape": "reshape",
-    "SeparableConv1D": "separable_conv1d",
-    "SeparableConv2D": "separable_conv2d",
-    "SimpleRNN": "simple_rnn",
-    "SimpleRNNCell": "simple_rnn_cell",
-    "Softmax": "softmax",
-    "SpatialDropout1D": "spatial_dropout1d",
-    "SpatialDropout2D": "spatial_dropout2d",
-    "SpatialDropout3D": "spatial_dropout3d",
-    "StackedRNNCells": "stacked_rnn_cells",
-    "StringLookup": "string_lookup",
-    "Subtract": "merge_subtract",
-    "TextVectorization": "text_vectorization",
-    "TimeDistributed": "time_distributed",
-    "UnitNormalization": "unit_normalization",
-    "UpSampling1D": "up_sampling1d",
-    "UpSampling2D": "up_sampling2d",
-    "UpSampling3D": "up_sampling3d",
-    "Wrapper": "wrapper",
-    "ZeroPadding1D": "zero_padding1d",
-    "ZeroPadding2D": "zero_padding2d",
-    "ZeroPadding3D": "zero_padding3d",
-    "add": "merge_add",
-    "average": "merge_average",
-    "concatenate": "merge_concatenate",
-    "dot": "merge_dot",
-    "maximum": "merge_maximum",
-    "minimum": "merge_minimum",
-    "multiply": "merge_multiply",
-    "subtract": "merge_subtract",
-}
-
-# Keras's other names.
-_ALIASES = {
-    "AvgPool1D": "AveragePooling1D",
-    "AvgPool2D": "AveragePooling2D",
-    "AvgPool3D": "AveragePooling3D",
-    "Convolution1D": "Conv1D",
-    "Convolution1DTranspose": "Conv1DTranspose",
-    "Convolution2D": "Conv2D",
-    "Convolution2DTranspose": "Conv2DTranspose",
-    "Convolution3D": "Conv3D",
-    "Convolution3DTranspose": "Conv3DTranspose",
-    "GlobalAvgPool1D": "GlobalAveragePooling1D",
-    "GlobalAvgPool2D": "GlobalAveragePooling2D",
-    "GlobalAvgPool3D": "GlobalAveragePooling3D",
-    "GlobalMaxPool1D": "GlobalMaxPooling1D",
-    "GlobalMaxPool2D": "GlobalMaxPooling2D",
-    "GlobalMaxPool3D": "GlobalMaxPooling3D",
-    "MaxPool1D": "MaxPooling1D",
-    "MaxPool2D": "MaxPooling2D",
-    "MaxPool3D": "MaxPooling3D",
-    "SeparableConvolution1D": "SeparableConv1D",
-    "SeparableConvolution2D": "SeparableConv2D",
-}
-
+_HOMES, _ALIASES = _declared(__name__)
 _member = _on_demand(__name__, _HOMES)
 
 

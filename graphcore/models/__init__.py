@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from graphcore.models.functional import Functional as Functional
 from graphcore.models.model import Model as Model
 from graphcore.models.sequential import Sequential as Sequential
-from graphcore.on_demand import on_demand
+from graphcore.on_demand import declared, on_demand
 from graphcore.saving.objects import MODEL_CLASSES
 
 if TYPE_CHECKING:
@@ -16,12 +16,7 @@ if TYPE_CHECKING:
 
 MODEL_CLASSES.update({"Functional": Functional, "Model": Model, "Sequential": Sequential})
 
-_HOMES = {
-    "clone_model": "cloning",
-    "load_model": "graphcore.saving.archive",
-    "model_from_json": "cloning",
-    "save_model": "graphcore.saving.archive",
-}
+_HOMES = declared(__name__).homes
 
 __all__ = ["Functional", "Model", "Sequential", *_HOMES]
 __getattr__ = on_demand(__name__, _HOMES)

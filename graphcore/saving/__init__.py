@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from graphcore.on_demand import on_demand
+from graphcore.on_demand import declared, on_demand
 
 if TYPE_CHECKING:
     from graphcore.saving.archive import load_model as load_model
@@ -18,20 +18,7 @@ if TYPE_CHECKING:
     from graphcore.saving.weights import load_weights as load_weights
     from graphcore.saving.weights import save_weights as save_weights
 
-_HOMES = {
-    "CustomObjectScope": "registration",
-    "custom_object_scope": "registration",
-    "deserialize_keras_object": "objects",
-    "get_custom_objects": "registration",
-    "get_registered_name": "registration",
-    "get_registered_object": "registration",
-    "load_model": "archive",
-    "load_weights": "weights",
-    "register_keras_serializable": "registration",
-    "save_model": "archive",
-    "save_weights": "weights",
-    "serialize_keras_object": "objects",
-}
+_HOMES = declared(__name__).homes
 
 __all__ = list(_HOMES)
 __getattr__ = on_demand(__name__, _HOMES)

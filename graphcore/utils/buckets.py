@@ -40,7 +40,8 @@ def bucket_by_sequence_length(
         sample_weight: the same.
         batch_size: sequences in a batch.
         bucket_boundaries: lengths at which a new bucket begins, ascending: a batch has sequences of one bucket. None:
-            the sequences are sorted by length, so that a batch has the least padding there can be.
+            the sequences are sorted by length, and the batch that is short, if one is, stands where it saves most
+            padding: no other batches of which one at most is short have less.
         maxlen: longer sequences are cut to this length.
         dtype, padding, truncating, value: as for `pad_sequences`.
         drop_remainder: leave out the batches that are not full.
@@ -87,13 +88,31 @@ def _groups(
     """Numbers of the samples of each batch, in an order by chance where there is a generator."""
     order = np.arange(len(lengths)) if generator is None else generator.permutation(len(lengths))
     if boundaries is None:
-        buckets = [order[np.argsort(lengths[order], kind="stable")]]
+        groups = _least_padded(order[np.argsort(lengths[order], kind="stable")], lengths, size)
     else:
         bucket_of = np.searchsorted(boundaries, lengths[order], side="right")
         buckets = [order[bucket_of == bucket] for bucket in range(len(boundaries) + 1)]
-    groups = [group for bucket in buckets for group in grouped(bucket, size)]
+        groups = [group for bucket in buckets for group in grouped(bucket, size)]
     if drop_remainder:
         groups = [group for group in groups if len(group) == size]
     if generator is None:
         return groups
     return [groups[i] for i in generator.permutation(len(groups))]
+
+
+def _least_padded(order: Array, lengths: Array, size: int) -> list[Array]:
+    """Batches of sequences sorted by length, the short one where padding is least.
+
+    A batch costs its longest sequence times its sequences. With the short one in place p, the longest of full batch i
+    are at (i + 1) * size - 1 before it, and `rest` further after it.
+    """
+    whole, rest = divmod(len(order), size)
+    if not rest:
+        return grouped(order, size)
+    ranked = lengths[order]
+    before = ranked[size - 1 :: size][:whole] * size
+    after = ranked[size + rest - 1 :: size][:whole] * size
+    short = ranked[rest - 1 :: size] * rest
+    costs = short + np.append(0, np.cumsum(before)) + np.append(np.cumsum(after[::-1])[::-1], 0)
+    cut = int(costs.argmin()) * size
+    return [*grouped(order[:cut], size), order[cut : cut + rest], *grouped(order[cut + rest :], size)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -177,11 +178,34 @@ def test_buckets(lengths: list[int], size: int, shuffle: bool, drop: bool, bound
         assert len(seen) == len(set(seen))
         if not drop:
             assert sorted(seen) == list(range(len(lengths)))
-    # Whole batches only: the one that is short may hold the longest of sorted sequences.
-    if boundaries is None and not shuffle and len(lengths) % size == 0:
+    if boundaries is None and not shuffle:
         assert sum(x.size for x, _ in batches) <= sum(
             max(lengths[i : i + size]) * len(lengths[i : i + size]) for i in range(0, len(lengths), size)
         )
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=7), st.integers(1, 4))
+def test_no_other_full_batches_and_a_short_one_have_less_padding(lengths: list[int], size: int) -> None:
+    sequences = [[1] * n for n in lengths]
+    batches = list(utils.bucket_by_sequence_length(sequences, batch_size=size, shuffle=False))
+    whole, rest = divmod(len(lengths), size)
+    assert sorted(len(x) for x in batches) == [rest] * (rest > 0) + [size] * whole
+
+    def least(left: tuple[int, ...], short: int) -> float:
+        """Of all ways to make full batches and one of `short`, or none if that is zero."""
+        if not left:
+            return 0 if not short else float("inf")
+        costs = [float("inf")]
+        for count in {size, short} - {0}:
+            for others in itertools.combinations(range(1, len(left)), count - 1):
+                rows = (0, *others)
+                remaining = tuple(n for i, n in enumerate(left) if i not in rows)
+                cost = count * max(left[i] for i in rows)
+                costs.append(cost + least(remaining, 0 if count == short else short))
+        return min(costs)
+
+    assert sum(x.size for x in batches) == least(tuple(lengths), rest)
 
 
 def test_buckets_with_weights_and_errors() -> None:
