@@ -151,13 +151,29 @@ class Partition:
     def stores_twice(self, group: Group, node: Node) -> bool:
         """Whether a group that takes a reader would store both what it reads and what it makes of that.
 
-        Where that is cheap, the reader's own readers compute it from the one that is stored.
+        Where that is cheap, the reader's own readers compute it from the one that is stored. Those of them that read
+        nothing else are taken for members: a derivative is often several steps of what its function is made of.
         """
         read = {v for v in node.inputs if v.node is None or not is_cloned(v.node)}
         if node.op.name not in CHEAP or len(read) != 1 or read.isdisjoint(v for m in group.members for v in m.outputs):
             return False
-        stored = self.outputs({*group.members, *self.group[node].members})
+        members = {*group.members, *self.group[node].members}
+        if node.outputs[0] not in (stored := self.outputs(members)) or read.isdisjoint(stored):
+            return False
+        stored = self.outputs(self._with_followers(members, node))
         return node.outputs[0] in stored and not read.isdisjoint(stored)
+
+    def _with_followers(self, members: set[Node], node: Node) -> set[Node]:
+        """The members, and the elementwise nodes from `node` on that need nothing beside them."""
+        whole = set(members)
+        pending = [node]
+        for inner in pending:  # grows while it is walked
+            for reader in self.readers(inner.outputs[0]):
+                is_other_map = reader.op.fusion is Fusion.ELEMENTWISE and reader not in whole
+                if is_other_map and whole.issuperset(self.producers(reader)):
+                    whole.add(reader)
+                    pending.append(reader)
+        return whole
 
     def _operand_count(self, members: list[Node]) -> int:
         inside = {value for node in members for value in node.outputs}

@@ -11,6 +11,7 @@ from compiler.ir import Graph
 from compiler.ops.fused import Fused
 from compiler.passes.context import PassContext
 from compiler.passes.fuse import fuse
+from compiler.pipeline import run_pipeline
 from compiler.text import parse
 
 
@@ -219,3 +220,27 @@ def test_layers_of_a_kernel_are_named():
     )
     (kernel,) = fuse(graph, PassContext()).nodes
     assert kernel.layer == "one+two"
+
+
+@pytest.mark.parametrize("activation", ["gelu(%a) {approximate=False}", "gelu(%a) {approximate=True}", "silu(%a)"])
+def test_of_a_smooth_activation_only_its_derivative_is_kept(activation):
+    text = f"""
+        graph g {{
+          input %x "x": f32[batch,784]
+          input %g "g": f32[batch,16]
+          variable %w "dense/kernel": f32[784,512]
+          variable %v "last/kernel": f32[512,16]
+          %a: f32[batch,512] = matmul(%x, %w) {{transpose_a=False, transpose_b=False}}
+          %y: f32[batch,512] = {activation}
+          %z: f32[batch,16] = matmul(%y, %v) {{transpose_a=False, transpose_b=False}}
+          %p: f32[batch,16] = multiply(%z, %g)
+          %l: f32[] = reduce_sum(%p) {{axes=(0, 1)}}
+          %dw: f32[784,512], %dv: f32[512,16] = gradient(%l, %w, %v)
+          return "dw"=%dw
+          return "dv"=%dv
+        }}
+        """
+    graph = run_pipeline(parse(textwrap.dedent(text)))
+    stored = [[value.type.shape[1] for value in node.outputs] for node in graph.nodes if isinstance(node.op, Fused)]
+    # The result and its derivative; the cotangent; the two gradients.
+    assert sorted(stored) == [[16], [512], [512], [512, 512]]
