@@ -71,12 +71,12 @@ class KernelTime:
 
 
 def kernel_times(profile: Profile) -> list[KernelTime]:
-    """Times by label, the longest first."""
+    """Times by label, the longest first; those of all threads by their number."""
     times: dict[str, KernelTime] = {}
     for instruction in profile.instructions:
         time = times.setdefault(instruction.label, KernelTime(instruction.label))
         time.calls += instruction.runs
-        time.milliseconds += instruction.nanoseconds / 1e6
+        time.milliseconds += instruction.nanoseconds / max(profile.threads, 1) / 1e6
     return sorted(times.values(), key=lambda time: -time.milliseconds)
 
 
@@ -87,7 +87,7 @@ def show_kernels(console: Console, profile: Profile) -> None:
     for column in table.columns[1:]:
         column.justify = "right"
     times = kernel_times(profile)
-    total = sum(time.milliseconds for time in times)
+    total = profile.total_nanoseconds / 1e6
     for time in times:
         table.add_row(time.label, str(time.calls), f"{time.milliseconds:.2f}", f"{time.milliseconds / total:.1%}")
     table.add_section()

@@ -16,7 +16,7 @@ from runtime.dimensions import Dim, evaluate
 from runtime.limits import limited_sizes
 from runtime.loader import LoadedCode
 from runtime.native_code import Frame, Record
-from runtime.phases import Place, grain_counts, phase_ends
+from runtime.phases import CALLS_OF_A_RANGE, Place, grain_counts, phase_ends
 from runtime.program import DTYPES, Buffer, Instruction, Program, ProgramError
 from runtime.stretches import StretchTable, spans_of, stretch_table
 from runtime.thread_choice import ThreadChoice
@@ -324,6 +324,11 @@ class Binding:
         self._phases = self._table_of(ends, grains)
         self._prepared_phases = sum(end <= program.prepared for end in ends)
         self.begin_at(self.frame[Frame.START])
+
+    @property
+    def most_calls(self) -> int:
+        """How many kernels one thread calls in a run, at most: the ranges of all threads fall to it, call by call."""
+        return int(self.frame[Frame.EPOCHS]) * int(self.frame[Frame.THREADS]) * CALLS_OF_A_RANGE
 
     def _breaks(self) -> set[int]:
         """Where a stretch of instructions ends in any case."""

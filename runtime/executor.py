@@ -33,7 +33,7 @@ Array = NDArray[np.generic]
 _MOST_BINDINGS = 8
 
 # Looking up a member of an enumeration costs as much as the write that it is for.
-_TIMINGS, _START = int(Frame.TIMINGS), int(Frame.START)
+_NOTES, _START = int(Frame.NOTES), int(Frame.START)
 
 _ndarray = np.ndarray
 
@@ -313,7 +313,9 @@ class Executable:
             number = 0 if self._watch is None else self._watch.number
             is_ready = self._begin(binding, tracked)
             if profile is not None:
-                binding.frame[_TIMINGS] = profile.attach(self.program)
+                threads = 1 if pool is None else pool.threads
+                binding.frame[_NOTES] = profile.attach(self.program, threads, binding.most_calls)
+                first_tick = self._loop.ticks()
             start = perf_counter_ns() if has_choice and choice.is_sampling else 0
             if moves is not None:
                 failed = self._loop.run_steps(binding.frame_address, steps, moves.address, moves.count)
@@ -321,11 +323,12 @@ class Executable:
                 failed = self._loop.run(binding.frame_address)
             else:
                 failed = self._loop.run_pooled(binding.frame_address)
+            last_tick = 0 if profile is None else self._loop.ticks()
             # Where the pool was wanted but in use, the time says nothing.
             if start and wants_pool == (pool is not None):
                 choice.record((perf_counter_ns() - start) // steps)
         finally:
-            binding.frame[_TIMINGS] = 0
+            binding.frame[_NOTES] = 0
             self._variables.tell()
             if pool is not None:
                 return_pool()
@@ -335,7 +338,7 @@ class Executable:
             # As it was before the run: a change during it may have come too late for the prepared instructions.
             self._prepared_at = number
         if profile is not None:
-            profile.runs += 1
+            profile.collect(first_tick, last_tick)
         self._recent = binding
 
     def _place_memory(self, binding: Binding, pool: ThreadPool | None) -> None:

@@ -26,7 +26,7 @@ from runtime.native_loops import LOOPS
 from runtime.native_steps import STEPS
 from runtime.native_waiting import WAITING
 
-__all__ = ["ENTRY_POINTS", "LINE", "Frame", "PhaseEntry", "Pool", "Record", "native_code"]
+__all__ = ["ENTRY_POINTS", "LINE", "CallNote", "Frame", "Notes", "PhaseEntry", "Pool", "Record", "native_code"]
 
 ENTRY_POINTS = ("run", "run_pooled", "run_steps", "work", "stop", "ticks")
 
@@ -40,7 +40,7 @@ class Frame(IntEnum):
     ADDRESSES = 3  # address of the table with one address for each buffer
     SCRATCH = 4  # address of thread 0's scratch memory
     SCRATCH_STRIDE = 5  # bytes from one thread's scratch memory to the next
-    TIMINGS = 6  # address of one tick counter for each instruction, or 0
+    NOTES = 6  # address of a table with the address of one block of notes for each thread, or 0
     MOST_OPERANDS = 7  # largest number of operands of an instruction
     THREADS = 8  # number of threads that run this frame
     FAILED = 9  # index of the first instruction that failed, or -1
@@ -52,6 +52,26 @@ class Frame(IntEnum):
     EPOCH = 15  # the pool's epoch of instruction 0; set by run_pooled
     EPOCHS = 16  # epochs that one run takes
     SIZE = 17
+
+
+class Notes(IntEnum):
+    """Slots at the head of a thread's block of notes, a row of `CallNote` for each call of a kernel."""
+
+    USED = 0  # rows written
+    MOST = 1  # rows there is room for
+    DROPPED = 2  # calls that found no room
+    HEAD = 8
+
+
+class CallNote(IntEnum):
+    """Slots of a row of notes: a call of a kernel."""
+
+    INDEX = 0  # of the instruction
+    BEGIN = 1  # first work item
+    END = 2  # the one after the last
+    FROM = 3  # ticks before the call
+    UNTIL = 4  # and after it
+    SIZE = 5
 
 
 class Record(IntEnum):
@@ -132,6 +152,8 @@ def native_code(architecture: str) -> str:
         "record": _Numbers(Record),
         "phase": _Numbers(PhaseEntry),
         "pool": _Numbers(Pool),
+        "notes": _Numbers(Notes),
+        "note": _Numbers(CallNote),
     }
     text = (WAITING + ALONE + LOOPS + TOGETHER + STEPS).format(**slots, line=LINE, ticks=ticks, pause=pause)
     return "\n".join([*declarations, text])

@@ -31,9 +31,17 @@ start:
   %addresses = inttoptr i64 %addresses_address to ptr
   %indices = getelementptr i64, ptr %record, i64 {record.HEAD}
   %extents = getelementptr i64, ptr %indices, i64 %operands
+  %notes_address = call i64 @slot(ptr %results, i64 2)
+  %noting = icmp ne i64 %notes_address, 0
+  br i1 %noting, label %read_clock, label %ready
+read_clock:
+  %clock = call i64 {ticks}()
+  br label %ready
+ready:
+  %from = phi i64 [ 0, %start ], [ %clock, %read_clock ]
   br label %gather
 gather:
-  %position = phi i64 [ 0, %start ], [ %position_next, %gather_one ]
+  %position = phi i64 [ 0, %ready ], [ %position_next, %gather_one ]
   %gathering = icmp slt i64 %position, %operands
   br i1 %gathering, label %gather_one, label %call
 gather_one:
@@ -49,6 +57,12 @@ call:
   %exception = getelementptr i64, ptr %results, i64 1
   %status = call i32 %function(ptr %results, ptr %exception, ptr %pointers, ptr %extents,
                                i64 %scratch, i64 %begin, i64 %end)
+  br i1 %noting, label %note, label %returned
+note:
+  %notes = inttoptr i64 %notes_address to ptr
+  call void @note(ptr %notes, i64 %index, i64 %begin, i64 %end, i64 %from)
+  br label %returned
+returned:
   %fine = icmp eq i32 %status, 0
   br i1 %fine, label %done, label %fail
 fail:
@@ -73,15 +87,56 @@ define internal ptr @after(ptr %record) alwaysinline {{
   ret ptr %next
 }}
 
-; Add the time since `before` to the instruction's counter; the time now.
-define internal i64 @charge(ptr %timings, i64 %index, i64 %before) {{
-  %now = call i64 {ticks}()
-  %elapsed = sub i64 %now, %before
-  %timing_slot = getelementptr i64, ptr %timings, i64 %index
-  %total = load i64, ptr %timing_slot
-  %new_total = add i64 %total, %elapsed
-  store i64 %new_total, ptr %timing_slot
-  ret i64 %now
+; What a thread's calls need beside their pointers: two slots for what a kernel returns, then the address of the
+; thread's block of notes, or 0.
+define internal void @attach_notes(ptr %frame, i64 %thread, ptr %results) {{
+entry:
+  %table_address = call i64 @slot(ptr %frame, i64 {frame.NOTES})
+  %some = icmp ne i64 %table_address, 0
+  br i1 %some, label %look, label %attach
+look:
+  %table = inttoptr i64 %table_address to ptr
+  %block = call i64 @slot(ptr %table, i64 %thread)
+  br label %attach
+attach:
+  %notes = phi i64 [ 0, %entry ], [ %block, %look ]
+  %notes_slot = getelementptr i64, ptr %results, i64 2
+  store i64 %notes, ptr %notes_slot
+  ret void
+}}
+
+; Note a call that has just returned.
+define internal void @note(ptr %notes, i64 %index, i64 %begin, i64 %end, i64 %from) noinline {{
+entry:
+  %until = call i64 {ticks}()
+  %used = call i64 @slot(ptr %notes, i64 {notes.USED})
+  %most = call i64 @slot(ptr %notes, i64 {notes.MOST})
+  %fits = icmp slt i64 %used, %most
+  br i1 %fits, label %keep, label %drop
+keep:
+  %place = mul i64 %used, {note.SIZE}
+  %offset = add i64 %place, {notes.HEAD}
+  %row = getelementptr i64, ptr %notes, i64 %offset
+  %index_slot = getelementptr i64, ptr %row, i64 {note.INDEX}
+  store i64 %index, ptr %index_slot
+  %begin_slot = getelementptr i64, ptr %row, i64 {note.BEGIN}
+  store i64 %begin, ptr %begin_slot
+  %end_slot = getelementptr i64, ptr %row, i64 {note.END}
+  store i64 %end, ptr %end_slot
+  %from_slot = getelementptr i64, ptr %row, i64 {note.FROM}
+  store i64 %from, ptr %from_slot
+  %until_slot = getelementptr i64, ptr %row, i64 {note.UNTIL}
+  store i64 %until, ptr %until_slot
+  %used_next = add i64 %used, 1
+  %used_slot = getelementptr i64, ptr %notes, i64 {notes.USED}
+  store i64 %used_next, ptr %used_slot
+  ret void
+drop:
+  %dropped = call i64 @slot(ptr %notes, i64 {notes.DROPPED})
+  %dropped_next = add i64 %dropped, 1
+  %dropped_slot = getelementptr i64, ptr %notes, i64 {notes.DROPPED}
+  store i64 %dropped_next, ptr %dropped_slot
+  ret void
 }}
 """
 
@@ -167,26 +222,20 @@ define internal i64 @share(ptr %frame, ptr %pool, i64 %thread) {{
 entry:
   %scratch_start = call i64 @slot(ptr %frame, i64 {frame.SCRATCH})
   %scratch_stride = call i64 @slot(ptr %frame, i64 {frame.SCRATCH_STRIDE})
-  %timings_address = call i64 @slot(ptr %frame, i64 {frame.TIMINGS})
   %most_operands = call i64 @slot(ptr %frame, i64 {frame.MOST_OPERANDS})
   %threads = call i64 @slot(ptr %frame, i64 {frame.THREADS})
   %phases_address = call i64 @slot(ptr %frame, i64 {frame.PHASES})
   %phase_count = call i64 @slot(ptr %frame, i64 {frame.PHASE_COUNT})
   %first_number = call i64 @slot(ptr %frame, i64 {frame.FIRST_NUMBER})
-  %timings = inttoptr i64 %timings_address to ptr
   %phases = inttoptr i64 %phases_address to ptr
   %scratch_offset = mul i64 %scratch_stride, %thread
   %scratch = add i64 %scratch_start, %scratch_offset
   %pointers = alloca i64, i64 %most_operands, align 64
-  %results = alloca i64, i64 2, align 16
-  %before_slot = alloca i64
-  %has_timings = icmp ne i64 %timings_address, 0
+  %results = alloca i64, i64 3, align 16
+  call void @attach_notes(ptr %frame, i64 %thread, ptr %results)
   %is_first = icmp eq i64 %thread, 0
-  %timed = and i1 %has_timings, %is_first
   %number_slot = getelementptr i64, ptr %pool, i64 {pool.PHASE}
   %done_slot = getelementptr i64, ptr %pool, i64 {pool.DONE}
-  %started = call i64 {ticks}()
-  store i64 %started, ptr %before_slot
   br label %enter
 enter:
   %number = load atomic i64, ptr %number_slot acquire, align 8
@@ -206,22 +255,15 @@ begin_phase:
   %first_record = inttoptr i64 %record_address to ptr
   br label %walk
 walk:
-  %index = phi i64 [ %first_index, %begin_phase ], [ %index_next, %step ]
-  %record = phi ptr [ %first_record, %begin_phase ], [ %record_next, %step ]
-  %mine = phi i64 [ 0, %begin_phase ], [ %mine_next, %step ]
+  %index = phi i64 [ %first_index, %begin_phase ], [ %index_next, %one ]
+  %record = phi ptr [ %first_record, %begin_phase ], [ %record_next, %one ]
+  %mine = phi i64 [ 0, %begin_phase ], [ %mine_next, %one ]
   %more = icmp slt i64 %index, %end_index
   br i1 %more, label %one, label %walked
 one:
   %taken = call i64 @take_part(ptr %frame, ptr %pool, ptr %record, i64 %index, i64 %first_epoch, i64 %thread,
                                i64 %threads, ptr %pointers, ptr %results, i64 %scratch)
   %mine_next = add i64 %mine, %taken
-  br i1 %timed, label %measure, label %step
-measure:
-  %before = load i64, ptr %before_slot
-  %now = call i64 @charge(ptr %timings, i64 %index, i64 %before)
-  store i64 %now, ptr %before_slot
-  br label %step
-step:
   %record_next = call ptr @after(ptr %record)
   %index_next = add i64 %index, 1
   br label %walk
@@ -249,12 +291,6 @@ wait:
   br i1 %is_first, label %wait_long, label %wait_short
 wait_long:
   call void @wait_for_change(ptr %number_slot, i64 %number, ptr %pool)
-  br i1 %timed, label %measure_wait, label %enter
-measure_wait:
-  %last_index = sub i64 %end_index, 1
-  %before_wait = load i64, ptr %before_slot
-  %after_wait = call i64 @charge(ptr %timings, i64 %last_index, i64 %before_wait)
-  store i64 %after_wait, ptr %before_slot
   br label %enter
 wait_short:
   %changed = call i1 @look_for_change(ptr %number_slot, i64 %number, ptr %pool)

@@ -100,18 +100,14 @@ entry:
   %entries_address = call i64 @slot(ptr %frame, i64 {frame.STRETCHES})
   %entry_count = call i64 @slot(ptr %frame, i64 {frame.STRETCH_COUNT})
   %scratch = call i64 @slot(ptr %frame, i64 {frame.SCRATCH})
-  %timings_address = call i64 @slot(ptr %frame, i64 {frame.TIMINGS})
   %most_operands = call i64 @slot(ptr %frame, i64 {frame.MOST_OPERANDS})
   %entries = inttoptr i64 %entries_address to ptr
-  %timings = inttoptr i64 %timings_address to ptr
-  %timed = icmp ne i64 %timings_address, 0
   %pointers = alloca i64, i64 %most_operands, align 64
-  %results = alloca i64, i64 2, align 16
-  %started = call i64 {ticks}()
+  %results = alloca i64, i64 3, align 16
+  call void @attach_notes(ptr %frame, i64 0, ptr %results)
   br label %stretch
 stretch:
   %wanted = phi i64 [ 0, %entry ], [ %at_next, %stretch_done ]
-  %time = phi i64 [ %started, %entry ], [ %before, %stretch_done ]
   %at = call i64 @settle(ptr %frame, ptr %entries, i64 %wanted)
   %has_stretch = icmp slt i64 %at, %entry_count
   br i1 %has_stretch, label %begin, label %done
@@ -124,21 +120,14 @@ begin:
   %end = call i64 @slot(ptr %here, i64 {phase.END})
   br label %head
 head:
-  %index = phi i64 [ %first, %begin ], [ %index_next, %advance ]
-  %record = phi ptr [ %first_record, %begin ], [ %record_next, %advance ]
-  %before = phi i64 [ %time, %begin ], [ %now, %advance ]
+  %index = phi i64 [ %first, %begin ], [ %index_next, %body ]
+  %record = phi ptr [ %first_record, %begin ], [ %record_next, %body ]
   %more = icmp slt i64 %index, %end
   br i1 %more, label %body, label %stretch_done
 body:
   %work = call i64 @slot(ptr %record, i64 {record.WORK})
   call void @execute(ptr %frame, ptr %record, i64 %index, i64 0, i64 %work,
                      ptr %pointers, ptr %results, i64 %scratch)
-  br i1 %timed, label %measure, label %advance
-measure:
-  %after = call i64 @charge(ptr %timings, i64 %index, i64 %before)
-  br label %advance
-advance:
-  %now = phi i64 [ %before, %body ], [ %after, %measure ]
   %record_next = call ptr @after(ptr %record)
   %index_next = add i64 %index, 1
   br label %head

@@ -17,11 +17,14 @@ from typing import NamedTuple
 
 from runtime.program import Instruction
 
-__all__ = ["MOST_GRAINS", "Place", "grain_counts", "phase_ends"]
+__all__ = ["CALLS_OF_A_RANGE", "MOST_GRAINS", "Place", "grain_counts", "phase_ends"]
 
 # Of one instruction, for each thread. Three quarters of what is left are taken at a time, so 16 grains are 3 calls of
 # the kernel, and the last to finish keeps the others waiting for a sixteenth of its part. A claim word has room for 63.
 MOST_GRAINS = 16
+
+# So many calls take the grains of a range, in which the last are fewer than four.
+CALLS_OF_A_RANGE = 3
 
 # A kernel that fills much private memory anew at each call, with packed weights for example, is called once by each
 # thread. Measured on ResNet-20, processor time of all threads over that of one: 1.05 with one call for each of two

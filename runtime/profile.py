@@ -1,4 +1,4 @@
-"""Time spent in each instruction of a program, added up over runs."""
+"""What each kernel call of a program took, on which thread and when, noted by the native loop."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from runtime.arena import address_of
+from runtime.arena import address_of, aligned_empty
 from runtime.native import nanoseconds_per_tick
+from runtime.native_code import CallNote, Notes
 from runtime.program import Program
 
-__all__ = ["InstructionTime", "Profile"]
+__all__ = ["InstructionTime", "KernelCall", "Profile"]
+
+_Table = NDArray[np.int64]
 
 
 class InstructionTime(NamedTuple):
-    """One instruction's time over all runs of a profile, waiting for other threads included."""
+    """One instruction's time in its kernel over all runs of a profile, that of all threads added up."""
 
     position: int
     label: str
@@ -29,66 +32,143 @@ class InstructionTime(NamedTuple):
         return self.nanoseconds / self.runs if self.runs else 0.0
 
 
-class Profile:
-    """Pass one to `Executable.run` to add the time of each instruction to it.
+class KernelCall(NamedTuple):
+    """One call of a kernel: a thread works on the items `first` to `end` of an instruction.
 
-    The clock is read once for each instruction, on the calling thread. A profile belongs to the first
-    program it is used with, and must not be used by two threads at once.
+    `begin` and `until` are nanoseconds since the run began.
+    """
+
+    thread: int
+    position: int
+    first: int
+    end: int
+    begin: float
+    until: float
+
+
+class _Run(NamedTuple):
+    """Ticks at the begin and the end of a run, and the notes of each of its threads."""
+
+    begin: int
+    until: int
+    notes: tuple[_Table, ...]
+
+
+class Profile:
+    """Pass one to `Executable.run` to note every call of a kernel in it.
+
+    The clock is read twice for each call, by the thread that makes it: some 20 nanoseconds each time. A profile
+    belongs to the first program it is used with, and must not be used by two threads at once.
     """
 
     def __init__(self) -> None:
         self.program: Program | None = None
-        self.runs = 0
-        self._ticks: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._runs: list[_Run] = []
+        self._blocks: list[_Table] = []
+        self._addresses: _Table = np.zeros(0, np.int64)
 
-    def attach(self, program: Program) -> int:
-        """The address of the tick counters for a run of `program`; for the executor.
+    @property
+    def runs(self) -> int:
+        """How many runs there were."""
+        return len(self._runs)
+
+    def attach(self, program: Program, threads: int, most_calls: int) -> int:
+        """The address of the table of the threads' blocks, for a run of `program` by so many threads, each of which
+        calls at most so many kernels; for the executor.
 
         Raises `ValueError` when the profile has been used with another program.
         """
         if self.program is None:
             self.program = program
-            self._ticks = np.zeros(max(len(program.instructions), 1), np.int64)
         if self.program is not program:
             raise ValueError(
                 f"this profile belongs to {self.program!r}, not to {program!r}; use one Profile for each program"
             )
-        return address_of(self._ticks)
+        size = Notes.HEAD + most_calls * CallNote.SIZE
+        if len(self._blocks) < threads or len(self._blocks[0]) < size:
+            self._blocks = [aligned_empty((size,), np.int64).view(np.int64) for _ in range(threads)]
+            self._addresses = np.array([address_of(block) for block in self._blocks], np.int64)
+        for block in self._blocks:
+            block[Notes.USED], block[Notes.MOST], block[Notes.DROPPED] = 0, most_calls, 0
+        return address_of(self._addresses)
+
+    def collect(self, begin: int, until: int) -> None:
+        """Take what the threads have noted in a run between these ticks; for the executor."""
+        dropped = sum(int(block[Notes.DROPPED]) for block in self._blocks)
+        if dropped:
+            raise RuntimeError(f"{dropped} kernel calls of {self.program!r} found no room in their thread's notes.")
+        notes = []
+        for block in self._blocks:
+            end = Notes.HEAD + int(block[Notes.USED]) * CallNote.SIZE
+            notes.append(block[Notes.HEAD : end].reshape(-1, CallNote.SIZE).copy())
+        self._runs.append(_Run(begin, until, tuple(notes)))
 
     @property
     def instructions(self) -> tuple[InstructionTime, ...]:
         """The times in program order; empty before the first run."""
         if self.program is None:
             return ()
-        program, scale = self.program, nanoseconds_per_tick()
+        times = self.times().sum(0)
         return tuple(
             InstructionTime(
-                index,
-                instruction.label,
-                program.kernels[instruction.kernel].name,
-                float(self._ticks[index]) * scale,
-                self.runs,
+                index, instruction.label, self.program.kernels[instruction.kernel].name, float(times[index]), self.runs
             )
-            for index, instruction in enumerate(program.instructions)
+            for index, instruction in enumerate(self.program.instructions)
         )
+
+    def times(self) -> NDArray[np.float64]:
+        """Nanoseconds in the kernel of each instruction at each run, `[runs, instructions]`, all threads' added up."""
+        count = 0 if self.program is None else len(self.program.instructions)
+        ticks = np.zeros((self.runs, count))
+        for row, run in zip(ticks, self._runs, strict=True):
+            for notes in run.notes:
+                np.add.at(row, notes[:, CallNote.INDEX], notes[:, CallNote.UNTIL] - notes[:, CallNote.FROM])
+        return ticks * nanoseconds_per_tick()
+
+    def durations(self) -> NDArray[np.float64]:
+        """Nanoseconds that each run took, from entering native code to leaving it, `[runs]`."""
+        return np.array([run.until - run.begin for run in self._runs], np.float64) * nanoseconds_per_tick()
+
+    @property
+    def threads(self) -> int:
+        """How many threads made calls, at most, in a run."""
+        return max((sum(len(notes) > 0 for notes in run.notes) for run in self._runs), default=0)
+
+    def calls(self, run: int = -1) -> tuple[KernelCall, ...]:
+        """The calls of one run, in the order in which they began."""
+        begin, _, threads = self._runs[run]
+        scale = nanoseconds_per_tick()
+        found = [
+            KernelCall(thread, index, first, end, (since - begin) * scale, (until - begin) * scale)
+            for thread, notes in enumerate(threads)
+            for index, first, end, since, until in notes.tolist()
+        ]
+        return tuple(sorted(found, key=lambda call: call.begin))
 
     @property
     def total_nanoseconds(self) -> float:
-        """Time in native code, all runs and instructions together."""
-        return float(self._ticks.sum()) * nanoseconds_per_tick() if self.runs else 0.0
+        """Time in native code, all runs together."""
+        return float(self.durations().sum())
 
     def clear(self) -> None:
         """Forget the times, and the program."""
         self.__init__()  # type: ignore[misc]
 
     def table(self, most: int = 20) -> str:
-        """The `most` costly instructions as text: mean microseconds of a run, share, label and kernel."""
-        times = sorted(self.instructions, key=lambda time: -time.nanoseconds)[:most]
+        """The `most` costly instructions as text: mean microseconds of a run, share, label and kernel.
+
+        Times are those of all threads by their number, so with what they spent between the calls they add up to the
+        time of a run.
+        """
+        threads = max(self.threads, 1)
+        times = sorted(self.instructions, key=lambda time: -time.nanoseconds)
         total = self.total_nanoseconds or 1.0
+        between = total - sum(time.nanoseconds for time in times) / threads
         lines = [f"{'us/run':>10} {'share':>6}  instruction"]
-        for time in times:
-            mean, share = time.mean_nanoseconds / 1e3, time.nanoseconds / total
+        for time in times[:most]:
+            mean, share = time.mean_nanoseconds / threads / 1e3, time.nanoseconds / threads / total
             lines.append(f"{mean:10.2f} {share:6.1%}  {time.label} ({time.kernel})")
+        lines.append(f"{between / max(self.runs, 1) / 1e3:10.2f} {between / total:6.1%}  between the calls of kernels")
         return "\n".join(lines)
 
     def __repr__(self) -> str:

@@ -159,7 +159,7 @@ class StepProgram:
         try:
             self.run(inputs)
             for _ in range(runs):
-                self.compiled.executable.run(inputs, self._arrays, profile)
+                self.compiled.executable.run(inputs, self._arrays, profile, tracked=True)
         finally:
             for array, value in zip(self._arrays, before, strict=True):
                 array[...] = value

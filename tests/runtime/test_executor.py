@@ -296,6 +296,24 @@ def test_the_arena_grows_and_is_released(chain: ChainMaker) -> None:
     np.testing.assert_array_equal(executable.run([ramp(1)], (A,))[0], expected_chain(ramp(1), 3.0, 3)[0])
 
 
+def test_profile_notes_every_call(chain: ChainMaker, threads: int) -> None:
+    executable, profile = Executable(chain(3)), Profile()
+    for _ in range(3):
+        executable.run([ramp(2000)], (A,), profile)
+    assert len(profile.durations()) == len(profile.times()) == profile.runs == 3
+    for run, duration in enumerate(profile.durations()):
+        calls = profile.calls(run)
+        for position, items in enumerate((8000, 8000, 8000, 2000)):
+            shares = sorted((call.first, call.end) for call in calls if call.position == position)
+            assert [begin for begin, _ in shares] == [0, *(end for _, end in shares[:-1])]
+            assert shares[-1][1] == items
+        for thread in range(threads):
+            times = [time for call in calls if call.thread == thread for time in (call.begin, call.until)]
+            assert times == sorted(times)
+        assert all(0 < call.begin < call.until < duration for call in calls)
+    assert 1 <= profile.threads <= threads
+
+
 def test_profile_adds_up_instructions(chain: ChainMaker, threads: int) -> None:
     executable, profile = Executable(chain(3)), Profile()
     assert profile.instructions == ()
@@ -308,7 +326,7 @@ def test_profile_adds_up_instructions(chain: ChainMaker, threads: int) -> None:
     # 8000 additions through memory, one after the other: more than a microsecond, less than 0.1 s.
     assert 1e3 < profile.instructions[3].mean_nanoseconds < 1e8
     total = sum(time.nanoseconds for time in profile.instructions)
-    assert profile.total_nanoseconds == pytest.approx(total)
+    assert total / threads < profile.total_nanoseconds == pytest.approx(profile.durations().sum())
     assert "row sums (row_sum)" in profile.table()
     assert "4 runs" in repr(profile)
     with pytest.raises(ValueError, match="use one Profile for each program"):

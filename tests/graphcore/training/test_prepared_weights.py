@@ -117,6 +117,7 @@ def test_measuring_puts_everything_back(model: keras.Model) -> None:
     before = model.predict_on_batch(X)
     session = model.training_session
     session.latest["train"].measure(Batch(X, Y), runs=2)
+    session.latest["predict"].measure(Batch(X), runs=2)
     np.testing.assert_array_equal(model.predict_on_batch(X), before)
     check(model)
 
