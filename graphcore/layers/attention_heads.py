@@ -307,7 +307,8 @@ class AttentionMasks:
                 found = _both(found, ops.expand_dims(ops.greater_equal(distance, 0), 0))
             if self.window is not None:
                 found = _both(found, ops.expand_dims(ops.less(ops.abs(distance), self.window), 0))
-        return _with_heads(_both(found, self.pairs), len(scores.shape), rank)
+        full = len(scores.shape)
+        return _both(_with_heads(found, full, rank), _with_heads(self.pairs, full, rank))
 
 
 def _with_heads(mask: Any, rank: int, attention_rank: int) -> Any:

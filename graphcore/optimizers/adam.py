@@ -55,7 +55,7 @@ class Adam(Optimizer):
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:
         """One step for one variable."""
         rate, correction = self._once(
-            ("rate", id(learning_rate), variable.dtype), lambda: self._rate(learning_rate, variable.dtype)
+            learning_rate, ("rate", variable.dtype), lambda: self._rate(learning_rate, variable.dtype)
         )
         gradient = ops.cast(gradient, variable.dtype)
         index = self._get_variable_index(variable)

@@ -72,7 +72,7 @@ class Optimizer(OptimizerState):
         self.gradient_accumulation_steps: int | None = given["gradient_accumulation_steps"]
         self._trainable_variables: list[Variable] = []
         self._indices: dict[int, int] = {}
-        self._shared: dict[Hashable, Any] | None = None  # while a step is computed: what its variables have in common
+        self._shared: dict[Hashable, tuple[object, Any]] | None = None  # while a step is computed: what its variables have in common
         self._averages: list[Variable] = []
         self._accumulated: list[Variable] = []
         self._excluded: set[int] = set()
@@ -203,13 +203,20 @@ class Optimizer(OptimizerState):
         finally:
             self._shared = None
 
-    def _once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What `make` gives, called once for all variables of a step: tracing the same numbers anew takes time."""
+    def _once(self, of: object, key: Hashable, make: Callable[[], T]) -> T:
+        """What `make` gives, called once for all variables of a step: tracing the same numbers anew takes time.
+
+        Args:
+            of: an object that it is made of. The entry owns it, so that no other object can take its identity.
+            key: what else it depends on.
+            make: what is called.
+        """
         if self._shared is None:  # `update_step` was called by itself
             return make()
-        if key not in self._shared:
-            self._shared[key] = make()
-        shared: T = self._shared[key]
+        full = (id(of), key)
+        if full not in self._shared:
+            self._shared[full] = (of, make())
+        shared: T = self._shared[full][1]
         return shared
 
     def _accumulate(self, gradients: Sequence[Any], variables: Sequence[Variable], steps: int) -> None:

@@ -52,6 +52,19 @@ class TestMasks:
         mask[..., 0] = True
         assert ((scores_of(layer, X, MEMORY, attention_mask=mask) > 0) == mask[:, None]).all()
 
+    def test_attention_mask_with_heads(self, layer):
+        """It has an axis more than the masks of positions, which it is joined with."""
+        heads = scores_of(layer, X, MEMORY).shape[1]
+        key = np.array([[True, False, True, True], [True, True, True, False]])
+        query = np.array([[True] * 5, [True, False, True, True, False]])
+        pairs = RNG.random((2, heads, 5, 4)) < 0.6
+        pairs[..., 0] = True
+        every = pairs & key[:, None, None, :] & query[:, None, :, None]
+        assert ((scores_of(layer, X, MEMORY, key_mask=key, query_mask=query, attention_mask=pairs) > 0) == every).all()
+        pairs = RNG.random((2, heads, 5, 5)) < 0.6
+        seen = scores_of(layer, X, X, attention_mask=pairs, use_causal_mask=True)
+        assert ((seen > 0) == pairs & np.tri(5, dtype=bool)).all()
+
     def test_all_with_and(self, layer):
         query = np.array([[True] * 5, [True, True, True, False, True]])
         key, value = RNG.random((2, 2, 5)) < 0.7
@@ -75,6 +88,22 @@ class TestMasks:
         assert ((seen > 0) == ((tokens != 0)[:, None, :, None] & (words != 0)[:, None, None, :])).all()
         np.testing.assert_allclose(mean[0], found[0, :2].mean(0), rtol=1e-5)
         np.testing.assert_allclose(mean[1], found[1, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("heads", [2, 3])
+def test_mask_with_heads_and_dropout(heads):
+    """With dropout the scores are computed, without it they are not: the results are the same."""
+    dropping, plain = layers.MultiHeadAttention(heads, 3, dropout=0.4, seed=1), layers.MultiHeadAttention(heads, 3)
+    plain.build(X.shape, MEMORY.shape)
+    dropping.build(X.shape, MEMORY.shape)
+    dropping.set_weights(plain.get_weights())
+    key = np.array([[True, False, True, True], [True, True, True, False]])
+    pairs = RNG.random((2, heads, 5, 4)) < 0.6
+    pairs[..., 0] = True
+    masks = {"key_mask": key, "attention_mask": pairs}
+    np.testing.assert_allclose(dropping(X, MEMORY, **masks), plain(X, MEMORY, **masks), rtol=1e-5, atol=1e-6)
+    weights = dropping(X, MEMORY, training=True, return_attention_scores=True, **masks)[1]
+    assert ((weights > 0) == pairs & key[:, None, None, :]).all()
 
 
 def test_mask_of_attention_layers():

@@ -69,6 +69,22 @@ def test_constraints_follow_the_step():
     np.testing.assert_allclose(variable.numpy(), [0.0, 5.0])
 
 
+def test_a_rate_for_each_variable():
+    """What the variables of a step share is known by the learning rate, not by where it lay."""
+
+    class Scaled(optimizers.Adam):
+        factors = {"a": 1.0, "b": 10.0, "c": 3.0}
+
+        def update_step(self, gradient, variable, learning_rate):
+            super().update_step(gradient, variable, learning_rate * self.factors[variable.name])
+
+    variables = [weight("a"), weight("b"), weight("c")]
+    before = [variable.numpy().copy() for variable in variables]
+    Scaled(0.001).apply([np.ones_like(array) for array in before], variables)
+    steps = [float((old - variable.numpy()).max()) for old, variable in zip(before, variables, strict=True)]
+    np.testing.assert_allclose(steps, [0.001, 0.01, 0.003], rtol=1e-3)
+
+
 def test_excluded_variables_do_not_decay():
     decaying, listed, named = weight("kernel"), weight("gamma"), weight("bias")
     optimizer = optimizers.AdamW(0.1, weight_decay=0.5)
