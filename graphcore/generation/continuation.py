@@ -7,7 +7,7 @@ given the next few tokens alone, computes them as before, if
   variables [batch · heads · capacity, depth], whose rows are written in place;
 - what depends on the place in the sequence (a range of numbers, the first rows of a table) starts at `position`.
 
-Everything else must treat positions alike, which is looked up node by node, in the graph itself: layers of any class,
+Everything else must treat positions alike, which `PositionAxes` follows node by node, in the graph itself: layers of any class,
 a user's own ones too, may be in the model. The same program takes a whole prompt and then token after token, and the
 capacity is a symbol as well: one compilation serves every length. Attention reads `capacity` keys, which the caller
 lets grow with the position, and those that come later are invisible by a rule.
@@ -21,21 +21,17 @@ from collections.abc import Sequence
 from compiler import functions as f
 from compiler.ir import Builder, Graph, Node, Value
 from compiler.ops.attention import MASKED, DotProductAttention
-from compiler.ops.contraction import Matmul
-from compiler.ops.families import Composite, Elementwise
-from compiler.ops.gather import Take
-from compiler.ops.reduce import ArgExtremum, Reduction
-from compiler.ops.shape import Broadcast, Reshape, Transpose
+from compiler.ops.families import Composite
 from compiler.ops.slicing import Slice
-from compiler.ops.sources import Dimension, Iota
+from compiler.ops.sources import Iota
 from compiler.ops.table_rows import PutRows
 from compiler.passes.context import PassContext
 from compiler.passes.eliminate_dead_code import eliminate_dead_code
 from compiler.rewrite import rewrite
 from compiler.types import TensorType
-from runtime.dimensions import Dim, symbol, symbols_of
+from graphcore.generation.positions import LENGTH, PositionAxes, has_length, has_positions_on, length_axes
+from runtime.dimensions import symbol
 
-LENGTH = symbol("length")
 CAPACITY = symbol("capacity")
 
 
@@ -59,6 +55,7 @@ class Continuation:
     Attributes:
         position: int32 scalar, how many positions the caches hold: a variable, which gets its new value.
         caches: the variables of keys and values, in the order in which they were declared.
+        most_positions: how many there can be: rows of the smallest table that is sliced by the length, or None.
 
     Raises:
         ValueError: naming the layer that does not treat positions alike, or attention that is not causal.
@@ -73,6 +70,8 @@ class Continuation:
         self._slots = b.input("slots", TensorType((CAPACITY,), "int32"))
         self.position = b.variable("position", TensorType((), "int32"))
         self.caches: list[CacheSpec] = []
+        self.most_positions: int | None = None
+        self._axes = PositionAxes()
         self._new: dict[Value, Value] = {entry.value: entry.value for entry in graph.parameters}
         for node in graph.nodes:
             b.layer, b.source = node.layer, node.source
@@ -81,7 +80,7 @@ class Continuation:
         b.layer = b.source = ""
         b.update("position", f.add(b, self.position, f.dimension(b, LENGTH, "int32")))
         (_, result), *others = graph.outputs
-        if others or _length_axes(result.type) != [1] or result.type.rank != 3:
+        if others or not has_positions_on(1, result.type) or result.type.rank != 3:
             raise ValueError(
                 "generate: the model must have one output [batch, length, tokens], scores of the next token at each "
                 f"position. Received: {[str(value.type) for _, value in graph.outputs]}"
@@ -95,11 +94,11 @@ class Continuation:
         op = node.op
         if isinstance(op, DotProductAttention):
             return (self._attention(node, op, inputs),)
-        if isinstance(op, Iota) and _has_length(op.shape[op.axis]):
+        if isinstance(op, Iota) and has_length(op.shape[op.axis]):
             return (self._range(node, op),)
-        if isinstance(op, Slice) and any(map(_has_length, op.stop)) and not _length_axes(inputs[0].type):
+        if isinstance(op, Slice) and any(map(has_length, op.stop)) and not length_axes(inputs[0].type):
             return (self._first_rows(node, op, inputs[0]),)
-        if not _treats_positions_alike(node):
+        if not self._axes.follow(node):
             raise ValueError(_refused(node, f"its op '{op.name}' looks at other positions, or at their number"))
         return self._b.emit_all(op, *inputs)
 
@@ -110,12 +109,15 @@ class Continuation:
 
     def _first_rows(self, node: Node, op: Slice, table: Value) -> Value:
         """`table[:length]`, from `position` on."""
-        axes = [axis for axis, stop in enumerate(op.stop) if _has_length(stop)]
+        axes = [axis for axis, stop in enumerate(op.stop) if has_length(stop)]
         axis = axes[0]
-        if len(axes) > 1 or op.stop[axis] != LENGTH or op.start[axis] != 0 or op.step[axis] != 1:
-            raise ValueError(_refused(node, "it slices by the length of the sequence, but not its first rows"))
+        rows = table.type.shape[axis]
+        is_first = len(axes) == 1 and op.stop[axis] == LENGTH and op.start[axis] == 0 and op.step[axis] == 1
+        if not is_first or not isinstance(rows, int):
+            raise ValueError(_refused(node, "it slices by the length of the sequence, but not a table's first rows"))
+        self.most_positions = rows if self.most_positions is None else min(rows, self.most_positions)
         b = self._b
-        stop = (*op.stop[:axis], table.type.shape[axis], *op.stop[axis + 1 :])
+        stop = (*op.stop[:axis], rows, *op.stop[axis + 1 :])
         part = b.emit(Slice(op.start, stop, op.step), table)
         return f.take(b, part, self._positions(), axis)
 
@@ -127,7 +129,7 @@ class Continuation:
         if not op.causal or op.extras:
             what = "is not causal" if not op.causal else f"has masks or a bias ({', '.join(op.extras)})"
             raise ValueError(_refused(node, f"attention {what}; use_causal_mask=True and no other masks are needed"))
-        if any(_length_axes(value.type) != [1] for value in inputs):
+        if not all(has_positions_on(1, value.type) for value in inputs):
             raise ValueError(_refused(node, "attention is over something else than positions"))
         b, (query, key, value) = self._b, inputs
         batch, _, heads, depth = query.type.shape
@@ -180,41 +182,6 @@ def _primitive(graph: Graph) -> Graph:
         if simpler is graph:
             return graph
         graph = simpler
-
-
-def _has_length(dim: Dim) -> bool:
-    return str(LENGTH) in symbols_of(dim)
-
-
-def _length_axes(type_: TensorType) -> list[int]:
-    return [axis for axis, extent in enumerate(type_.shape) if _has_length(extent)]
-
-
-def _treats_positions_alike(node: Node) -> bool:
-    """Whether the node computes what belongs to a position from that position alone."""
-    op = node.op
-    if isinstance(op, Dimension):
-        return not _has_length(op.extent)
-    axes = [_length_axes(value.type) for value in node.inputs]
-    if not any(axes):
-        return not isinstance(op, Slice) or not any(map(_has_length, (*op.start, *op.stop)))
-    if max(map(len, axes)) > 1 or any(len(_length_axes(value.type)) != 1 for value in node.outputs):
-        return False
-    if isinstance(op, (Elementwise, Broadcast, Reshape, Transpose)):
-        return True
-    if isinstance(op, Matmul):
-        inner = [[-2 if op.transpose_a else -1], [-1 if op.transpose_b else -2]]
-        pairs = zip(node.inputs, axes, inner, strict=True)
-        return not any(value.type.rank + axis in found for value, found, (axis,) in pairs)
-    if isinstance(op, (Reduction, ArgExtremum)):
-        reduced = [op.axis] if isinstance(op, ArgExtremum) else op.axes
-        return not set(axes[0]) & set(reduced)
-    if isinstance(op, Take):
-        return op.axis not in axes[0] and not (axes[0] and axes[1])
-    if isinstance(op, Slice):
-        (axis,) = axes[0]
-        return op.start[axis] == 0 and op.stop[axis] == node.inputs[0].type.shape[axis] and op.step[axis] == 1
-    return op.name == "concatenate" and all(getattr(op, "axis") not in found for found in axes)  # noqa: B009
 
 
 def _refused(node: Node, why: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from typing import Any
 
@@ -11,7 +12,8 @@ from compiler import functions as f
 from compiler.driver import Compiled, compile_graph
 from compiler.ir import Builder
 from graphcore import settings
-from graphcore.generation.continuation import LENGTH, Continuation
+from graphcore.generation.continuation import Continuation
+from graphcore.generation.positions import LENGTH
 from graphcore.generation.sampling import Sampler
 from graphcore.random import make_default_seed
 from graphcore.tensor import KerasTensor
@@ -28,7 +30,7 @@ _STEPS = 16
 
 
 class Generator:
-    """A model's program for tokens that follow others.
+    """A model's program for tokens that follow others. Calls from several threads are done one after another.
 
     Args:
         model: from tokens [batch, length] (any integer type) to scores [batch, length, tokens] of the next one. It must
@@ -53,6 +55,8 @@ class Generator:
         b.output("next", f.expand_dims(b, tokens, 1))
         self.graph = b.build()
         self._caches = continuation.caches
+        self._most_positions = continuation.most_positions
+        self._lock = threading.Lock()  # held while the caches and the state belong to one call
         self._state = {
             "position": np.zeros((), np.int32),
             "generator": np.zeros(2, np.uint32),
@@ -94,9 +98,15 @@ class Generator:
                 f"generate: expected `max_length` to be more than the prompt's {rows.shape[1]} tokens. "
                 f"Received: max_length={max_length}"
             )
+        if self._most_positions is not None and max_length - 1 > self._most_positions:
+            raise ValueError(
+                f"generate: the model has a table of {self._most_positions} positions, so `max_length` is at most "
+                f"{self._most_positions + 1} (the last token is not read). Received: max_length={max_length}"
+            )
         if not temperature > 0:
             raise ValueError(f"generate: expected a positive `temperature`. Received: temperature={temperature}")
-        found = self._generate(rows, max_length, np.asarray(temperature, np.float32), end_token, seed)
+        with self._lock:
+            found = self._generate(rows, max_length, np.asarray(temperature, np.float32), end_token, seed)
         return found if tokens.ndim == 2 else found[0]
 
     def _generate(
@@ -167,6 +177,7 @@ def _until_end(tokens: Array, length: int, end_token: int | None) -> Array:
 
 
 _GENERATORS: weakref.WeakKeyDictionary[Any, dict[tuple[str, int, bool], Generator]] = weakref.WeakKeyDictionary()
+_MAKING = threading.Lock()
 
 
 def generate(
@@ -195,15 +206,20 @@ def generate(
         seed: of the drawing; by default another one at each call. The same seed draws the same tokens.
         from_logits: whether the model's scores are logits; otherwise probabilities.
 
+    It may be called from several threads; calls for one model and sampler wait for each other.
+
     Returns:
         int32 [batch, max_length], or [max_length] for a prompt without a batch. With `end_token` at most so many, and
         the end token behind sequences that ended early.
 
     Raises:
-        ValueError: arguments out of range; a model that cannot go on from a cache, naming the layer.
+        ValueError: arguments out of range, `max_length` beyond a table of positions; a model that cannot go on from a
+            cache, naming the layer.
     """
-    made = _GENERATORS.setdefault(model, {})
     key = (sampler, k if sampler == "top_k" else 0, from_logits)
-    if key not in made:
-        made[key] = Generator(model, sampler, k, from_logits)
-    return made[key](prompt, max_length, temperature=temperature, end_token=end_token, seed=seed)
+    with _MAKING:
+        made = _GENERATORS.setdefault(model, {})
+        if key not in made:
+            made[key] = Generator(model, sampler, k, from_logits)
+        generator = made[key]
+    return generator(prompt, max_length, temperature=temperature, end_token=end_token, seed=seed)

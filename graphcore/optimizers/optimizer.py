@@ -72,7 +72,8 @@ class Optimizer(OptimizerState):
         self.gradient_accumulation_steps: int | None = given["gradient_accumulation_steps"]
         self._trainable_variables: list[Variable] = []
         self._indices: dict[int, int] = {}
-        self._shared: dict[Hashable, tuple[object, Any]] | None = None  # while a step is computed: what its variables have in common
+        # While a step is computed: what its variables have in common.
+        self._shared: dict[Hashable, tuple[object, Any]] | None = None
         self._averages: list[Variable] = []
         self._accumulated: list[Variable] = []
         self._excluded: set[int] = set()

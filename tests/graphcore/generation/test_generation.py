@@ -1,6 +1,8 @@
 """Generation: greedy results against full recomputation, one program for every length, the bits of any thread count."""
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -25,6 +27,16 @@ class Positions(layers.Layer):
 
     def call(self, x):
         return x + ops.take(self.table, ops.arange(ops.shape(x)[1]), axis=0)
+
+
+class FirstRows(layers.Layer):
+    """A learned vector for each of at most 16 places."""
+
+    def build(self, shape):
+        self.table = self.add_weight((16, shape[-1]), name="table")
+
+    def call(self, x):
+        return x + ops.slice(self.table, (0, 0), (ops.shape(x)[1], x.shape[-1]))
 
 
 class Waves(layers.Layer):
@@ -149,6 +161,34 @@ def test_seed():
         model, PROMPTS, 60, "random", temperature=2.0)).any()  # fmt: skip
 
 
+def test_no_more_positions_than_the_table_has():
+    model = decoder(ATTENTION["multi_head"], FirstRows)
+    expected = recomputed(model, PROMPTS, 17)  # the last token is not read
+    np.testing.assert_array_equal(generate(model, PROMPTS, 17), expected)
+    with pytest.raises(ValueError, match=r"table of 16 positions.* at most 17.*max_length=18"):
+        generate(model, PROMPTS, 18)
+
+
+def test_several_threads():
+    """Each call has the caches, the position and the random numbers for itself; one program is made."""
+    model = decoder(ATTENTION["multi_head"], seed=4)
+    prompts = [np.random.default_rng(i).integers(0, TOKENS, size=(1 + i % 3, 3 + i)) for i in range(6)]
+    expected = [generate(model, prompt, 80, "random", seed=i) for i, prompt in enumerate(prompts)]
+    fresh = decoder(ATTENTION["multi_head"], seed=5)
+    fresh.set_weights(model.get_weights())
+    together = Barrier(len(prompts))
+
+    def work(number):
+        together.wait()
+        return [generate(fresh, prompts[number], 80, "random", seed=number) for _ in range(3)]
+
+    with ThreadPoolExecutor(len(prompts)) as pool:
+        results = list(pool.map(work, range(len(prompts))))
+    for found, right in zip(results, expected, strict=True):
+        for tokens in found:
+            np.testing.assert_array_equal(tokens, right)
+
+
 def test_end_token():
     model = decoder(ATTENTION["multi_head"])
     whole = generate(model, PROMPTS, 90)
@@ -208,12 +248,67 @@ class Backwards(layers.Layer):
         return x + ops.flip(x, axis=1)
 
 
+class Rows(layers.Layer):
+    """Batch and positions as one axis in between."""
+
+    def call(self, x):
+        batch, length, width = ops.shape(x)
+        rows = ops.tanh(ops.reshape(x, (batch * length, width)) + 0.5)
+        features = ops.tanh(ops.reshape(x, (batch, length * width)))
+        return ops.reshape(rows, (batch, length, width)) + ops.reshape(features, (batch, length, width))
+
+
+def test_axes_merged_with_that_of_positions():
+    tokens = layers.Input((None,), dtype="int32")
+    x = Rows()(Positions()(layers.Embedding(TOKENS, 12)(tokens)))
+    x = x + layers.MultiHeadAttention(2, 6)(x, x, use_causal_mask=True)
+    model = graphcore.Model(tokens, layers.Dense(TOKENS)(Rows()(x)))
+    np.testing.assert_array_equal(generate(model, PROMPTS, 14), recomputed(model, PROMPTS, 14))
+
+
+class WidthFirst(layers.Layer):
+    """The order of positions and features exchanged, without a transposition."""
+
+    def call(self, x):
+        batch, length, width = ops.shape(x)
+        return x + ops.transpose(ops.reshape(x, (batch, width, length)), (0, 2, 1))
+
+
+class Thirds(layers.Layer):
+    """A third of the features in front of the positions."""
+
+    def call(self, x):
+        batch, length, width = ops.shape(x)
+        parts = ops.transpose(ops.reshape(x, (batch, 3, width // 3 * length)), (0, 2, 1))
+        return x + ops.reshape(parts, (batch, length, width))
+
+
+class OtherRows(layers.Layer):
+    """Merged as batch and positions, taken apart as positions and batch."""
+
+    def call(self, x):
+        batch, length, width = ops.shape(x)
+        rows = ops.tanh(ops.reshape(x, (batch * length, width)))
+        return x + ops.transpose(ops.reshape(rows, (length, batch, width)), (1, 0, 2))
+
+
+class MixedRows(layers.Layer):
+    """A sum of rows in the order of batch and positions and of rows in the order of positions and batch."""
+
+    def call(self, x):
+        batch, length, width = ops.shape(x)
+        rows = ops.reshape(x, (batch * length, width))
+        others = ops.reshape(ops.transpose(x, (1, 0, 2)), (batch * length, width))
+        return ops.reshape(rows + others, (batch, length, width))
+
+
 class TestErrors:
     """The layer that looks at other positions is named."""
 
     @pytest.mark.parametrize(
         "layer",
-        [Mean, Backwards, lambda name: layers.Conv1D(12, 3, padding="causal", name=name),
+        [Mean, Backwards, WidthFirst, Thirds, OtherRows, MixedRows,
+         lambda name: layers.Conv1D(12, 3, padding="causal", name=name),
          lambda name: layers.LSTM(12, return_sequences=True, name=name),
          lambda name: layers.MultiHeadAttention(2, 4, name=name)],
     )  # fmt: skip

@@ -73,10 +73,9 @@ def test_a_rate_for_each_variable():
     """What the variables of a step share is known by the learning rate, not by where it lay."""
 
     class Scaled(optimizers.Adam):
-        factors = {"a": 1.0, "b": 10.0, "c": 3.0}
-
         def update_step(self, gradient, variable, learning_rate):
-            super().update_step(gradient, variable, learning_rate * self.factors[variable.name])
+            factor = {"a": 1.0, "b": 10.0, "c": 3.0}[variable.name]
+            super().update_step(gradient, variable, learning_rate * factor)
 
     variables = [weight("a"), weight("b"), weight("c")]
     before = [variable.numpy().copy() for variable in variables]
