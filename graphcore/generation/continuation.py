@@ -7,10 +7,10 @@ given the next few tokens alone, computes them as before, if
   variables [batch · heads · capacity, depth], whose rows are written in place;
 - what depends on the place in the sequence (a range of numbers, the first rows of a table) starts at `position`.
 
-Everything else must treat positions alike, which `PositionAxes` follows node by node, in the graph itself: layers of any class,
-a user's own ones too, may be in the model. The same program takes a whole prompt and then token after token, and the
-capacity is a symbol as well: one compilation serves every length. Attention reads `capacity` keys, which the caller
-lets grow with the position, and those that come later are invisible by a rule.
+Everything else must treat positions alike, which `PositionAxes` follows node by node, in the graph itself: layers of
+any class, a user's own ones too, may be in the model. The same program takes a whole prompt and then token after token,
+and the capacity is a symbol as well: one compilation serves every length. Attention reads `capacity` keys, which the
+caller lets grow with the position, and those that come later are invisible by a rule.
 """
 
 from __future__ import annotations

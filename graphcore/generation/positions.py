@@ -59,12 +59,15 @@ class PositionAxes:
         if not _treats_positions_alike(node):
             return False
         found = {merged for value in node.inputs if (merged := self._of(value)) is not None}
-        if isinstance(node.op, Reshape) and any(length_axes(value.type) for value in node.inputs):
-            found = {_reshaped(node.inputs[0].type, node.outputs[0].type, merged) for merged in found} or {None}
-        if len(found) > 1 or None in found:
+        if len(found) > 1:
             return False
-        for merged in found:
-            self._merged.update((value, merged) for value in node.outputs if merged is not None)
+        merged = next(iter(found), None)
+        if isinstance(node.op, Reshape) and length_axes(node.inputs[0].type):
+            merged = None if merged is None else _reshaped(node.inputs[0].type, node.outputs[0].type, merged)
+            if merged is None:
+                return False
+        if merged is not None:
+            self._merged.update((value, merged) for value in node.outputs)
         return True
 
     def _of(self, value: Value) -> Merged | None:
