@@ -251,11 +251,16 @@ _SOURCE = """\
                     flags[panel * 2 + 1] = 1
                     turns = 1
             whole = 1
+    if keys == 0:
+        # The sum over no keys.
+        fill_zero(sums, panels * values * TILE_COLUMNS)
+        fill_zero(states, panels * 2 * TILE_COLUMNS)
     for panel in range(panels):
         lanes = min(TILE_COLUMNS, queries - first - panel * TILE_COLUMNS)
         total = sums + panel * values * PANEL_STEP
         state = states + panel * 2 * PANEL_STEP
-        divide_by_sums(total, values, state)
+        if keys > 0:
+            divide_by_sums(total, values, state)
         if extents[11]:
             transpose_rows(result + panel * TILE_COLUMNS * result_step, result_step, total, PANEL_STEP, values, lanes)
         if extents[12]:

@@ -209,6 +209,24 @@ def test_the_same_bits_at_any_number_of_threads(rule: str) -> None:
             np.testing.assert_array_equal(left, right)
 
 
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("rule", ["everything", "causal window", "dropout"])
+def test_no_keys_give_zeros(rule: str, masked: bool) -> None:
+    """As the sum over no keys does in the decomposed graph, whatever an earlier run has left in the scratch memory."""
+    form = (2, 1, 8, 19)
+    run_and_check((2, 40, 50), form, rule, masked, seed=3)
+    graph, compiled = compiled_for(*form, rule, masked)
+    for queries in (1, 45):
+        arrays = tensors(2, queries, 0, *form)
+        arrays += [np.ones((2, 0), bool)] if masked else []
+        arrays += [np.array([1, 77], "uint32")] if "dropout" in rule else []
+        results = compiled.executable.run(arrays, [])
+        for name, result, right in zip(NAMES, results, expected(graph, arrays, "float64"), strict=True):
+            assert result.shape == right.shape
+            assert not right.any()
+            np.testing.assert_array_equal(result, np.zeros_like(result), err_msg=name)
+
+
 def test_queries_that_see_nothing_get_the_mean_and_give_no_gradient() -> None:
     graph, compiled = compiled_for(2, 2, 8, 8, "causal", True)
     query, key, value, weight = tensors(2, 40, 50, 2, 2, 8, 8)
