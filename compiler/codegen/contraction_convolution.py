@@ -336,7 +336,8 @@ def contract(pointers, extents, scratch, begin, end, item):
 {copy}
     # The next item's source rows follow these; ask for a slice of them with each tile.
     next_source = source + max(0, min(source_height, source_row + slab_height)) * source_width * pixel
-    next_bytes = phase_rows * step_y * source_width * pixel // (groups * panels * (pixels // TILE_ROWS + 1)) + 1
+    tiles = groups * panels * (pixels // TILE_ROWS + 1)
+    next_bytes = phase_rows * step_y * source_width * pixel // max(1, tiles) + 1
 {compute}
     first_column = first_panel * TILE_COLUMNS
     last_column = last_panel * TILE_COLUMNS

@@ -160,8 +160,8 @@ def contract(pointers, extents, scratch, begin, end, item):
             for x in range(output_width):
                 offsets[line * output_width + x] = (place + x * stride_x) * slab_pixel
     chunks = extents[18]
-    item_rows = TILE_ROWS if chunks == 1 else group_rows
-    row_items = (group_rows + item_rows - 1) // item_rows
+    item_rows = TILE_ROWS if chunks == 1 else max(1, group_rows)
+    row_items = max(1, (group_rows + item_rows - 1) // item_rows)
     part = item // row_items
     chunk = part // groups
     group = part - chunk * groups
@@ -212,7 +212,7 @@ def contract(pointers, extents, scratch, begin, end, item):
         pack_columns(packed + whole_panels * panel_bytes, panel_bytes, gradient_columns + whole_panels * PANEL_STEP,
                      filters * ELEMENT, steps, group_target - whole_panels * TILE_COLUMNS)
         # The next block's operands follow this one's; ask for a slice of both with each tile.
-        tiles = panels * ((row_count + TILE_ROWS - 1) // TILE_ROWS)
+        tiles = max(1, panels * ((row_count + TILE_ROWS - 1) // TILE_ROWS))
         next_gradient = gradient + steps * filters * ELEMENT
         gradient_slice = steps * filters * ELEMENT // tiles + 1
         next_row = (image_begin + image_count - 1) * source_height + min(source_height, source_row + slab_height)

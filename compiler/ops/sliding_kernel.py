@@ -66,8 +66,8 @@ class SlidingKernel(Op):
         return None if geometry is None else Contraction(ContractionSpec(kind, dtype), geometry)
 
     def is_depthwise(self, kernel: TensorType) -> bool:
-        """Whether each of several groups has one input channel."""
-        return self.groups > 1 and kernel.shape[-2] == 1
+        """Whether each of several groups has one input channel, and filters."""
+        return self.groups > 1 and kernel.shape[-2] == 1 and kernel.shape[-1] != 0
 
     def outputs_of(self, spatial: Sequence[Dim], kernel: Sequence[Dim]) -> tuple[Dim, ...]:
         """Spatial extents of the convolution's result."""

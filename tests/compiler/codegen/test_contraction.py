@@ -282,3 +282,21 @@ def test_convolutions_of_nothing(kind: str, empty: int, depthwise: bool) -> None
         results.get(kind, geometry.kernel_shape),
     )
     np.testing.assert_array_equal(result, np.zeros_like(result))
+
+
+@pytest.mark.parametrize(
+    ("channels", "filters", "groups"), [(8, 0, 1), (32, 0, 1), (0, 8, 1), (0, 32, 1), (0, 0, 1), (4, 0, 4), (0, 6, 2)]
+)
+@pytest.mark.parametrize("chunks", [1, 3])
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_convolutions_without_channels(kind: str, chunks: int, channels: int, filters: int, groups: int) -> None:
+    """Sums over no channels are 0; a result without channels has no elements, and no number is divided by theirs."""
+    kernel = (3, 3, channels // groups, filters)
+    for height in (5, 40):
+        image = (3, height, 6, channels)
+        geometry = ConvolutionGeometry(image, kernel, padding=((1, 1), (1, 1)), groups=groups, chunks=chunks)
+        operands = convolution_operands(kind, geometry, "float32", 0)
+        results = {"convolution": geometry.output_shape, "convolution_input_gradient": image}
+        shape = results.get(kind, (3 * chunks, *kernel[1:]))
+        result = run(ContractionSpec(kind, "float32"), geometry, operands, shape, cuts=(0.5,))
+        np.testing.assert_array_equal(result, np.zeros(shape))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from codegen.test_contraction_nonfinite import products
-from contraction_oracle import LANES, check, convolution_operands, convolution_oracle, run, target_with
+from contraction_oracle import CONVOLUTIONS, LANES, check, convolution_operands, convolution_oracle, run, target_with
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -170,3 +170,17 @@ def test_convolutions_with_one_channel_a_group_are_taken(multiplier: int) -> Non
         assert contraction_of(op, types) is not None
         half = tuple(dataclasses.replace(type_, dtype="float16") for type_ in types)
         assert contraction_of(op, half) is None
+
+
+def test_convolutions_without_filters_are_left_to_the_general_kind() -> None:
+    x, kernel, result = (TensorType(shape, "float32") for shape in ((4, 8, 8, 10), (3, 3, 1, 0), (4, 8, 8, 0)))
+    rest = ((1, 1), ((1, 1), (1, 1)), (1, 1), 10)
+    for op, types in (
+        (Convolution(*rest), (x, kernel, result)),
+        (ConvolutionInputGradient((8, 8), *rest), (result, kernel, x)),
+        (ConvolutionKernelGradient((3, 3), *rest), (x, result, kernel)),
+    ):
+        assert op.infer(*types[:2]) == types[2:]
+        contraction = contraction_of(op, types)
+        assert contraction is not None
+        assert contraction.spec.kind in CONVOLUTIONS
