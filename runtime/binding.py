@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -16,9 +17,9 @@ from runtime.dimensions import Dim, evaluate
 from runtime.limits import limited_sizes
 from runtime.loader import LoadedCode
 from runtime.native_code import Frame, Record
-from runtime.phases import CALLS_OF_A_RANGE, Place, grain_counts, phase_ends
+from runtime.phases import CALLS_OF_A_RANGE, Place, grain_counts, phase_spans
 from runtime.program import DTYPES, Buffer, Instruction, Program, ProgramError
-from runtime.stretches import StretchTable, spans_of, stretch_table
+from runtime.stretches import Span, StretchTable, stretch_table
 from runtime.thread_choice import ThreadChoice
 from runtime.threads import ThreadPool
 
@@ -202,7 +203,8 @@ class Binding:
         self.stream = self._encode()
         self._shared_for = 1
         self._patches = limited_sizes(program, self.values, self.stream, self._record_starts)
-        self._alone = self._table_of(sorted({*self._breaks(), len(program.instructions)} - {0}), self._work)
+        cuts = sorted({0, *self._breaks(), len(program.instructions)})
+        self._alone = self._table_of(list(pairwise(cuts)), self._work)
         self._phases, self._prepared_phases = self._alone, 0
         self._table: NDArray[np.int64] = np.zeros(max(len(program.buffers), 1), np.int64)
         # Writing through a memory view takes half as long as through the array.
@@ -320,9 +322,9 @@ class Binding:
         grains = grain_counts(program.instructions, self._work, self._scratch, places, threads)
         for start, count in zip(self._record_starts, grains, strict=True):
             self.stream[start + Record.GRAINS] = count
-        ends = phase_ends(program.instructions, self._work, places, self._breaks())
-        self._phases = self._table_of(ends, grains)
-        self._prepared_phases = sum(end <= program.prepared for end in ends)
+        spans = phase_spans(program.instructions, self._work, places, self._breaks())
+        self._phases = self._table_of(spans, grains)
+        self._prepared_phases = sum(end <= program.prepared for _, end in spans)
         self.begin_at(self.frame[Frame.START])
 
     @property
@@ -343,7 +345,7 @@ class Binding:
             computed.update(instruction.operands[instruction.reads :])
         return breaks
 
-    def _table_of(self, ends: Sequence[int], grains: Sequence[int]) -> StretchTable:
+    def _table_of(self, spans: Sequence[Span], grains: Sequence[int]) -> StretchTable:
         begin = address_of(self.stream)
         records = [begin + start * self.stream.itemsize for start in self._record_starts]
 
@@ -351,7 +353,7 @@ class Binding:
             return self._size(count, "the steps of a loop")
 
         size_of = self._sizes.__getitem__
-        return stretch_table(spans_of(ends), self.program.loops, records, grains, self._patches.rows, steps, size_of)
+        return stretch_table(spans, self.program.loops, records, grains, self._patches.rows, steps, size_of)
 
     def begin_at(self, instruction: int) -> None:
         """Run from this instruction on: the first one, or the first that is not prepared."""

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from runtime.program import Instruction
 
-__all__ = ["CALLS_OF_A_RANGE", "MOST_GRAINS", "Place", "grain_counts", "phase_ends"]
+__all__ = ["CALLS_OF_A_RANGE", "MOST_GRAINS", "Place", "grain_counts", "phase_spans"]
 
 # Of one instruction, for each thread. Three quarters of what is left are taken at a time, so 16 grains are 3 calls of
 # the kernel, and the last to finish keeps the others waiting for a sixteenth of its part. A claim word has room for 63.
@@ -69,33 +69,32 @@ def grain_counts(
     return counts
 
 
-def phase_ends(
+def phase_spans(
     instructions: Sequence[Instruction], work: Sequence[int], places: Sequence[Place], breaks: Collection[int] = ()
-) -> list[int]:
-    """The index after the last instruction of each phase.
+) -> list[tuple[int, int]]:
+    """The index of the first instruction of each phase, and that after its last one.
 
     A phase ends before an instruction that writes what one of the phase reads or writes, or reads what one of it
-    writes, its limit included, and before those at `breaks`. Every phase has work; there is none if no instruction has.
+    writes, its limit included. None reaches over an instruction at `breaks`. Every phase has work; instructions that
+    have none are left out where they would have a phase of their own.
     """
-    ends: list[int] = []
-    phase, has_work = _Touched(), False
+    spans: list[tuple[int, int]] = []
+    first, phase, has_work = 0, _Touched(), False
     for index, (instruction, items) in enumerate(zip(instructions, work, strict=True)):
-        if index in breaks and has_work:
-            ends.append(index)
-            phase, has_work = _Touched(), False
+        if index in breaks:
+            spans += [(first, index)] if has_work else []
+            first, phase, has_work = index, _Touched(), False
         if items == 0:
             continue
         read = [places[operand] for operand in instruction.operands[: instruction.reads]]
         read += [places[instruction.limit]] if instruction.limit >= 0 else []
         written = [places[operand] for operand in instruction.operands[instruction.reads :]]
         if phase.is_in_the_way_of(read, written):
-            ends.append(index)
-            phase = _Touched()
+            spans.append((first, index))
+            first, phase = index, _Touched()
         phase.add(read, written)
         has_work = True
-    if has_work:
-        ends.append(len(instructions))
-    return ends
+    return spans + ([(first, len(instructions))] if has_work else [])
 
 
 class _Touched:

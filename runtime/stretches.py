@@ -18,7 +18,7 @@ from runtime.dimensions import Dim
 from runtime.loops import Loop
 from runtime.native_code import PhaseEntry
 
-__all__ = ["StretchTable", "spans_of", "stretch_table"]
+__all__ = ["Span", "StretchTable", "stretch_table"]
 
 Span = tuple[int, int]
 Table = NDArray[np.int64]
@@ -37,11 +37,6 @@ class StretchTable(NamedTuple):
         return address_of(self.rows) + row * PhaseEntry.SIZE * self.rows.itemsize
 
 
-def spans_of(ends: Sequence[int]) -> list[Span]:
-    """Pairs (first, end) of stretches that follow each other from instruction 0."""
-    return list(zip((0, *ends), ends, strict=False))
-
-
 def stretch_table(
     spans: Sequence[Span],
     loops: Sequence[Loop],
@@ -54,7 +49,7 @@ def stretch_table(
     """The table of a program.
 
     Args:
-        spans: stretches in program order; none reaches over the ends of a loop unless it has no work.
+        spans: stretches in program order; none reaches over the ends of a loop.
         loops: of the program, in program order.
         records: the address of each instruction's record.
         grains: of each instruction.

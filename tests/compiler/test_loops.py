@@ -202,6 +202,31 @@ def test_what_surrounds_a_limited_loop_is_limited_too(compiled):
 
 @pytest.mark.usefixtures("threads_restored")
 @pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("steps", "batch"), [(3, 2), (300, 0), (0, 4)])
+def test_nothing_to_do_before_a_loop(steps, batch, threads):
+    """With no samples the product before the loop has no work; the loop's kernel, whose panels are packed, has."""
+    b = Builder("cell")
+    x, u = b.input("x", TensorType((BATCH, 32))), b.input("u", TensorType((32, 64)))
+    b.output("y", f.tanh(b, f.matmul(b, x, u)))
+    cell = b.build()
+    b = Builder("stack")
+    x = b.input("x", TensorType((STEPS, BATCH, 16)))
+    w, u = b.variable("w", TensorType((16, 32))), b.variable("u", TensorType((32, 64)))
+    stacks = f.scan(b, cell, (), [f.matmul(b, x, w)], [u], count=STEPS).stacks
+    b.output("y", f.reduce_sum(b, stacks[0], (0, 1)))
+    graph = b.build()
+    compiled = compile_graph(graph)
+    set_num_threads(threads)
+    random = np.random.default_rng(4)
+    arrays = [random.normal(size=shape).astype("float32") for shape in ((steps, batch, 16), (16, 32), (32, 64))]
+    (right,), _ = interpret(graph, arrays[:1], arrays[1:])
+    for _ in range(4):  # some on all threads, some on one
+        (result,) = compiled.executable.run(arrays[:1], arrays[1:])
+        np.testing.assert_allclose(result, right, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("threads_restored")
+@pytest.mark.parametrize("threads", [1, 2])
 def test_a_limit_that_the_program_computes(threads):
     """What it limits must not be given its sizes before it is there."""
     b = Builder("net")

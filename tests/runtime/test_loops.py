@@ -82,6 +82,38 @@ def test_steps_see_their_rows(recurrence, threads_restored, threads, period, rev
             np.testing.assert_array_equal(y[known], wanted[known], err_msg=f"{steps} steps, limit {limit}")
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_nothing_to_do_before_a_loop(native, threads_restored, threads):
+    """The first phase with work begins with the loop, not with the instructions before it, which have none."""
+    steps, none = symbol("steps"), symbol("none")
+    buffers = (
+        Buffer("a", "float32", (1,), "variable"),
+        Buffer("x", "float32", (steps, COLUMNS), "input"),
+        Buffer("nothing", "float32", (none,), "input"),
+        Buffer("unused", "float32", (none,), "arena"),
+        Buffer("old", "float32", (COLUMNS,), "window"),
+        Buffer("new", "float32", (COLUMNS,), "window"),
+        Buffer("y", "float32", (steps, COLUMNS), "output"),
+    )
+    calls = (
+        Instruction(0, (0, 2, 3), (0,), none, 0, "nothing", 2),
+        Instruction(0, (0, 4, 5), (1,), COLUMNS, 0, "step", 2),
+        Instruction(0, (0, 2, 3), (0,), none, 0, "nothing", 2),
+    )
+    loop = Loop(1, 2, steps, windows=(Window(4, 1), Window(5, 6)))
+    kernel = native.kernel(native.AXPB, "axpb")
+    program = Program(
+        "loop", ("steps", "none"), buffers, (1, 2), (0,), (6,), calls, (kernel,), loops=(loop,)
+    )  # fmt: skip
+    executable = Executable(program)
+    set_num_threads(threads)
+    x = np.arange(40 * COLUMNS, dtype=np.float32).reshape(40, COLUMNS)
+    for count in (0, 5, 0, 0):
+        for _ in range(4):  # some on all threads, some on one
+            (y,) = executable.run([x, np.zeros(count, np.float32)], (np.array([2], np.float32),))
+            np.testing.assert_array_equal(y, 2 * x + 1)
+
+
 def test_bytes_keep_the_loops(recurrence):
     program = recurrence(reverse=True, limited=True, beyond=True, period=2)
     again = Program.from_bytes(program.to_bytes())

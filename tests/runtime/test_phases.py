@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime import Buffer, Executable, Instruction, Program, phases, set_num_threads
-from runtime.phases import Place, grain_counts, phase_ends
+from runtime.phases import Place, grain_counts, phase_spans
 
 APART = [Place(number, 0, 100) for number in range(6)]
 
@@ -21,7 +21,10 @@ def call(reads: tuple[int, ...], writes: tuple[int, ...]) -> Instruction:
 
 
 def ends(*calls: Instruction, places: list[Place] = APART, work: list[int] | None = None) -> list[int]:
-    return phase_ends(calls, work or [1] * len(calls), places)
+    """The ends of phases that follow each other from the first instruction on."""
+    spans = phase_spans(calls, work or [1] * len(calls), places)
+    assert [first for first, _ in spans] == [0, *(end for _, end in spans)][: len(spans)]
+    return [end for _, end in spans]
 
 
 def test_independent_instructions_are_one_phase() -> None:
@@ -50,6 +53,20 @@ def test_instructions_without_work_bind_nothing() -> None:
     assert ends(*calls, work=[1, 0, 1]) == [3]
     assert ends(*calls, work=[0, 0, 0]) == []
     assert ends(call((), ()), work=[1]) == [1]
+
+
+def test_no_phase_reaches_over_a_break() -> None:
+    calls = [call((i,), (i + 1,)) for i in range(5)]
+
+    def spans(*work: int) -> list[tuple[int, int]]:
+        return phase_spans(calls, work, APART, {2, 4})
+
+    assert spans(1, 0, 0, 1, 1) == [(0, 2), (2, 4), (4, 5)]
+    assert spans(0, 0, 0, 1, 0) == [(2, 4)], "nothing before the break has work"
+    assert spans(0, 0, 0, 0, 1) == [(4, 5)], "a loop without work has no phase"
+    assert spans(0, 1, 0, 0, 0) == [(0, 2)]
+    assert spans(1, 1, 1, 1, 1) == [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]
+    assert spans(0, 0, 0, 0, 0) == []
 
 
 def test_grains_follow_the_bytes_and_the_items() -> None:
