@@ -6,7 +6,7 @@ gradient use ops of every other module without an import cycle.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -37,6 +37,22 @@ class Add(Elementwise):
     ) -> Cotangents:
         """(g, g)."""
         return cotangents[0], cotangents[0]
+
+
+def summands(*values: Value) -> Iterator[Value]:
+    """The terms that the values, themselves sums of sums, are made of, the last first.
+
+    A sum that is met again is a term itself: a value doubled over and over has as many terms as there are additions.
+    """
+    seen: set[Value] = set()
+    pending = list(values)
+    while pending:
+        term = pending.pop()
+        if isinstance(term.op, Add) and term not in seen:
+            seen.add(term)
+            pending.extend(term.producer.inputs)
+        else:
+            yield term
 
 
 @op

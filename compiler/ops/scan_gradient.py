@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 from compiler import functions as f
 from compiler.ir import Builder, Value
+from compiler.ops.arithmetic import summands
 from compiler.ops.families import Cotangents
 from compiler.ops.scan import Rows, Scan
 from compiler.ops.scan_joint import Joint, with_saved
@@ -56,9 +57,8 @@ class _StateCotangent:
             return cls()
         if not scan.kept[number]:
             return cls(last=cotangent)
-        pieces = _summands(cotangent, lambda value: value.node is not None and value.node.op.name == "add")
         result = cls()
-        for piece in pieces:
+        for piece in _terms(cotangent):
             part = cls._of_piece(b, scan, piece)
             result = cls(*(_sum(b, *pair) for pair in zip(result.parts, part.parts, strict=True)))
         return result
@@ -96,10 +96,8 @@ def _sum(b: Builder, first: Value | None, second: Value | None) -> Value | None:
     return f.add(b, first, second)
 
 
-def _summands(value: Value, is_sum: Callable[[Value], bool]) -> list[Value]:
-    if not is_sum(value):
-        return [value]
-    return [part for source in value.producer.inputs for part in _summands(source, is_sum)]
+def _terms(value: Value) -> list[Value]:
+    return [*summands(value)][::-1]
 
 
 class _Derivative:
@@ -260,10 +258,9 @@ class _Derivative:
         """How to get a constant's cotangent once the derivative's results are there."""
         if cotangent is None:
             return None
-        pieces = _summands(cotangent, lambda value: value.op is not None and value.op.name == "add")
         later: list[Callable[[Sequence[Value]], Value]] = []
         rest: Value | None = None
-        for piece in pieces:
+        for piece in _terms(cotangent):
             collected = self._collected(piece)
             if collected is None:
                 rest = _sum(self.body, rest, self._value(piece))

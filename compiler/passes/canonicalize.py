@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 
 from compiler import functions as f
 from compiler.ir import Builder, Graph, Node, Value
-from compiler.ops.arithmetic import Add, Divide, Multiply, Subtract
+from compiler.ops.arithmetic import Add, Divide, Multiply, Subtract, summands
 from compiler.ops.conversion import Cast, StopGradient
 from compiler.ops.math import Negative
 from compiler.ops.reduce import Reduction
@@ -80,12 +80,17 @@ def _add(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:
 
 def _join(b: Builder, type_: TensorType, terms: Sequence[Value]) -> Value | None:
     """A sum of parts that are padded with zeros to lie side by side: the parts, joined."""
-    pads = [_padded_part(value) for value in _summands(terms)]
-    parts = [part for part in pads if part is not None]
-    if len(parts) < len(pads) or len({axis for axis, _, _ in parts}) != 1 or len(parts) < 2:
+    by_start: dict[Dim, Value] = {}
+    axes: set[int] = set()
+    for term in summands(*terms):
+        part = _padded_part(term)
+        if part is None or part[1] in by_start:
+            return None
+        axes.add(part[0])
+        by_start[part[1]] = part[2]
+    if len(axes) != 1:
         return None
-    axis = parts[0][0]
-    by_start = {start: value for _, start, value in parts}
+    (axis,) = axes
     ordered: list[Value] = []
     end: Dim = 0
     while end in by_start:
@@ -94,18 +99,6 @@ def _join(b: Builder, type_: TensorType, terms: Sequence[Value]) -> Value | None
         if ordered[-1].type.shape[axis] == 0:
             return None
     return None if by_start or end != type_.shape[axis] else f.concatenate(b, ordered, axis)
-
-
-def _summands(terms: Sequence[Value]) -> list[Value]:
-    """The terms of a sum of sums, once each."""
-    found: list[Value] = []
-    pending = list(terms)
-    for value in pending:  # grows while it is walked
-        if value.node is not None and isinstance(value.op, Add):
-            pending.extend(value.node.inputs)
-        else:
-            found.append(value)
-    return found
 
 
 def _padded_part(value: Value) -> tuple[int, Dim, Value] | None:

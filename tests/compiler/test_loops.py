@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from compiler import functions as f
 from compiler.driver import Compiled, compile_graph
 from compiler.interpret import interpret
-from compiler.ir import Builder, Graph
+from compiler.ir import Builder, Graph, Value
 from compiler.passes.context import PassContext
 from compiler.passes.differentiate import differentiate, emit_gradient
 from compiler.types import TensorType
@@ -155,6 +155,28 @@ def test_any_sizes_agree_with_the_interpreter(counted, batch, steps, limit, data
     expected, _ = interpret(reference, wide, [v.astype("float64") for v in variables])
     for value, wanted in zip(program.executable.run(inputs, variables), expected, strict=True):
         np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=1e-5 * max(1.0, np.abs(wanted).max(initial=0)))
+
+
+def test_cotangents_that_are_doubled_over_and_over():
+    """Of a constant, in the body, and of what the loop leaves: 2**50 paths, 50 additions."""
+    body = Builder("body")
+    h, c = (body.input(name, TensorType((3,))) for name in "hc")
+    body.output("h", f.add(body, h, _doubled(body, c)))
+    b = Builder("graph")
+    c = b.input("c", TensorType((3,)))
+    found = f.scan(b, body.build(), [f.full(b, (3,), 0.0)], constants=[c], count=4)
+    loss = f.reduce_sum(b, _doubled(b, found.after[0]))
+    (gradient,) = emit_gradient(b, loss, [c])
+    b.output("dc", gradient)
+    ((dc,), _) = interpret(differentiate(b.build(), PassContext()), [np.ones(3)])
+    np.testing.assert_array_equal(dc, [10.0] * 3)  # 1 + 2 + 3 + 4: the states are sums of c
+
+
+def _doubled(b: Builder, value: Value) -> Value:
+    """The value itself, after 50 doublings."""
+    for _ in range(50):
+        value = f.add(b, value, value)
+    return f.multiply(b, value, 2.0**-50)
 
 
 def test_a_loop_in_a_loop_is_refused_by_name():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from compiler.passes.canonicalize import canonicalize
@@ -47,6 +49,22 @@ LOCAL_RULES = {
         "%b: f32[n,4] = pad(%l) {low=(0, 2), high=(0, 0), value=0}\n%y: f32[n,4] = add(%a, %b)",
         ["full", "slice", "multiply", "pad", "pad", "concatenate"],
     ),
+    # Each is what `concatenate(%k, %k)` looks like when only one part is looked at for each start.
+    "sum of padded parts of which two begin at the same place": (
+        "%k: f32[n,2] = slice(%x) {start=(0, 0), stop=(n, 2), step=(1, 1)}\n%e: f32[n,2] = exp(%k)\n"
+        "%a: f32[n,4] = pad(%k) {low=(0, 0), high=(0, 2), value=0}\n"
+        "%b: f32[n,4] = pad(%e) {low=(0, 0), high=(0, 2), value=0}\n"
+        "%c: f32[n,4] = pad(%k) {low=(0, 2), high=(0, 0), value=0}\n"
+        "%s: f32[n,4] = add(%a, %b)\n%y: f32[n,4] = add(%s, %c)",
+        ["slice", "exp", "pad", "pad", "pad", "add", "add"],
+    ),
+    "sum of padded parts of which one is there twice": (
+        "%k: f32[n,2] = slice(%x) {start=(0, 0), stop=(n, 2), step=(1, 1)}\n"
+        "%a: f32[n,4] = pad(%k) {low=(0, 0), high=(0, 2), value=0}\n"
+        "%c: f32[n,4] = pad(%k) {low=(0, 2), high=(0, 0), value=0}\n"
+        "%s: f32[n,4] = add(%a, %c)\n%y: f32[n,4] = add(%s, %a)",
+        ["slice", "pad", "pad", "concatenate", "add"],
+    ),
     "transpose and back": (
         "%a: f32[4,n] = transpose(%x) {permutation=(1,0)}\n%y: f32[n,4] = transpose(%a) {permutation=(1,0)}",
         ["transpose"],
@@ -75,6 +93,37 @@ def test_rule(case, check, operations):
     body, left = LOCAL_RULES[case]
     result = check(canonicalize, f'graph g {{\ninput %x "x": f32[n,4]\n{body}\nreturn "y"=%y\n}}')
     assert operations(result) == left
+
+
+def test_parts_of_two_layers_that_share_a_slice_keep_their_gradients(check_compiled):
+    # d = x[:, 2:], a = x[:, :2], c = x[:, :2]; square(a) + exp(c) * d
+    check_compiled(
+        """
+        graph g {
+          input %x "x": f32[n,4]
+          %d: f32[n,2] = slice(%x) {start=(0, 2), stop=(n, 4), step=(1, 1)}
+          %a: f32[n,2] = slice(%x) {start=(0, 0), stop=(n, 2), step=(1, 1)}
+          %c: f32[n,2] = slice(%x) {start=(0, 0), stop=(n, 2), step=(1, 1)}
+          %s: f32[n,2] = multiply(%a, %a)
+          %e: f32[n,2] = exp(%c)
+          %p: f32[n,2] = multiply(%e, %d)
+          %y: f32[n,2] = add(%s, %p)
+          %z: f32[] = reduce_sum(%y) {axes=(0, 1)}
+          %g: f32[n,4] = gradient(%z, %x)
+          return "z"=%z
+          return "g"=%g
+        }
+        """
+    )
+
+
+def test_a_sum_of_itself_many_times_over_is_walked_once(check, operations):
+    names = ["%x", *(f"%v{i}" for i in range(64))]
+    doubled = "\n".join(f"{b}: f32[n,4] = add({a}, {a})" for a, b in itertools.pairwise(names))
+    padded = "%k: f32[n,4] = pad(%i) {low=(0, 0), high=(0, 2), value=0}"
+    for first in ('input %x "x": f32[n,4]', f'input %i "i": f32[n,2]\n{padded.replace("%k", "%x")}'):
+        result = check(canonicalize, f'graph g {{\n{first}\n{doubled}\nreturn "y"={names[-1]}\n}}')
+        assert operations(result).count("add") == 64
 
 
 def test_sum_over_images_comes_last(check):
