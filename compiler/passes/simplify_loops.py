@@ -4,8 +4,9 @@
     ... only the last row of %1 is read, and nothing of %2 ...
 
 A state of which only the final value is read is carried in two places that take turns. A stack that nobody reads is
-dropped with what only it needs; one that is a new state is that state, kept. Sequences and constants that the body
-does not read are no inputs any more.
+dropped with what only it needs; one that is a new state is that state, kept, unless the scan is limited: beyond the
+limit stacks are zero and states stay as they are. Sequences and constants that the body does not read are no inputs any
+more.
 """
 
 from __future__ import annotations
@@ -65,11 +66,17 @@ def _with_kept(
 ) -> Scan:
     """Keep those states of which more than the final value is read, as a state or as a stack."""
     stacked = {value for value, flag in zip(scan.stacked, read[scan.states :], strict=True) if flag}
+    stacked &= _same_as_states(scan)
     kept = []
     for number, value in enumerate(node.outputs[: scan.states]):
         whole = value in results or any(not _is_final(scan, user) for user in users[value])
         kept.append(scan.new_states[number] in stacked or (scan.kept[number] and whole))
     return dataclasses.replace(scan, kept=tuple(kept))
+
+
+def _same_as_states(scan: Scan) -> set[Value]:
+    """The body's values of which a stack holds what a kept state does."""
+    return set() if scan.limited else set(scan.new_states)
 
 
 def _final_row(scan: Scan) -> Dim:
@@ -86,7 +93,7 @@ def _without_unread(scan: Scan, read: Sequence[bool], inputs: tuple[Value, ...])
     stacks = [
         output
         for output, flag in zip(scan.body.outputs[scan.states :], read[scan.states :], strict=True)
-        if flag and output[1] not in scan.new_states
+        if flag and output[1] not in _same_as_states(scan)
     ]
     body = dataclasses.replace(scan.body, outputs=(*scan.body.outputs[: scan.states], *stacks))
     body = eliminate_dead_code(body, PassContext())
@@ -117,7 +124,7 @@ def _results(b: Builder, before: Scan, scan: Scan, outputs: Sequence[Value], rea
     stacks = iter(outputs[scan.states :])
     start = 0 if scan.reverse else 1
     for value, flag in zip(before.stacked, read[before.states :], strict=True):
-        if value in before.new_states:
+        if value in _same_as_states(before):
             trajectory = outputs[before.new_states.index(value)]
             found.append(f.rows(b, trajectory, start, start + scan.count) if flag else trajectory)
         else:

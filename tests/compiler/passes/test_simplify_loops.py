@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from compiler import functions as f
+from compiler.driver import compile_graph
+from compiler.ir import Builder
 from compiler.ops.scan import Scan
 from compiler.passes.context import PassContext
+from compiler.passes.differentiate import emit_gradient
 from compiler.passes.hoist_invariants import hoist_invariants
 from compiler.passes.simplify_loops import simplify_loops
 from compiler.text import parse
+from compiler.types import TensorType
 
 LOOP = """
 graph g {
@@ -64,6 +70,44 @@ def test_a_stack_that_is_a_state_is_the_state(check):
     scan = simplified(check, f'return "y"=%y\n  {LAST}')
     assert scan.kept == (True,)
     assert scan.stacked == ()
+
+
+def test_a_stack_of_a_limited_loop_is_no_state(check, check_compiled):
+    # Beyond the limit a stack is zero, and the state what it was.
+    limited = LOOP.replace('input %u "u"', 'input %n "n": i32[]\n  input %u "u"').replace("%u, %v)", "%u, %v, %n)")
+    limited = limited.replace("limited=False", "limited=True").replace("RESULTS", f'return "y"=%y\n  {LAST}')
+    scan = the_scan(check(simplify_loops, limited))
+    assert scan.kept == (False,)
+    assert len(scan.stacked) == 1
+    for seed in range(3):  # of %n among others
+        check_compiled(limited, seed=seed)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("limit", [0, 3, 5, 9])
+def test_a_state_that_is_stacked_up_to_a_limit(reverse, limit):
+    body = Builder("sum")
+    h, entry = (body.input(name, TensorType((2,))) for name in "hx")
+    new = f.add(body, h, entry)
+    for name in "hy":
+        body.output(name, new)
+    b = Builder("g")
+    x, n = b.input("x", TensorType((5, 2))), b.input("n", TensorType((), "int32"))
+    found = f.scan(b, body.build(), [f.full(b, (2,), 0.0)], [x], reverse=reverse, limit=n)
+    loss = f.reduce_sum(b, f.multiply(b, found.stacks[0], found.stacks[0]))
+    results = (*found.stacks, *found.after, *emit_gradient(b, loss, [x]))
+    for name, value in zip(("y", "after", "dx"), results, strict=True):
+        b.output(name, value)
+    given = np.arange(10, dtype="float32").reshape(5, 2) + 1
+    y, after, dx = compile_graph(b.build()).executable.run([given, np.array(limit, "int32")], [])
+    steps = min(limit, 5)
+    order = slice(None, None, -1) if reverse else slice(None)
+    sums = given[:steps][order].cumsum(0)[order]
+    np.testing.assert_array_equal(y, [*sums, *[[0, 0]] * (5 - steps)])
+    rest = sums[-1] if steps and not reverse else [0, 0]
+    np.testing.assert_array_equal(after, [*sums, *[rest] * (5 - steps)])
+    back = slice(None) if reverse else slice(None, None, -1)
+    np.testing.assert_array_equal(dx, [*(2 * sums[back].cumsum(0)[back]), *[[0, 0]] * (5 - steps)])
 
 
 def test_what_is_read_stays(check):
