@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from compiler.ir import Builder, Fusion, Node, Value
+from compiler.limits import reads_leading_steps
 from compiler.ops.conversion import StopGradient
-from compiler.ops.fused import Fused, FusedSteps
+from compiler.ops.fused import Fused
 from compiler.ops.scan import Scan
 from compiler.ops.sources import Full
 from compiler.storage import is_kernel, root_of
@@ -153,7 +154,7 @@ class _LoopEmitter:
             if user.op.fusion is Fusion.ALIAS:
                 if not self._is_read_in_part(user.outputs[0], users):
                     return False
-            elif not (isinstance(user.op, FusedSteps) or _is_limited(user)) or user.inputs[-1] is not limit:
+            elif not reads_leading_steps(user, {root_of(value)}, limit, self.scan.count):
                 return False
         return True
 
@@ -173,7 +174,3 @@ class _LoopEmitter:
     def _emit_into(self, node: Node, target: int) -> None:
         self.a.buffer_of[node.outputs[0]] = target
         self.emit(self.a, node)
-
-
-def _is_limited(node: Node) -> bool:
-    return isinstance(node.op, Scan) and node.op.limited

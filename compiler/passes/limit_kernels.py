@@ -6,7 +6,8 @@
 The projection of a recurrent layer's input is read by the loop alone, and only up to the limit: the rest need not be
 computed. The gradient of its kernel is a sum over all steps, of which those beyond the limit are zeros: they need not
 be added. With them, all that a recurrent layer does costs what its unmasked steps cost. Arrays have time as their
-first axis, so the leading steps are the leading rows, and a kernel is limited by giving it smaller sizes.
+first axis, so the leading steps are the leading rows, and a kernel is limited by giving it smaller sizes. One that
+reads the number of steps itself, such as for a mean, must know it and is not limited.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compiler.ir import Builder, Fusion, Graph, Node, Value
+from compiler.limits import is_limited_loop, reads_leading_steps
 from compiler.lower import plan_of
 from compiler.ops.contraction import Matmul
 from compiler.ops.fused import FusedGroup, FusedSteps
 from compiler.ops.reduce import ReduceSum
 from compiler.ops.scan import Scan
+from compiler.ops.sources import Dimension
 from compiler.passes.context import PassContext
 from compiler.rewrite import finish, keep
 from compiler.storage import root_of
 from compiler.types import TensorType, symbols_of_type
-from runtime.dimensions import symbols_of
+from runtime.dimensions import symbol, symbols_of
 
 
 def limit_kernels(graph: Graph, context: PassContext) -> Graph:
@@ -55,7 +58,7 @@ class _Limits:
     """Which kernels may be limited by one value."""
 
     def __init__(self, graph: Graph, limit: Value, steps: str) -> None:
-        self.graph, self.limit, self.steps = graph, limit, steps
+        self.graph, self.limit, self.steps, self.count = graph, limit, steps, symbol(steps)
         self.results = {root_of(value) for value in graph.results}
         self.readers: dict[Value, list[Node]] = {}
         for node in graph.nodes:
@@ -68,21 +71,25 @@ class _Limits:
         """Sums over the steps of what is zero beyond the limit, and what only they and the loops read."""
         zeros = self._zeros()
         for node in self.graph.nodes:
-            if isinstance(node.op, FusedGroup) and self._is_sum(node, zeros):
+            if self._may_be_limited(node) and self._is_sum(node, zeros):
                 self.found[node] = None
         for node in reversed(self.graph.nodes):
-            if isinstance(node.op, FusedGroup) and node not in self.found and self._is_read_in_part(node):
+            if self._may_be_limited(node) and node not in self.found and self._is_read_in_part(node):
                 self.found[node] = None
         return list(self.found)
 
-    def _is_loop(self, node: Node) -> bool:
-        return bool(_steps_of(node)) and node.inputs[-1] is self.limit and _steps_of(node) == self.steps
+    def _may_be_limited(self, node: Node) -> bool:
+        """Whether it is a kernel that comes after the limit and reads the number of all steps nowhere."""
+        if not isinstance(node.op, FusedGroup) or node in self.before_limit:
+            return False
+        numbers = [inner.op.extent for inner in node.op.body.nodes if isinstance(inner.op, Dimension)]
+        return not any(self.steps in symbols_of(number) for number in numbers)
 
     def _zeros(self) -> set[Value]:
         """Values that hold zeros for the steps beyond the limit."""
         found: set[Value] = set()
         for node in self.graph.nodes:
-            if isinstance(node.op, Scan) and self._is_loop(node):
+            if isinstance(node.op, Scan) and is_limited_loop(node, self.limit, self.count):
                 found.update(node.outputs[node.op.states :])
             elif isinstance(node.op, FusedGroup) and self._leads(node):
                 is_sum = all(isinstance(inner.op, ReduceSum) for inner in node.op.body.nodes)
@@ -94,7 +101,7 @@ class _Limits:
         """Whether a kernel adds up, over the steps, terms that are zero beyond the limit, and does nothing else."""
         assert isinstance(node.op, FusedGroup)
         body = node.op.body
-        if any(self._has_steps(value.type) for value in body.results) or node in self.before_limit:
+        if any(self._has_steps(value.type) for value in body.results):
             return False
         outside = dict(zip((entry.value for entry in body.inputs), node.inputs, strict=True))
 
@@ -114,18 +121,12 @@ class _Limits:
     def _is_read_in_part(self, node: Node) -> bool:
         """Whether nothing reads what a kernel gives for the steps beyond the limit."""
         roots = set(node.outputs)
-        if node in self.before_limit or not self.results.isdisjoint(roots) or not self._leads(node):
+        if not self.results.isdisjoint(roots) or not self._leads(node):
             return False
         readers = [reader for value in node.outputs for reader in self.readers.get(value, ())]
-        return bool(readers) and all(self._reads_in_part(reader, roots) for reader in readers)
-
-    def _reads_in_part(self, reader: Node, roots: set[Value]) -> bool:
-        if reader in self.found:
-            return True
-        if not isinstance(reader.op, Scan) or not self._is_loop(reader):
-            return False
-        initial, _, constants, limit = reader.op.parts(reader.inputs)
-        return roots.isdisjoint(map(root_of, (*initial, *constants, limit)))
+        return bool(readers) and all(
+            reader in self.found or reads_leading_steps(reader, roots, self.limit, self.count) for reader in readers
+        )
 
     def _leads(self, node: Node) -> bool:
         """Whether a kernel's leading rows depend on the leading rows of what it reads alone."""
