@@ -1,4 +1,4 @@
-"""Which nodes read the leading steps of an array alone: those that are limited by a value themselves."""
+"""Which nodes work on the leading steps of arrays alone: those that are limited by a value, their last input."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compiler.ops.scan import Scan
 from compiler.storage import root_of
 from runtime.dimensions import Dim
 
-__all__ = ["is_limited_loop", "reads_leading_steps"]
+__all__ = ["is_limited", "is_limited_loop", "reads_leading_steps"]
 
 
 def reads_leading_steps(reader: Node, roots: Set[Value], limit: Value, count: Dim) -> bool:
@@ -25,6 +25,11 @@ def reads_leading_steps(reader: Node, roots: Set[Value], limit: Value, count: Di
     assert isinstance(reader.op, Scan)
     initial, _, constants, _ = reader.op.parts(reader.inputs)
     return roots.isdisjoint(map(root_of, (*initial, *constants, limit)))
+
+
+def is_limited(node: Node) -> bool:
+    """Whether the last input of a node is a limit."""
+    return isinstance(node.op, FusedSteps) or (isinstance(node.op, Scan) and node.op.limited)
 
 
 def is_limited_loop(node: Node, limit: Value, count: Dim) -> bool:

@@ -7,7 +7,8 @@ need not repeat at every run come before all others (see `compiler.preparation`)
 Results need care: an output must be written by a kernel (not be an input, a constant or another result's
 alias), and an update may be written straight into its variable only if nobody reads the old value later.
 Where that fails, a copy is appended. A kernel that puts rows into a table does so in the table's own memory: where
-the table is needed afterwards, or is no memory to be changed, the kernel gets a copy of it.
+the table is needed afterwards, or is no memory to be changed, the kernel gets a copy of it. So does a loop of its limit
+where that is other memory seen as a scalar.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import heapq
+from collections.abc import Sequence
 
 from compiler.ir import Builder, Fusion, Graph, Node, Value
+from compiler.limits import is_limited
 from compiler.ops.conversion import StopGradient
 from compiler.ops.fused import Fused
 from compiler.passes.context import PassContext
 from compiler.preparation import kept_values, prepared_first, prepared_nodes
-from compiler.rewrite import finish, keep
+from compiler.rewrite import finish, keep, rewrite
 from compiler.storage import in_place_pairs, is_kernel, is_state, last_uses, put_pairs, root_of
 from compiler.types import TensorType
 from runtime.dimensions import evaluate, symbols_of
@@ -31,6 +34,7 @@ TYPICAL_EXTENT = 32  # what a symbol is taken to be where orders and sizes are c
 
 def schedule(graph: Graph, context: PassContext) -> Graph:
     """Reorder the nodes and append the copies that results need, until neither changes anything."""
+    graph = _give_limits_memory(graph)
     while True:
         ordered = _in_best_order(graph)
         changed = _give_results_memory(ordered)
@@ -167,6 +171,21 @@ class _Order:
         if len(order) != len(self.graph.nodes):
             raise RuntimeError("the order of updates contradicts the data dependences")
         return prepared_first(tuple(order), self.prepared)
+
+
+def _give_limits_memory(graph: Graph) -> Graph:
+    """Copies of limits that lie in memory of another type, one for all that read it."""
+    copies: dict[Value, Value] = {}
+
+    def rule(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Sequence[Value] | None:
+        if not is_limited(node) or root_of(inputs[-1]).type == inputs[-1].type:
+            return None
+        limit = inputs[-1]
+        if limit not in copies:
+            copies[limit] = _copy(b, limit)
+        return b.emit_all(node.op, *inputs[:-1], copies[limit])
+
+    return rewrite(graph, rule)
 
 
 def _give_results_memory(graph: Graph) -> Graph:

@@ -272,3 +272,34 @@ def test_a_limit_that_the_program_computes(threads):
         wanted, _ = interpret(differentiate(graph, PassContext()), feeds, variables)
         for value, reference in zip(program.executable.run(feeds, variables), wanted, strict=True):
             np.testing.assert_allclose(value, reference, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["computed", "given", "a state", "a result"])
+def test_a_limit_that_is_seen_in_other_memory(kind: str) -> None:
+    """A reshape takes no memory of its own: the limit gets some."""
+    b = Builder("net")
+    x = b.input("x", TensorType((STEPS, BATCH, FEATURES)))
+    lengths = b.input("lengths", TensorType((1,), "int32"))
+    w, u = b.variable("w", TensorType((FEATURES, 4 * UNITS))), b.variable("u", TensorType((UNITS, 4 * UNITS)))
+    zero = f.full(b, (BATCH, UNITS), 0.0)
+    limit = f.add(b, lengths, 1)
+    if kind == "given":
+        limit = lengths
+    elif kind == "a result":
+        b.output("limits", limit)
+    elif kind == "a state":
+        body = Builder("count")
+        body.output("n", f.add(body, body.input("n", TensorType((1,), "int32")), 1))
+        limit = f.scan(b, body.build(), [lengths], count=1).final[0]
+    found = f.scan(b, lstm_cell(), [zero, zero], [f.matmul(b, x, w)], [u], limit=f.reshape(b, limit, ()))
+    b.output("last", found.final[0])
+    graph = b.build()
+    program = compile_graph(graph)
+    assert any(call.limit >= 0 for call in program.program.instructions)
+    rng = np.random.default_rng(3)
+    variables = [(0.4 * rng.normal(size=entry.value.type.shape)).astype("float32") for entry in graph.variables]
+    for number in (0, 2, 9):
+        feeds = [rng.normal(size=(6, 3, FEATURES)).astype("float32"), np.array([number], np.int32)]
+        wanted, _ = interpret(graph, feeds, variables)
+        for value, reference in zip(program.executable.run(feeds, variables), wanted, strict=True):
+            np.testing.assert_allclose(value, reference, rtol=2e-5, atol=2e-6)
