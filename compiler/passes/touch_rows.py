@@ -53,6 +53,8 @@ def touch_rows(graph: Graph, context: PassContext) -> Graph:
     regions: dict[Node, _Region] = {}
     for node in scatters:
         found = _region(graph, node)
+        if isinstance(found, _Region):
+            found = _meeting(found, regions) or found
         if isinstance(found, str):
             context.remark(NAME, _title(node), f"every row of the table is computed: {found}")
         else:
@@ -86,6 +88,11 @@ class _Region:
     nodes: set[Node]
     exits: dict[Value, Value]  # the new value of a variable, and the variable
     sums: set[Node]
+
+    @property
+    def computed(self) -> set[Node]:
+        """All nodes that are computed for the named rows only."""
+        return self.nodes | self.sums
 
 
 def _region(graph: Graph, scatter: Node) -> _Region | str:
@@ -177,6 +184,16 @@ def _leak(graph: Graph, region: _Region, users: dict[Value, list[Node]]) -> str:
     return ""
 
 
+def _meeting(region: _Region, others: dict[Node, _Region]) -> str:
+    """What a region has in common with one of the others, whose rows are those of another gradient; empty if nothing.
+
+    Where one reads the gradient of another they meet, too: else that gradient would be needed in all rows.
+    """
+    taken = {node for other in others.values() for node in other.computed}
+    shared = sorted({node.op.name for node in region.computed & taken})
+    return f"'{shared[0]}' is computed for the rows of another gradient" if shared else ""
+
+
 # ------------------------------------------------------------------------------------------------- the new graph
 
 
@@ -185,7 +202,7 @@ class _Rewriter:
 
     def __init__(self, graph: Graph, regions: dict[Node, _Region]) -> None:
         self.graph, self.regions = graph, regions
-        self.region_of = {node: region for region in regions.values() for node in region.nodes | region.sums}
+        self.region_of = {node: region for region in regions.values() for node in region.computed}
         self.b = Builder(graph.name)
         self.b.inputs, self.b.variables = list(graph.inputs), list(graph.variables)
         self.new: dict[Value, Value] = {entry.value: entry.value for entry in graph.parameters}
@@ -226,13 +243,21 @@ class _Rewriter:
         b, gradient = self.b, region.gradient
         inputs = [self._in_rows(value, gradient) for value in node.inputs]
         (result,) = node.outputs
-        value = b.emit(node.op, *inputs)
         if node in region.sums:
-            self.new[result] = value
+            self.new[result] = b.emit(node.op, self._of_real_rows(inputs[0], gradient))
             return
+        value = b.emit(node.op, *inputs)
         self.compact[result, gradient] = value
         if result in region.exits:
             self.new[result] = b.emit(PutRows(), self.new[region.exits[result]], value, self.rows[gradient])
+
+    def _of_real_rows(self, value: Value, gradient: Value) -> Value:
+        """Zero in the entries behind the last named row: there all tables are zero, and zero by zero is NaN."""
+        b = self.b
+        extent = f.dimension(b, gradient.type.shape[0], "int32")
+        is_real = f.less(b, self.rows[gradient], extent)
+        rest = tuple(range(1, value.type.rank))
+        return f.where(b, f.spread(b, is_real, value.type.shape, rest), value, 0)
 
     def _in_rows(self, value: Value, gradient: Value) -> Value:
         """The named rows of a value."""

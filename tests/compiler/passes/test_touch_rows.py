@@ -105,7 +105,17 @@ DIFFERENCE = """
   return "change"=%9
   update "table"=%7
 """
+SCALED_BY_THE_SUM = """
+  %7: f32[23,5] = divide(%5, %3)
+  %8: f32[23,5] = multiply(%7, %7)
+  %9: f32[] = reduce_sum(%8) {axes=(0, 1)}
+  %10: f32[23,5] = broadcast(%9) {shape=(23, 5), axes=()}
+  %11: f32[23,5] = multiply(%7, %10)
+  %12: f32[23,5] = subtract(%2, %11)
+  update "table"=%12
+"""
 SPARSE = {
+    "scaled_by_the_sum": SCALED_BY_THE_SUM,
     "gradient_descent": GRADIENT_DESCENT,
     "adagrad": ADAGRAD,
     "clipped_by_norm": CLIPPED_BY_NORM,
@@ -218,6 +228,59 @@ def test_what_is_not_finite_in_a_gradient_reaches_its_row_alone() -> None:
     assert np.isnan(table[4, 2])
     assert table[9, 0] == -np.inf
     assert np.isfinite(np.delete(table.reshape(-1), [4 * COLUMNS + 2, 9 * COLUMNS])).all()
+
+
+TWO_GRADIENTS = """
+graph step {
+  input %0 "indices": i32[n]
+  input %1 "g": f32[n,5]
+  input %2 "others": i32[m]
+  input %3 "k": f32[m,5]
+  variable %4 "table": f32[23,5]
+  variable %5 "second": f32[23,5]
+  %6: f32[23,5] = scatter_add(%1, %0) {axis=0, extent=23}
+  %7: f32[23,5] = scatter_add(%3, %2) {axis=0, extent=23}
+RULE
+}
+"""
+THEIR_PRODUCT = """
+  %8: f32[23,5] = multiply(%6, %7)
+  %9: f32[23,5] = subtract(%4, %8)
+  update "table"=%9
+"""
+ONE_OF_THE_OTHER = """
+  %8: f32[23,5] = multiply(%6, %7)
+  %9: f32[23,5] = subtract(%4, %8)
+  %10: f32[23,5] = subtract(%5, %7)
+  update "table"=%9
+  update "second"=%10
+"""
+EACH_ITS_OWN = """
+  %8: f32[23,5] = subtract(%4, %6)
+  %9: f32[23,5] = subtract(%5, %7)
+  update "table"=%8
+  update "second"=%9
+"""
+TOGETHER = {
+    "their_product": (THEIR_PRODUCT, 1, "'multiply' is computed for the rows of another gradient"),
+    "one_of_the_other": (ONE_OF_THE_OTHER, 1, "'multiply' is computed for the rows of another gradient"),
+    "each_its_own": (EACH_ITS_OWN, 2, ""),
+}
+
+
+@pytest.mark.parametrize(("rule", "sparse", "reason"), TOGETHER.values(), ids=TOGETHER)
+def test_rows_of_two_gradients(
+    rule: str, sparse: int, reason: str, check_compiled: Callable[..., object], operations: Callable[..., list[str]]
+) -> None:
+    """What depends on both is computed for the rows of one: there the other has all its rows."""
+    text = TWO_GRADIENTS.replace("RULE", rule)
+    context = PassContext()
+    changed = touch_rows(parse(text), context)
+    assert operations(changed).count("touched_rows") == sparse
+    assert operations(changed).count("sorted_rows") == 2 - sparse
+    assert reason in "\n".join(map(str, context.remarks))
+    for n, m in ((1, 1), (4, 9), (30, 2)):
+        check_compiled(text, n=n, m=m)
 
 
 @pytest.fixture
