@@ -32,7 +32,7 @@ Function = Callable[..., Any]
 
 # Name of a primitive -> its name in libdevice for float64; float32 adds an "f".
 LIBDEVICE = {name: name for name in (
-    "exp", "expm1", "tanh", "erf", "log", "log1p", "sin", "cos", "fmod", "sqrt",
+    "exp", "expm1", "tanh", "erf", "erfc", "log", "log1p", "sin", "cos", "fmod", "sqrt",
     "floor", "ceil", "rint", "trunc", "fabs", "copysign", "fma",
 )} | {"power": "pow"}  # fmt: skip
 NUMPY: Mapping[str, Function] = {name: getattr(np, name) for name in LIBDEVICE if hasattr(np, name)}
@@ -43,8 +43,8 @@ def _primitive(name: str, dtype: str) -> Function:
     if not SIMULATED:
         return getattr(libdevice, LIBDEVICE[name] + ("f" if dtype == "float32" else ""))  # type: ignore[no-any-return]
     kind = getattr(np, dtype)
-    if name == "erf":
-        return lambda x: kind(math.erf(x))
+    if name in ("erf", "erfc"):
+        return lambda x: kind(getattr(math, name)(x))
     if name == "fma":
         return lambda a, b, c: kind(np.float64(a) * np.float64(b) + np.float64(c))
     return NUMPY[name]
@@ -62,6 +62,8 @@ def _float_functions(dtype: str) -> dict[str, Callable[[], Function]]:
     kind = getattr(np, dtype)
     return makers | {
         "sigmoid": lambda: _sigmoid(kind, _primitive("exp", dtype)),
+        "normal_density": lambda: _normal_density(kind, _primitive("exp", dtype)),
+        "normal_distribution": lambda: _normal_distribution(kind, _primitive("erfc", dtype)),
         "rsqrt": lambda: _rsqrt(kind, _primitive("sqrt", dtype)),
         "sign": lambda: _sign(kind),
         "maximum": _float_maximum,
@@ -83,6 +85,16 @@ def _sigmoid(kind: Any, exp: Function) -> Function:
         return decay / (one + decay)
 
     return _device(sigmoid)
+
+
+def _normal_density(kind: Any, exp: Function) -> Function:
+    half, factor = kind(-0.5), kind(1 / math.sqrt(2 * math.pi))
+    return _device(lambda x: exp(half * x * x) * factor)
+
+
+def _normal_distribution(kind: Any, erfc: Function) -> Function:
+    half, factor = kind(0.5), kind(-math.sqrt(0.5))
+    return _device(lambda x: half * erfc(factor * x))
 
 
 def _rsqrt(kind: Any, sqrt: Function) -> Function:

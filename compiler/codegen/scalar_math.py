@@ -2,9 +2,9 @@
 
 A call of libm inside a loop keeps the whole loop scalar. These functions are branch-free sequences of LLVM
 operations instead, emitted into the caller, so a loop around them becomes a loop over vectors of whatever
-width the target has. `scalar_math_exponential`, `_logarithm`, `_trigonometric`, `_power` and `_arithmetic`
-hold the algorithms with their error bounds; here they get their Numba types and names. Exceptions, which call
-libm: sin, cos and power of float64, floor_divide and remainder of floats.
+width the target has. `scalar_math_exponential`, `_normal`, `_logarithm`, `_trigonometric`, `_power` and
+`_arithmetic` hold the algorithms with their error bounds; here they get their Numba types and names.
+Exceptions, which call libm: sin, cos and power of float64, floor_divide and remainder of floats.
 
 Names in kernel source are `<function>_<dtype>`: `exp_float32(x)`, `maximum_int32(a, b)`,
 `select_float32(condition, a, b)`, `cast_float32_int32(x)`, `pointer_float32(address)`. Arguments must have
@@ -25,6 +25,7 @@ from numba.extending import intrinsic
 from compiler.codegen import scalar_math_arithmetic as arithmetic
 from compiler.codegen import scalar_math_exponential as exponential
 from compiler.codegen import scalar_math_logarithm as logarithm
+from compiler.codegen import scalar_math_normal as normal
 from compiler.codegen import scalar_math_power as powers
 from compiler.codegen import scalar_math_trigonometric as trigonometric
 from compiler.codegen.scalar_math_emitter import FLOAT_FORMATS, Emitter
@@ -40,6 +41,8 @@ FLOAT_FUNCTIONS: Mapping[str, tuple[int, Callable[..., Any]]] = {
     "tanh": (1, exponential.tanh),
     "sigmoid": (1, exponential.sigmoid),
     "erf": (1, exponential.erf),
+    "normal_density": (1, normal.normal_density),
+    "normal_distribution": (1, normal.normal_distribution),
     "log": (1, logarithm.log),
     "log1p": (1, logarithm.log1p),
     "sin": (1, trigonometric.sin),

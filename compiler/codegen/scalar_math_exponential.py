@@ -18,7 +18,7 @@ from typing import Any
 
 from compiler.codegen.scalar_math_emitter import Emitter
 
-__all__ = ["erf", "exp", "expm1", "sigmoid", "tanh"]
+__all__ = ["erf", "exp", "exp_of_sum", "expm1", "sigmoid", "tanh"]
 
 _LOG2_E = 1.4426950408889634
 
@@ -188,6 +188,14 @@ def _exp_parts(e: Emitter, x: Any) -> tuple[Any, Any]:
     table = _TABLES[e.format.dtype]
     exponent, exact, number = _reduce(e, x)
     r = e.fma(number, e.constant(-table.ln2_low), exact)
+    return e.horner(r, (*table.exp, 1.0, 1.0)), exponent
+
+
+def exp_of_sum(e: Emitter, x: Any, lost: Any) -> tuple[Any, Any]:
+    """exp(x + lost) = p * 2**n for x within the clamps of `exp` and what rounding took from it: (p, n)."""
+    table = _TABLES[e.format.dtype]
+    exponent, exact, number = _reduce(e, x)
+    r = e.add(e.fma(number, e.constant(-table.ln2_low), lost), exact)
     return e.horner(r, (*table.exp, 1.0, 1.0)), exponent
 
 

@@ -213,6 +213,16 @@ def erf(b: Builder, x: Operand) -> Value:
     return emit(b, "erf", as_float(b, x))
 
 
+def normal_density(b: Builder, x: Operand) -> Value:
+    """The density of the standard normal distribution."""
+    return emit(b, "normal_density", as_float(b, x))
+
+
+def normal_distribution(b: Builder, x: Operand) -> Value:
+    """The share of a standard normal distribution below x."""
+    return emit(b, "normal_distribution", as_float(b, x))
+
+
 def sin(b: Builder, x: Operand) -> Value:
     """Sine of radians."""
     return emit(b, "sin", as_float(b, x))

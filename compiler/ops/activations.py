@@ -76,8 +76,7 @@ class Gelu(SmoothActivation):
             inner = f.add(b, f.multiply(b, f.square(b, x), 3.0 * _CUBIC * _TWICE), _TWICE)
             rise = f.multiply(b, f.multiply(b, share, f.subtract(b, 1.0, share)), inner)
         else:
-            half = f.negative(b, f.square(b, f.multiply(b, x, math.sqrt(0.5))))
-            rise = f.multiply(b, f.exp(b, half), 1.0 / math.sqrt(2.0 * math.pi))
+            rise = f.normal_density(b, x)
         return f.add(b, f.multiply(b, x, rise), share)
 
     def _share(self, b: Builder, x: Value) -> Value:
@@ -86,7 +85,7 @@ class Gelu(SmoothActivation):
             # (1 + tanh(z)) / 2 = sigmoid(2 z), without cancellation where x is far below 0.
             cubic = f.multiply(b, f.multiply(b, f.square(b, x), x), _CUBIC)
             return f.sigmoid(b, f.multiply(b, f.add(b, x, cubic), _TWICE))
-        return f.multiply(b, f.add(b, f.erf(b, f.multiply(b, x, math.sqrt(0.5))), 1.0), 0.5)
+        return f.normal_distribution(b, x)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """In NumPy."""

@@ -107,6 +107,21 @@ def _erf(x: np.ndarray) -> np.ndarray:
     return np.array([math.erf(value) for value in x.tolist()])
 
 
+def _normal_density(x: np.ndarray) -> np.ndarray:
+    wide = x.astype(np.longdouble)
+    return np.exp(-wide * wide / 2) / np.sqrt(2 * np.longdouble(math.pi))
+
+
+def _normal_distribution(x: np.ndarray) -> np.ndarray:
+    """By the C library's erfc, corrected for the rounding of its argument, which far from the mean is most of it."""
+    exact = -x.astype(np.longdouble) * np.sqrt(np.longdouble(0.5))
+    rounded = exact.astype(np.float64)
+    share = np.array([math.erfc(value) for value in rounded.tolist()])
+    slope = 2 / math.sqrt(math.pi) * np.exp(-rounded * rounded)
+    lost = np.where(np.isfinite(rounded) & (slope > 0), (exact - rounded).astype(np.float64) * slope, 0.0)
+    return (share - lost) / 2
+
+
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     decay = np.exp(-np.abs(x))
     return np.where(x < 0, decay, 1) / (1 + decay)
@@ -125,6 +140,8 @@ UNARY: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float, float]] = {
     "tanh": (np.tanh, 1.7, 2.0),
     "sigmoid": (_sigmoid, 2.0, 2.0),
     "erf": (_erf, 1.05, 2.0),
+    "normal_density": (_normal_density, 2.1, 2.0),
+    "normal_distribution": (_normal_distribution, 6.0, 6.0),
     "sin": (np.sin, 0.6, 1.0),
     "cos": (np.cos, 0.6, 1.0),
     "sqrt": (np.sqrt, 0.5, 0.5),
@@ -154,7 +171,7 @@ def test_float32_error_against_float64(function: str) -> None:
 def test_float64_error_against_extended_precision(function: str) -> None:
     reference, _, bound = UNARY[function]
     x = float64_inputs()
-    extended = np.finfo(np.longdouble).nmant > 60 and function != "erf"
+    extended = np.finfo(np.longdouble).nmant > 60 and function not in ("erf", "normal_distribution")
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)
         true = reference(x.astype(np.longdouble) if extended else x)
@@ -175,6 +192,8 @@ def test_values_at_the_edges(dtype: str) -> None:
         "tanh": [(-0.0, -0.0), (infinity, 1.0), (-infinity, -1.0), (nan, nan)],
         "sigmoid": [(0.0, 0.5), (infinity, 1.0), (-infinity, 0.0), (nan, nan)],
         "erf": [(-0.0, -0.0), (infinity, 1.0), (-infinity, -1.0), (nan, nan)],
+        "normal_density": [(infinity, 0.0), (-infinity, 0.0), (nan, nan)],
+        "normal_distribution": [(-0.0, 0.5), (0.0, 0.5), (infinity, 1.0), (-infinity, 0.0), (nan, nan)],
         "sin": [(-0.0, -0.0), (infinity, nan)],
         "cos": [(-0.0, 1.0), (-infinity, nan)],
         "sqrt": [(-0.0, -0.0), (-1.0, nan), (infinity, infinity)],

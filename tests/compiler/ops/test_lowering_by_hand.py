@@ -48,6 +48,8 @@ FUNCTIONS: dict[str, Callable[..., object]] = {
     "tanh": np.tanh,
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
     "erf": lambda x: math.erf(x),
+    "normal_density": lambda x: math.exp(-x * x / 2) / math.sqrt(2 * math.pi),
+    "normal_distribution": lambda x: math.erfc(-x / math.sqrt(2)) / 2,
     "sin": np.sin,
     "cos": np.cos,
     "floor": np.floor,
