@@ -33,12 +33,17 @@ from compiler.ops.random import dropout_threshold
 from compiler.types import TensorType
 from runtime.dimensions import Dim, align_up, ceil_div
 
-__all__ = ["AttentionGenerator", "common_extents", "extra_extents", "keep_step"]
+__all__ = ["ROW_SLACK", "AttentionGenerator", "common_extents", "extra_extents", "keep_step"]
 
 # Panels of queries in a work item: so many share the passes over keys and values.
 ITEM_PANELS = 8
 # Keys of a block, at most: a panel's scores are to stay in the first level, 8 KiB of them.
 BLOCK_KEYS = 132
+# Rows of a copy that is read column by column lie an odd number of cache lines apart, and so in all sets of the first
+# level: rows of 64 numbers, 256 bytes apart, lie in a quarter of them. At most so many bytes are left between two. In
+# turn, one thread, minima, [32, 128, 4, 32] and causal [4, 1024, 4, 64]: forward 5.07 -> 4.36 ms and 4 % less, backward
+# 9.92 -> 9.79 and 69.0 -> 68.2.
+ROW_SLACK = 128
 # A distance that no two positions have.
 FAR = 1 << 30
 
@@ -61,7 +66,7 @@ class AttentionGenerator(KernelGenerator):
         depth, values = inputs[0].shape[3], inputs[2].shape[3]
         block, panel = _block_keys(tile), tile.columns * element_bytes(tile.dtype)
         tables = align_up(depth * 8) + align_up(values * 8) + 2 * align_up(block * 8) + align_up(ITEM_PANELS * 16)
-        copies = (depth + values) * (block * element_bytes(tile.dtype))
+        copies = (depth + values) * (block * element_bytes(tile.dtype)) + block * ROW_SLACK
         kept = tile.columns * keep_step(block) + block * panel if op.fields["dropout"] else 0
         return align_up(tables + (depth + values + 2) * (ITEM_PANELS * panel) + block * panel + copies + kept)
 
@@ -131,6 +136,8 @@ def contract(pointers, extents, scratch, begin, end, item):
     value_step = key_heads * values * ELEMENT
     result_step = heads * values * ELEMENT
     shared = heads // key_heads
+    value_row = ((values * ELEMENT + 63) // 64 // 2 * 2 + 1) * 64
+    query_row = ((depth * ELEMENT + 63) // 64 // 2 * 2 + 1) * 64
 """
 
 _SOURCE = """\
@@ -145,13 +152,13 @@ _SOURCE = """\
     scores = states + ITEM_PANELS * 2 * PANEL_STEP
     key_rows = scores + BLOCK_KEYS * PANEL_STEP
     value_rows = key_rows + BLOCK_KEYS * depth * ELEMENT
-    factors = value_rows + BLOCK_KEYS * values * ELEMENT
+    factors = value_rows + BLOCK_KEYS * value_row
     kept = factors + BLOCK_KEYS * PANEL_STEP
     if item == begin:
         fill_steps(depth_table, depth, ELEMENT)
         fill_steps(value_table, values, ELEMENT)
         fill_steps(key_table, BLOCK_KEYS, depth * ELEMENT)
-        fill_steps(step_table, BLOCK_KEYS, values * ELEMENT)
+        fill_steps(step_table, BLOCK_KEYS, value_row)
     groups = (queries + ITEM_PANELS * TILE_COLUMNS - 1) // (ITEM_PANELS * TILE_COLUMNS)
     row = item // groups
     first = (item - row * groups) * ITEM_PANELS * TILE_COLUMNS
@@ -196,8 +203,8 @@ _SOURCE = """\
             if seen:
                 copy_rows(key_rows, depth * ELEMENT, key + block_begin * key_step, key_step, block_end - block_begin,
                           depth)
-                copy_rows(value_rows, values * ELEMENT, value + block_begin * value_step, value_step,
-                          block_end - block_begin, values)
+                copy_rows(value_rows, value_row, value + block_begin * value_step, value_step, block_end - block_begin,
+                          values)
             for panel in range(panels * seen):
                 query_begin = first + panel * TILE_COLUMNS
                 query_end = min(queries, query_begin + TILE_COLUMNS)
@@ -235,7 +242,7 @@ _SOURCE = """\
                                   pointers[extents[13]], extents[14], extents[15])
                         transpose_rows(factors, PANEL_STEP, kept, KEEP_STEP, lanes, rows)
                         multiply_rows(scores, factors, rows, PANEL_STEP)
-                    base = value_rows + (key_begin - block_begin) * values * ELEMENT
+                    base = value_rows + (key_begin - block_begin) * value_row
                     micro(values, base, value_table, step_table, rows, scores, PANEL_STEP, total, PANEL_STEP,
                           1 - flags[panel * 2 + 1], scores, 0, total, PANEL_STEP)
                     flags[panel * 2 + 1] = 0

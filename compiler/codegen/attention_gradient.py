@@ -19,7 +19,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 
-from compiler.codegen.attention import COMMON_HEAD, common_extents, extra_extents, keep_step
+from compiler.codegen.attention import COMMON_HEAD, ROW_SLACK, common_extents, extra_extents, keep_step
 from compiler.codegen.attention_gradient_native import TERMS
 from compiler.codegen.contraction_driver import Driver
 from compiler.codegen.contraction_ir import element_bytes
@@ -60,7 +60,7 @@ class AttentionGradientGenerator(KernelGenerator):
         tables = tables + 4 * align_up(max(block, keys) * 8)
         depth_panels = ceil_div(depth, tile.columns)
         packed = (depth + values) * (2 * panels * panel) + depth_panels * (keys * panel)
-        own = queries * shared * ((TERMS + depth + values) * size) + depth_panels * (queries * shared * panel)
+        own = queries * shared * ((TERMS + depth + values) * size + 2 * ROW_SLACK + depth_panels * panel)
         kept = panel + (block * keep_step(keys) if op.fields["dropout"] else 0)
         return align_up(tables + packed + 2 * panels * block * panel + own + kept)
 
@@ -105,13 +105,13 @@ _SOURCE = """\
     of_query_step = depth_panels * PANEL_STEP
     terms = of_queries + shared * queries * of_query_step
     query_rows = terms + shared * queries * TERM_BYTES
-    g_rows = query_rows + shared * queries * depth * ELEMENT
-    kept = g_rows + shared * queries * values * ELEMENT + PANEL_STEP
+    g_rows = query_rows + shared * queries * query_row
+    kept = g_rows + shared * queries * value_row + PANEL_STEP
     if item == begin:
         fill_steps(depth_table, depth, ELEMENT)
         fill_steps(value_table, values, ELEMENT)
-        fill_steps(query_table, BLOCK_QUERIES, depth * ELEMENT)
-        fill_steps(result_table, BLOCK_QUERIES, values * ELEMENT)
+        fill_steps(query_table, BLOCK_QUERIES, query_row)
+        fill_steps(result_table, BLOCK_QUERIES, value_row)
         fill_steps(row_table, BLOCK_QUERIES, PANEL_STEP)
         for index in range(block_keys):
             lane_table[index] = index // TILE_COLUMNS * score_bytes + index % TILE_COLUMNS * ELEMENT
@@ -133,13 +133,13 @@ _SOURCE = """\
     value_out = pointers[extents[13]] + image * keys * value_step + key_head * values * ELEMENT
     fill_zero(of_queries, shared * queries * of_query_step // ELEMENT)
     for head in range(shared):
-        copy_rows(query_rows + head * queries * depth * ELEMENT, depth * ELEMENT, query + head * depth * ELEMENT,
-                  query_step, queries, depth)
-    # Scaled as in the forward pass, so that most scores have the same bits; what follows is not written yet.
-    scale_rows(query_rows, (shared * queries * depth + TILE_COLUMNS - 1) // TILE_COLUMNS, scale)
+        copy_rows(query_rows + head * queries * query_row, query_row, query + head * depth * ELEMENT, query_step,
+                  queries, depth)
+    # Scaled as in the forward pass, so that most scores have the same bits; what lies between and behind is not used.
+    scale_rows(query_rows, (shared * queries * query_row + PANEL_STEP - 1) // PANEL_STEP, scale)
     for head in range(shared):
-        copy_rows(g_rows + head * queries * values * ELEMENT, values * ELEMENT, g + head * values * ELEMENT,
-                  result_step, queries, values)
+        copy_rows(g_rows + head * queries * value_row, value_row, g + head * values * ELEMENT, result_step, queries,
+                  values)
         unseen[head] = query_terms(terms + head * queries * TERM_BYTES, result + head * values * ELEMENT,
                                    g + head * values * ELEMENT, result_step, queries, values,
                                    greatest + head * queries * ELEMENT, inverse + head * queries * ELEMENT)
@@ -172,8 +172,8 @@ _SOURCE = """\
             step = ((query_end - query_begin + blocks - 1) // blocks + TILE_ROWS - 1) // TILE_ROWS * TILE_ROWS
             for begin_row in range(query_begin, query_end, max(TILE_ROWS, step)):
                 rows = min(step, query_end - begin_row)
-                base = query_rows + (head * queries + begin_row) * depth * ELEMENT
-                g_base = g_rows + (head * queries + begin_row) * values * ELEMENT
+                base = query_rows + (head * queries + begin_row) * query_row
+                g_base = g_rows + (head * queries + begin_row) * value_row
                 own_terms = terms + (head * queries + begin_row) * TERM_BYTES
                 if extents[14]:
                     line = (image * heads + first_head + head) * queries + begin_row
@@ -216,23 +216,30 @@ _SOURCE = """\
                         if extents[14]:
                             multiply_rows(place + skip * PANEL_STEP, own_kept, rows - skip, KEEP_STEP)
                         tile = of_values + panel * values * PANEL_STEP
-                        micro(values, g_base + skip * values * ELEMENT, value_table, result_table, rows - skip,
+                        micro(values, g_base + skip * value_row, value_table, result_table, rows - skip,
                               place + skipped, PANEL_STEP, tile, PANEL_STEP, 1, place, 0, tile, PANEL_STEP)
                         tile = of_keys + panel * depth * PANEL_STEP
-                        micro(depth, base + skip * depth * ELEMENT, depth_table, query_table, rows - skip,
+                        micro(depth, base + skip * query_row, depth_table, query_table, rows - skip,
                               slope + skipped, PANEL_STEP, tile, PANEL_STEP, 1, slope, 0, tile, PANEL_STEP)
                 of_block = of_queries + (head * queries + begin_row) * of_query_step
+                # Rows before this one see a part of the keys only, each tile another.
+                uneven = 0
+                if skipping:
+                    uneven = max(0, last - ahead - begin_row + TILE_ROWS - 2) // TILE_ROWS * TILE_ROWS
                 for panel in range(depth_panels):
-                    for index in range(0, rows, TILE_ROWS):
-                        tile_rows = min(TILE_ROWS, rows - index)
+                    index = 0
+                    while index < rows:
                         steps = count
-                        if skipping:
+                        tile_rows = rows - index
+                        if index < uneven:
+                            tile_rows = min(TILE_ROWS, rows - index)
                             steps = min(count, begin_row + index + tile_rows + ahead - first)
                         if steps > 0:
                             tile = of_block + index * of_query_step + panel * PANEL_STEP
                             micro(tile_rows, slopes, row_table + index * 8, lane_table, steps,
                                   key_rows + panel * block_keys * PANEL_STEP, PANEL_STEP, tile, of_query_step, 1, tile,
                                   0, tile, of_query_step)
+                        index = index + tile_rows
         for panel in range(panels):
             lanes = min(TILE_COLUMNS, count - panel * TILE_COLUMNS)
             start = first + panel * TILE_COLUMNS
