@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from compiler.assembly_loops import emit_loop, final_row
+from compiler.assembly_loops import emit_loop
 from compiler.bodies import loop_body
 from compiler.ir import Fusion, Graph, Node, Value
 from compiler.ops.fused import FusedGroup, FusedSteps
@@ -141,14 +141,14 @@ def _place_computed(a: Assembly) -> None:
 
 
 def _place_state(a: Assembly, slot: Slot, scan: Scan, name: str) -> None:
-    """The rows of a loop's state; one that is not kept is, in the end, one of two."""
+    """The rows of a loop's state; one that is not kept is, in the end, one of two that take turns."""
     value, type_ = slot.value, slot.value.type
     if scan.kept[value.index]:
         a.place(value, Buffer(name, type_.dtype, type_.shape, "arena", slot.block))
         return
     rows = type_.with_shape(2, *type_.shape)
     a.rows_of[value] = a.place(value, Buffer(name, type_.dtype, rows.shape, "arena", slot.block))
-    a.buffer_of[value] = a.view(a.rows_of[value], type_, final_row(scan) * type_.size_in_bytes)
+    a.buffer_of[value] = a.view(a.rows_of[value], type_, scan.final_row % 2 * type_.size_in_bytes)
 
 
 def _emit_instruction(a: Assembly, node: Node) -> None:

@@ -19,21 +19,15 @@ from compiler.ops.scan import Scan
 from compiler.ops.sources import Full
 from compiler.storage import is_kernel, root_of
 from compiler.types import TensorType
-from runtime.dimensions import Dim
 from runtime.loops import Loop, Window
 from runtime.program import Buffer
 
 if TYPE_CHECKING:
     from compiler.assembly import Assembly
 
-__all__ = ["emit_loop", "final_row"]
+__all__ = ["emit_loop"]
 
 Emit = Callable[["Assembly", Node], None]
-
-
-def final_row(scan: Scan) -> Dim:
-    """The row of its two in which a state that is not kept ends."""
-    return 0 if scan.reverse else scan.count % 2
 
 
 def emit_loop(a: Assembly, node: Node, emit: Emit) -> None:
@@ -108,10 +102,9 @@ class _LoopEmitter:
         type_ = scan.new_states[number].type
         kept = scan.kept[number]
         rows = self.a.index_of(value) if kept else self.a.rows_of[value]
-        before, after = (1, 0) if scan.reverse else (0, 1)
         old, new = (
             Window(self._moving(type_, f"{name}{number}"), rows, shift, 0 if kept else 2)
-            for name, shift in (("old", before), ("new", after))
+            for name, shift in (("old", scan.before_start), ("new", scan.after_start))
         )
         return _State(type_, old, new)
 
@@ -128,9 +121,7 @@ class _LoopEmitter:
     def _first_row(self, number: int, state: _State) -> int:
         """The buffer that is the row of the initial state."""
         scan = self.scan
-        row: Dim = scan.count if scan.reverse else 0
-        if not scan.kept[number]:
-            row = row % 2
+        row = scan.first_row if scan.kept[number] else scan.first_row % 2
         return self.a.view(state.old.source, state.type, row * state.type.size_in_bytes)
 
     def _fill(self, states: Sequence[_State], stacks: Sequence[Window], bound: int, windows: Sequence[Window]) -> None:

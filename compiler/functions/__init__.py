@@ -112,8 +112,11 @@ from compiler.functions.randomness import (
 )
 from compiler.functions.recurrence import (
     Recurrence,
+    final_state,
     rows,
     scan,
+    states_after,
+    states_before,
 )
 from compiler.functions.reductions import (
     all_,
@@ -209,6 +212,7 @@ __all__ = [
     "exp",
     "expand_dims",
     "expm1",
+    "final_state",
     "fit",
     "floor",
     "floor_divide",
@@ -292,6 +296,8 @@ __all__ = [
     "square",
     "squeeze",
     "stack",
+    "states_after",
+    "states_before",
     "stop_gradient",
     "subtract",
     "swap_last_axes",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from compiler.functions.core import make
 from compiler.functions.shapes import reshape
 from compiler.ir import Builder, Graph, Value
 from runtime.dimensions import Dim
 
-__all__ = ["Recurrence", "rows", "scan"]
+if TYPE_CHECKING:
+    from compiler.ops.scan import Scan
+
+__all__ = ["Recurrence", "final_state", "rows", "scan", "states_after", "states_before"]
 
 
 class Recurrence(NamedTuple):
@@ -57,13 +60,28 @@ def scan(
         if not sequences:
             raise ValueError("scan: needs `count` where there is no sequence.")
         count = sequences[0].type.shape[0]
-    op = make(
+    op = cast("Scan", make(
         "scan", states=len(initial), sequences=len(sequences), count=count, kept=(True,) * len(initial),
         reverse=reverse, limited=limit is not None, body=body,
-    )  # fmt: skip
+    ))  # fmt: skip
     limits = () if limit is None else (limit,)
     results = b.emit_all(op, *initial, *sequences, *constants, *limits)
     states, stacks = results[: len(initial)], results[len(initial) :]
-    first, end = (0, 0) if reverse else (1, count)
-    final = tuple(reshape(b, rows(b, x, end, end + 1), x.type.shape[1:]) for x in states)
-    return Recurrence(final, tuple(rows(b, x, first, first + count) for x in states), tuple(stacks))
+    final, after = (tuple(find(b, op, x) for x in states) for find in (final_state, states_after))
+    return Recurrence(final, after, tuple(stacks))
+
+
+def final_state(b: Builder, scan: Scan, trajectory: Value) -> Value:
+    """A state after the last step, of all its values [count + 1, ...]."""
+    row = scan.final_row
+    return reshape(b, rows(b, trajectory, row, row + 1), trajectory.type.shape[1:])
+
+
+def states_before(b: Builder, scan: Scan, trajectory: Value) -> Value:
+    """What each step begins with, of all values of a state [count + 1, ...]."""
+    return rows(b, trajectory, scan.before_start, scan.before_start + scan.count)
+
+
+def states_after(b: Builder, scan: Scan, trajectory: Value) -> Value:
+    """What each step gives, of all values of a state [count + 1, ...]."""
+    return rows(b, trajectory, scan.after_start, scan.after_start + scan.count)

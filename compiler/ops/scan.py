@@ -118,6 +118,26 @@ class Scan(Op):
         """How many inputs are the same at every step."""
         return len(self.body.inputs) - self.states - self.sequences
 
+    @property
+    def first_row(self) -> Dim:
+        """Where among the `count + 1` values of a state the initial one is."""
+        return self.count if self.reverse else 0
+
+    @property
+    def final_row(self) -> Dim:
+        """Where among the `count + 1` values of a state the one after the last step is."""
+        return 0 if self.reverse else self.count
+
+    @property
+    def before_start(self) -> int:
+        """Where among the `count + 1` values of a state those that the steps begin with start."""
+        return 1 if self.reverse else 0
+
+    @property
+    def after_start(self) -> int:
+        """Where among the `count + 1` values of a state those after the steps start."""
+        return 0 if self.reverse else 1
+
     def parts(self, inputs: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any], Any]:
         """The initial states, sequences, constants, and the limit or None."""
         first, second = self.states, self.states + self.sequences

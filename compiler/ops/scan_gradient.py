@@ -20,7 +20,7 @@ from compiler import functions as f
 from compiler.ir import Builder, Value
 from compiler.ops.arithmetic import summands
 from compiler.ops.families import Cotangents
-from compiler.ops.scan import Rows, Scan
+from compiler.ops.scan import Scan
 from compiler.ops.scan_joint import Joint, with_saved
 from runtime.dimensions import Dim
 
@@ -70,20 +70,17 @@ class _StateCotangent:
 
     @classmethod
     def _of_piece(cls, b: Builder, scan: Scan, piece: Value) -> _StateCotangent:
-        count = scan.count
-        begin: Dim = count if scan.reverse else 0  # where the initial state lies
-        end: Dim = 0 if scan.reverse else count
+        count, start = scan.count, scan.after_start
         node = piece.node
         if node is not None and node.op.name == "pad" and node.op.fields["value"] == 0:
             source, low = node.inputs[0], node.op.fields["low"]
-            if low[0] == end and source.type.shape[0] == 1:
+            if low[0] == scan.final_row and source.type.shape[0] == 1:
                 return cls(last=_row(b, source, 0))
-            if low[0] == begin and source.type.shape[0] == 1:
+            if low[0] == scan.first_row and source.type.shape[0] == 1:
                 return cls(first=_row(b, source, 0))
-            if low[0] == (0 if scan.reverse else 1) and source.type.shape[0] == count:
+            if low[0] == start and source.type.shape[0] == count:
                 return cls(after=source)
-        start = 0 if scan.reverse else 1
-        return cls(f.slice_axis_exact(b, piece, 0, start, start + count), _row(b, piece, begin))
+        return cls(f.slice_axis_exact(b, piece, 0, start, start + count), _row(b, piece, scan.first_row))
 
 
 def _row(b: Builder, x: Value, at: Dim) -> Value:
@@ -132,15 +129,11 @@ class _Derivative:
             self.stack_of[twin[entry.value]] = sequence
         for value, stack in zip(scan.stacked, outputs[scan.states :], strict=True):
             self.stack_of[twin[value]] = stack
-        after, before = (0, 1) if scan.reverse else (1, 0)
         for number in range(len(initial)):
             trajectory = outputs[number]
             new = twin[scan.new_states[number]]
-            self.stack_of.setdefault(new, self._rows(trajectory, after))
-            self.stack_of[twin[parameters[number].value]] = self._rows(trajectory, before)
-
-    def _rows(self, trajectory: Value, start: int) -> Value:
-        return self.b.emit(Rows(start, start + self.scan.count), trajectory)
+            self.stack_of.setdefault(new, f.states_after(self.b, scan, trajectory))
+            self.stack_of[twin[parameters[number].value]] = f.states_before(self.b, scan, trajectory)
 
     def run(self) -> list[Value | None]:
         """The cotangents of the scan's inputs."""

@@ -92,9 +92,8 @@ def _with_saved(b: Builder, scan: Scan, inputs: tuple[Value, ...]) -> Sequence[V
     if whole is scan:
         return None
     outputs = b.emit_all(whole, *inputs)
-    row = 0 if scan.reverse else scan.count
     states = [
-        value if kept else f.reshape(b, f.rows(b, value, row, row + 1), value.type.shape[1:])
+        value if kept else f.final_state(b, whole, value)
         for value, kept in zip(outputs[: scan.states], scan.kept, strict=True)
     ]
     return [*states, *outputs[scan.states : scan.states + len(scan.stacked)]]

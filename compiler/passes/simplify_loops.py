@@ -22,7 +22,6 @@ from compiler.passes.context import PassContext
 from compiler.passes.eliminate_dead_code import eliminate_dead_code
 from compiler.rewrite import rewrite
 from compiler.storage import is_state, root_of
-from runtime.dimensions import Dim
 
 Item = TypeVar("Item")
 
@@ -79,12 +78,8 @@ def _same_as_states(scan: Scan) -> set[Value]:
     return set() if scan.limited else set(scan.new_states)
 
 
-def _final_row(scan: Scan) -> Dim:
-    return 0 if scan.reverse else scan.count
-
-
 def _is_final(scan: Scan, user: Node) -> bool:
-    row = _final_row(scan)
+    row = scan.final_row
     return isinstance(user.op, Rows) and user.op.start == row and user.op.stop == row + 1
 
 
@@ -118,15 +113,13 @@ def _results(b: Builder, before: Scan, scan: Scan, outputs: Sequence[Value], rea
     for number in range(before.states):
         value = outputs[number]
         if not before.kept[number] and scan.kept[number]:
-            row = _final_row(scan)
-            value = f.reshape(b, f.rows(b, value, row, row + 1), value.type.shape[1:])
+            value = f.final_state(b, scan, value)
         found.append(value)
     stacks = iter(outputs[scan.states :])
-    start = 0 if scan.reverse else 1
     for value, flag in zip(before.stacked, read[before.states :], strict=True):
         if value in _same_as_states(before):
             trajectory = outputs[before.new_states.index(value)]
-            found.append(f.rows(b, trajectory, start, start + scan.count) if flag else trajectory)
+            found.append(f.states_after(b, scan, trajectory) if flag else trajectory)
         else:
             found.append(next(stacks) if flag else outputs[0])
     return found
