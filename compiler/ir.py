@@ -141,6 +141,7 @@ class Op(abc.ABC):
     def over_steps(self, b: Builder, stacks: Sequence[Value]) -> Value:
         """The sum of this op's results over the entries of axis 0 of all `stacks`."""
         raise NotImplementedError(f"op '{self.name}' cannot be summed over steps.")
+
     def loop_kernel(self, types: Sequence[TensorType]) -> LoopKernel:
         """The kernel of an op that writes its own loops (`Fusion.WHOLE`); operands are the inputs, then the results."""
         raise NotImplementedError(f"op '{self.name}' has no kernel of its own.")

@@ -222,5 +222,3 @@ def _lower_contraction(body: Graph, plan: Plan) -> ContractionKernel:
         images,
         () if passes is None else tuple(passes.scratch_rows),
     )
-
-

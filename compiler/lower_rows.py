@@ -206,5 +206,3 @@ class _Rows:
 
 def _constant(value: Expr) -> Callable[[Sequence[Expr]], Expr]:
     return lambda index: value
-
-

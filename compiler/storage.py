@@ -60,6 +60,8 @@ def in_place_pairs(node: Node) -> list[tuple[int, int]]:
 def is_state(value: Value) -> bool:
     """Whether a value is a loop's state, of which parts are seen in place: it lies in the arena and nowhere else."""
     return isinstance(value.op, Scan) and value.index < value.op.states
+
+
 def put_pairs(node: Node) -> list[tuple[int, int]]:
     """Pairs (input, output) of a fused node such that the output must be the memory of the input, to put rows there."""
     if not isinstance(node.op, FusedGroup):
@@ -86,5 +88,3 @@ def last_uses(graph: Graph) -> dict[Value, int]:
 def is_kernel(node: Node) -> bool:
     """Whether a node runs: aliases and constants are memory only."""
     return node.op.fusion in (Fusion.FUSED, Fusion.LOOP)
-
-

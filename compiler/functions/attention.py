@@ -1,11 +1,11 @@
-"""Attention."""
+"""Attention; see `compiler.ops.attention`."""
 
 from __future__ import annotations
 
 import math
 
 from compiler.functions.composites import mean
-from compiler.functions.core import broadcast_in, cast, common_dtype, make
+from compiler.functions.core import broadcast_in, cast, common_dtype, emit
 from compiler.functions.elementwise import where
 from compiler.functions.shapes import repeat, reshape
 from compiler.ir import Builder, Value
@@ -29,7 +29,7 @@ def dot_product_attention(
     dropout: float = 0.0,
     state: Value | None = None,
 ) -> Value:
-    """softmax(scale query key^T + bias, where visible) value; see `compiler.ops.attention`.
+    """softmax(scale query key^T + bias, where visible) value, [batch, queries, heads, value depth].
 
     Args:
         b: where to emit.
@@ -49,9 +49,6 @@ def dot_product_attention(
     A query that sees no key gets the mean of all values, as in `keras.ops.dot_product_attention`. With neither `mask`
     nor `bias` no tensor of all scores is made where the target has kernels for that; float16 is computed in float32.
 
-    Returns:
-        [batch, queries, heads, value depth].
-
     Raises:
         ValueError: if shapes do not fit.
         TypeError: if dtypes do not.
@@ -59,35 +56,44 @@ def dot_product_attention(
     dtype = common_dtype((query, key, value))
     wide = "float32" if dtype == "float16" else dtype
     query, key, value = (cast(b, x, wide) for x in (query, key, value))
-    if scale is None:
-        depth = query.type.shape[-1]
-        if not isinstance(depth, int):
-            raise ValueError(
-                f"dot_product_attention: needs `scale` where the depth is not known. Received: {query.type}"
-            )
-        scale = 1.0 / math.sqrt(depth)
+    scale = _default_scale(query) if scale is None else float(scale)
+    extras = _extras(b, wide, key_mask, mask, bias, state if dropout > 0 else None)
+    rule = {"causal": causal, "window": window, "dropout": float(dropout), "extras": tuple(extras)}
+    result = emit(b, "dot_product_attention", query, key, value, *extras.values(), scale=scale, **rule)
+    return cast(b, result if query_mask is None else _where_seen(b, query_mask, result, value), dtype)
+
+
+def _default_scale(query: Value) -> float:
+    depth = query.type.shape[-1]
+    if not isinstance(depth, int):
+        raise ValueError(f"dot_product_attention: needs `scale` where the depth is not known. Received: {query.type}")
+    return 1.0 / math.sqrt(depth)
+
+
+def _extras(
+    b: Builder, dtype: str, key_mask: Value | None, mask: Value | None, bias: Value | None, state: Value | None
+) -> dict[str, Value]:
+    """The tensors that are given, as the op takes them."""
     extras: dict[str, Value] = {}
     if key_mask is not None:
         extras["key_mask"] = cast(b, key_mask, "bool")
     if mask is not None:
         extras["mask"] = _of_full_rank(b, cast(b, mask, "bool"))
     if bias is not None:
-        extras["bias"] = _of_full_rank(b, cast(b, bias, wide))
-    if state is not None and dropout > 0:
+        extras["bias"] = _of_full_rank(b, cast(b, bias, dtype))
+    if state is not None:
         extras["state"] = state
-    op = make(
-        "dot_product_attention", scale=float(scale), causal=causal, window=window, extras=tuple(extras),
-        dropout=float(dropout),
-    )  # fmt: skip
-    result = b.emit(op, query, key, value, *extras.values())
-    if query_mask is not None:
-        shape = result.type.shape
-        average = mean(b, value, 1)
-        if value.type.shape[2] != shape[2]:
-            average = repeat(b, average, _shared(shape[2], value.type.shape[2]), 1)
-        seen = broadcast_in(b, cast(b, query_mask, "bool"), shape, (0, 1))
-        result = where(b, seen, result, broadcast_in(b, average, shape, (0, 2, 3)))
-    return cast(b, result, dtype)
+    return extras
+
+
+def _where_seen(b: Builder, query_mask: Value, result: Value, value: Value) -> Value:
+    """The result, and for queries that are masked the mean of all values."""
+    shape = result.type.shape
+    average = mean(b, value, 1)
+    if value.type.shape[2] != shape[2]:
+        average = repeat(b, average, _shared(shape[2], value.type.shape[2]), 1)
+    seen = broadcast_in(b, cast(b, query_mask, "bool"), shape, (0, 1))
+    return where(b, seen, result, broadcast_in(b, average, shape, (0, 2, 3)))
 
 
 def _shared(heads: object, key_heads: object) -> int:

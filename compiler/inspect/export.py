@@ -24,8 +24,7 @@ def to_networkx(graph: Graph) -> networkx.MultiDiGraph[Any]:
             drawing.add_node(len(drawing), label=entry.name, kind=kind, layer="", text=str(entry.value.type))
     for node in graph.nodes:
         here = len(drawing)
-        text = "" if node.op.name == "fused" else attributes_text(node.op)
-        drawing.add_node(here, label=node.op.name, kind="op", layer=node.layer, text=text)
+        drawing.add_node(here, label=node.op.name, kind="op", layer=node.layer, text=attributes_text(node.op))
         for position, value in enumerate(node.inputs):
             drawing.add_edge(vertex[value], here, type=str(value.type), position=position)
         vertex.update(dict.fromkeys(node.outputs, here))

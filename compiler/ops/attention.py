@@ -60,7 +60,7 @@ class AttentionRule(Composite):
             raise ValueError(f"{self.name}: window must be at least 1. Received: window={self.window}")
         if tuple(name for name in EXTRAS if name in self.extras) != self.extras:
             raise ValueError(f"{self.name}: extras are some of {EXTRAS}, in that order. Received: {self.extras}")
-        if ("state" in self.extras) != (self.dropout > 0) or self.dropout > 1:
+        if ("state" in self.extras) != (self.dropout > 0) or not 0 <= self.dropout <= 1:
             raise ValueError(
                 f"{self.name}: dropout lies in 0..1, and comes with a state where it is not 0. "
                 f"Received: dropout={self.dropout}, extras={self.extras}"

@@ -1,8 +1,8 @@
 """Convolutions whose kernel the pass `pack_kernels` has brought into the order in which the micro-kernel reads it.
 
-The kernel comes as panels [panels, steps, columns]: `columns` channels of the result side by side, one row for each tap
-and channel that is summed, taps in the order of the driver's phases (see `compiler.codegen.contraction_convolution`).
-The last panel is filled up with zeros. A third input, one number, is finite where the whole kernel is.
+The kernel comes as panels (see `compiler.ops.panels`): the columns are the channels of the result, and there is one row
+for each tap and channel that is summed, taps in the order of the driver's phases (see
+`compiler.codegen.contraction_convolution`). A third input, one number, is finite where the whole kernel is.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.ir import Array
-from compiler.ops.checks import require_equal_extents, require_inputs, require_rank, require_same_dtype
+from compiler.ops.checks import require_inputs, require_rank, require_same_dtype
 from compiler.ops.convolution import Convolution, ConvolutionInputGradient
 from compiler.ops.families import GeneratedContraction
+from compiler.ops.panels import matrix_of, require_panels
 from compiler.ops.registry import op
 from compiler.ops.spatial import Padding
 from compiler.types import TensorType, product
-from runtime.dimensions import Dim, ceil_div
+from runtime.dimensions import Dim
 
 if TYPE_CHECKING:
     from compiler.contractions import Contraction
@@ -53,14 +54,9 @@ class PackedConvolution(GeneratedContraction):
         x, panels, finite = inputs
         require_same_dtype(self.name, x, panels)
         require_same_dtype(self.name, x, finite)
-        require_rank(self.name, panels, 3, "panels")
         require_rank(self.name, finite, 0, "whether finite")
         results, summed = self.channels
-        steps = product(self.kernel[:-2]) * summed
-        require_equal_extents(self.name, f"rows of {panels} and steps of the sum", panels.shape[1], steps)
-        columns = panels.shape[2]
-        if not isinstance(columns, int) or columns < 1 or panels.shape[0] != ceil_div(results, columns):
-            raise ValueError(f"{self.name}: panels must hold {results} channels of the result. Received: {panels}")
+        require_panels(self.name, panels, product(self.kernel[:-2]) * summed, results, "channels of the result")
         return self.plain.infer(x, x.with_shape(*self.kernel))
 
     @property
@@ -85,9 +81,8 @@ class PackedConvolution(GeneratedContraction):
         """What `plain` gives of the kernel put together again."""
         x, panels, _ = inputs
         results, summed = self.channels
-        rows = panels.transpose(1, 0, 2).reshape(panels.shape[1], -1)[:, :results]
         taps = np.empty((product(self.kernel[:-2]), summed, results), panels.dtype)
-        taps[tap_order(self.plain, self.kernel)] = rows.reshape(taps.shape)
+        taps[tap_order(self.plain, self.kernel)] = matrix_of(panels, results).reshape(taps.shape)
         kernel = taps.swapaxes(1, 2) if self.input_spatial else taps
         return self.plain.reference(x, np.ascontiguousarray(kernel).reshape(self.kernel))
 

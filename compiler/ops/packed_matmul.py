@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.ir import Array
-from compiler.ops.checks import require_equal_extents, require_inputs, require_rank, require_same_dtype
+from compiler.ops.checks import require_inputs, require_rank, require_same_dtype
 from compiler.ops.families import GeneratedContraction
+from compiler.ops.panels import matrix_of, require_panels
 from compiler.ops.registry import op
 from compiler.types import TensorType
-from runtime.dimensions import Dim, ceil_div
+from runtime.dimensions import Dim
 
 if TYPE_CHECKING:
     from compiler.contractions import Contraction
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class PackedMatmul(GeneratedContraction):
     """(x [rows, depth], panels [panels, depth, columns of a panel], whether finite) -> [rows, columns].
 
-    The panels hold a matrix [depth, columns], see `compiler.ops.packed_convolution`.
+    The panels hold a matrix [depth, columns], see `compiler.ops.panels`.
     """
 
     columns: int
@@ -37,12 +38,8 @@ class PackedMatmul(GeneratedContraction):
         require_same_dtype(self.name, x, panels)
         require_same_dtype(self.name, x, finite)
         require_rank(self.name, x, 2, "left input")
-        require_rank(self.name, panels, 3, "panels")
         require_rank(self.name, finite, 0, "whether finite")
-        require_equal_extents(self.name, f"columns of {x} and rows of {panels}", x.shape[1], panels.shape[1])
-        width = panels.shape[2]
-        if not isinstance(width, int) or width < 1 or panels.shape[0] != ceil_div(self.columns, width):
-            raise ValueError(f"{self.name}: panels must hold {self.columns} columns. Received: {panels}")
+        require_panels(self.name, panels, x.shape[1], self.columns, "columns")
         return (x.with_shape(x.shape[0], self.columns),)
 
     def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
@@ -60,5 +57,4 @@ class PackedMatmul(GeneratedContraction):
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """The product with the matrix put together again."""
         x, panels, _ = inputs
-        matrix = panels.transpose(1, 0, 2).reshape(panels.shape[1], -1)[:, : self.columns]
-        return (np.einsum("mk,kn->mn", x, matrix),)
+        return (np.einsum("mk,kn->mn", x, matrix_of(panels, self.columns)),)

@@ -15,10 +15,11 @@ from compiler.ir import Array
 from compiler.ops.checks import require_equal_extents, require_inputs, require_rank, require_same_dtype
 from compiler.ops.convolution import Convolution
 from compiler.ops.families import GeneratedContraction
+from compiler.ops.panels import matrix_of, require_panels
 from compiler.ops.registry import op
 from compiler.ops.spatial import Padding
 from compiler.types import TensorType
-from runtime.dimensions import Dim, ceil_div
+from runtime.dimensions import Dim
 
 if TYPE_CHECKING:
     from compiler.contractions import Contraction
@@ -32,8 +33,8 @@ class SeparableConvolution(GeneratedContraction):
 
     finish(y, rows) is min(max(y * scale + shift, low), high), where these four are the rows of `between` [4, channels]
     and of `behind` [4, filters]; NaN passes the bounds. x is [batch, height, width, channels], `kernel` [height, width,
-    1, channels]: one filter a channel. `panels` [panels, channels, columns] hold the kernel of the 1x1 convolution as
-    the pass `pack_kernels` orders it. The result is [batch, height, width, filters].
+    1, channels]: one filter a channel. `panels` [panels, channels, columns] hold the kernel of the 1x1 convolution, see
+    `compiler.ops.panels`. The result is [batch, height, width, filters].
     """
 
     filters: int
@@ -48,14 +49,11 @@ class SeparableConvolution(GeneratedContraction):
         for other in inputs[1:]:
             require_same_dtype(self.name, x, other)
         require_rank(self.name, x, 4, "x")
-        require_rank(self.name, panels, 3, "panels")
-        channels, columns = panels.shape[1], panels.shape[2]
-        require_equal_extents(self.name, f"channels of {x} and of panels {panels}", x.shape[-1], channels)
+        channels = x.shape[-1]
+        require_panels(self.name, panels, channels, self.filters, "filters")
         for what, rows, wanted in (("between", between, channels), ("behind", behind, self.filters)):
             if rows.shape != (FINISH_ROWS, wanted):
                 raise ValueError(f"{self.name}: {what} must be [{FINISH_ROWS}, {wanted}]. Received: {rows}")
-        if not isinstance(columns, int) or columns < 1 or panels.shape[0] != ceil_div(self.filters, columns):
-            raise ValueError(f"{self.name}: panels must hold {self.filters} filters. Received: {panels}")
         (spread,) = self.depthwise(channels).infer(x, kernel)
         require_equal_extents(self.name, f"channels of {x} and filters of {kernel}", channels, spread.shape[-1])
         return (spread.with_shape(*spread.shape[:-1], self.filters),)
@@ -87,8 +85,8 @@ class SeparableConvolution(GeneratedContraction):
         """One after the other."""
         x, panels, kernel, between, behind = inputs
         (spread,) = self.depthwise(x.shape[-1]).reference(x, kernel)
-        rows = panels.transpose(1, 0, 2).reshape(panels.shape[1], -1)[:, : self.filters]
-        return (_finished(np.einsum("nhwc,cf->nhwf", _finished(spread, between), rows), behind),)
+        kernel = matrix_of(panels, self.filters)
+        return (_finished(np.einsum("nhwc,cf->nhwf", _finished(spread, between), kernel), behind),)
 
 
 def _finished(y: Array, rows: Array) -> Array:

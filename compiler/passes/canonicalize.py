@@ -232,4 +232,3 @@ RULES: dict[type, Rule] = {
     Transpose: _transpose,
     Broadcast: _broadcast,
 }
-

@@ -26,5 +26,3 @@ def infer_shapes(graph: Graph, context: PassContext) -> Graph:
 
 def _types(values: tuple[Value, ...]) -> tuple[object, ...]:
     return tuple(value.type for value in values)
-
-

@@ -1,4 +1,4 @@
-"""Bring kernels of convolutions that stay as they are into the order of the micro-kernel, once.
+"""Bring kernels of convolutions, and matrices, that stay as they are into the order of the micro-kernel, once.
 
     %2 = convolution(%x, %w)        %1 = reshape(pad(%w))             [steps, panels, columns]
                               ->    %2 = transpose(%1)                [panels, steps, columns]
@@ -8,11 +8,12 @@
 The driver of a convolution otherwise packs its kernel at every call, each thread for itself, and looks for numbers that
 are not finite. In a prediction for one image that is half of the time. Here both are nodes that depend on weights
 alone, which a program that does not change these weights runs once (`compiler.preparation`); a training step changes
-them and keeps the plain form.
+them and keeps the plain form. In the body of a loop it is what every step reads, in training, too: the pass
+`hoist_invariants` moves the packing before the loop. There right operands of matrix products are packed as well.
 
-Only for the CPU, where the kernel depends on nothing but constants and variables without new values, and where the
-result has channels enough for a vector. What it had to reach: batch 1 of a convolutional autoencoder in half the time.
-Reached on one Zen 3 core, shared with others, minima of `predict_on_batch`: 184 -> 137 us.
+Only for the CPU, where the kernel depends on nothing but constants and variables without new values, or constants of
+the loop, and where the result has channels enough for a vector. What it had to reach: batch 1 of a convolutional
+autoencoder in half the time. Reached on one Zen 3 core, shared with others: minima of `predict_on_batch` 184 -> 137 us.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from compiler.ops.sources import ArrayAttribute, Constant
 from compiler.passes.context import PassContext
 from compiler.rewrite import Rule, rewrite
 from compiler.types import symbols_of_type
+from runtime.dimensions import Dim, ceil_div
 
 SPATIAL_RANKS = (1, 2)  # of which there are micro-kernels
 
@@ -76,13 +78,9 @@ def _product_rule(stable: set[Value], context: PassContext) -> Rule:
         depth, columns = shape
         if not isinstance(depth, int) or not isinstance(columns, int) or columns < context.target.lanes(x.dtype):
             return None
-        width = panel_columns(x.dtype, context)
-        count = -(-columns // width)
         rows = f.transpose(b, inputs[1], (1, 0)) if node.op.transpose_b else inputs[1]
-        rows = _filled(b, rows, 1, count * width - columns)
-        panels = f.transpose(b, f.reshape(b, rows, (depth, count, width)), (1, 0, 2))
-        finite = f.reduce_sum(b, f.multiply(b, inputs[1], 0.0), (0, 1))
-        return (b.emit(PackedMatmul(columns), inputs[0], panels, finite),)
+        panels = _panels_of_rows(b, rows, panel_columns(x.dtype, context))
+        return (b.emit(PackedMatmul(columns), inputs[0], panels, _finite(b, inputs[1])),)
 
     return rule
 
@@ -100,9 +98,8 @@ def _convolution_rule(stable: set[Value], context: PassContext) -> Rule:
             return None
         input_spatial = op.input_spatial if isinstance(op, ConvolutionInputGradient) else ()
         panels = panels_of(b, op, inputs[1], shape, panel_columns(node.inputs[0].type.dtype, context))
-        finite = f.reduce_sum(b, f.multiply(b, inputs[1], 0.0), tuple(range(len(shape))))
         packed = PackedConvolution(shape, input_spatial, op.strides, op.padding, op.dilation)
-        return (b.emit(packed, inputs[0], panels, finite),)
+        return (b.emit(packed, inputs[0], panels, _finite(b, inputs[1])),)
 
     return rule
 
@@ -146,19 +143,30 @@ def panels_of(
     *size, channels, filters = shape
     taps = math.prod(size)
     if isinstance(op, Convolution):
-        count = -(-filters // columns)
-        rows = _filled(b, f.reshape(b, kernel, (taps * channels, filters)), 1, count * columns - filters)
-        return f.transpose(b, f.reshape(b, rows, (taps * channels, count, columns)), (1, 0, 2))
+        return _panels_of_rows(b, f.reshape(b, kernel, (taps * channels, filters)), columns)
     by_tap = f.reshape(b, kernel, (taps, channels, filters))
     order = tap_order(op, shape)
     if order != sorted(order):
         by_tap = f.take(b, by_tap, b.emit(Constant(ArrayAttribute(np.array(order)))), 0)
-    count = -(-channels // columns)
+    count = ceil_div(channels, columns)
     rows = _filled(b, by_tap, 1, count * columns - channels)
     panels = f.transpose(b, f.reshape(b, rows, (taps, count, columns, filters)), (1, 0, 3, 2))
     return f.reshape(b, panels, (count, taps * filters, columns))
 
 
-def _filled(b: Builder, x: Value, axis: int, missing: int) -> Value:
+def _panels_of_rows(b: Builder, rows: Value, columns: int) -> Value:
+    """[steps, channels] -> [panels, steps, columns]."""
+    steps, channels = rows.type.shape
+    count = ceil_div(channels, columns)
+    rows = _filled(b, rows, 1, count * columns - channels)
+    return f.transpose(b, f.reshape(b, rows, (steps, count, columns)), (1, 0, 2))
+
+
+def _finite(b: Builder, kernel: Value) -> Value:
+    """One number: NaN unless all of a kernel is finite."""
+    return f.reduce_sum(b, f.multiply(b, kernel, 0.0))
+
+
+def _filled(b: Builder, x: Value, axis: int, missing: Dim) -> Value:
     """So many zeros after the elements of an axis."""
     return f.pad(b, x, (0,) * x.type.rank, [missing if i == axis else 0 for i in range(x.type.rank)])

@@ -138,6 +138,16 @@ def test_dropout_needs_a_state() -> None:
         f.dot_product_attention(b, x, x, x, dropout=0.5)
 
 
+@pytest.mark.parametrize("dropout", [-0.25, 1.5, float("nan")])
+@pytest.mark.parametrize("with_state", [False, True])
+def test_dropout_is_a_share(dropout: float, with_state: bool) -> None:
+    b = Builder()
+    x = b.input("x", TensorType((2, 3, 4, 16)))
+    state = b.input("state", TensorType((2,), "uint32")) if with_state else None
+    with pytest.raises(ValueError, match=r"dropout lies in 0\.\.1"):
+        f.dot_product_attention(b, x, x, x, dropout=dropout, state=state)
+
+
 def test_dropout_drops_the_weights_that_the_op_of_that_name_drops(run) -> None:
     query, key, _ = tensors()
     state = np.array([5, 9], "uint32")

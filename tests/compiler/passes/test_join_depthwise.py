@@ -180,7 +180,7 @@ def test_operands_that_do_not_fit_are_refused() -> None:
     x, panels, kernel, between, behind = (value.type for value in node.inputs)
     with pytest.raises(ValueError, match="panels must hold 24 filters"):
         node.op.infer(x, panels.with_shape(9, *panels.shape[1:]), kernel, between, behind)
-    with pytest.raises(ValueError, match=r"channels of .* and of panels"):
+    with pytest.raises(ValueError, match=r"rows of panels .* and steps of the sum"):
         node.op.infer(x, panels.with_shape(panels.shape[0], 21, panels.shape[2]), kernel, between, behind)
     with pytest.raises(ValueError, match=r"between must be \[4, 20\]"):
         node.op.infer(x, panels, kernel, between.with_shape(3, 20), behind)

@@ -9,15 +9,19 @@ import numpy as np
 import pytest
 from convolution_graphs import SAME, convolution, transposed_convolution
 
+from compiler import functions as f
 from compiler.driver import compile_graph
 from compiler.interpret import interpret
-from compiler.ir import Graph
+from compiler.ir import Builder, Graph
 from compiler.ops.convolution import Convolution
+from compiler.ops.packed_matmul import PackedMatmul
+from compiler.ops.scan import Scan
 from compiler.ops.spatial import Padding
 from compiler.passes.context import PassContext
 from compiler.passes.pack_kernels import pack_kernels
 from compiler.target import CUDA_TARGET
 from compiler.text import parse, to_text
+from compiler.types import TensorType
 from runtime.dimensions import evaluate
 from runtime.threads import set_num_threads
 
@@ -150,3 +154,31 @@ def test_panels_that_do_not_fit_are_refused() -> None:
         node.op.infer(x, panels.with_shape(panels.shape[0], 44, panels.shape[2]), finite)
     with pytest.raises(TypeError, match="expected 3 inputs"):
         node.op.infer(x, panels)
+    left, right = TensorType((6, 10)), TensorType((3, 10, 8))
+    assert PackedMatmul(20).infer(left, right, finite) == (TensorType((6, 20)),)
+    with pytest.raises(ValueError, match="panels must hold 25 columns"):
+        PackedMatmul(25).infer(left, right, finite)
+    with pytest.raises(ValueError, match=r"rows of panels .* and steps of the sum"):
+        PackedMatmul(20).infer(left, right.with_shape(3, 9, 8), finite)
+
+
+@pytest.mark.parametrize("transpose_b", [False, True])
+def test_a_matrix_that_every_step_of_a_loop_reads_is_packed(transpose_b: bool) -> None:
+    """In training, too; one with few columns stays, and so does one that the step makes."""
+    body = Builder("cell")
+    h, w, narrow = (body.input(n, TensorType(s)) for n, s in (("h", (4, 20)), ("w", (20, 20)), ("v", (20, 2))))
+    new = f.matmul(body, h, w, transpose_b=transpose_b)
+    own = f.matmul(body, new, f.matmul(body, h, h, transpose_a=True))
+    body.output("h", f.add(body, f.tanh(body, own), f.reduce_sum(body, f.matmul(body, new, narrow))))
+    b = Builder("net")
+    values = [b.variable(e.name, e.value.type) for e in body.inputs]
+    b.output("last", f.scan(b, body.build(), values[:1], constants=values[1:], count=3).final[0])
+    b.update("w", f.multiply(b, values[1], 0.5))
+    graph = b.build()
+    packed = pack_kernels(graph, PassContext())
+    (scan,) = (node.op for node in packed.nodes if isinstance(node.op, Scan))
+    assert [node.op.name for node in scan.body.nodes if "mat" in node.op.name] == ["packed_matmul", *["matmul"] * 3]
+    assert pack_kernels(packed, PassContext()) is packed
+    variables = [0.2 * np.random.default_rng(4).normal(size=v.type.shape) for v in values]
+    for left, right in zip(interpret(graph, (), variables)[0], interpret(packed, (), variables)[0], strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-12)
