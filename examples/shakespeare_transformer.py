@@ -41,20 +41,24 @@ class Text:
 
 
 class RandomPieces(keras.utils.PyDataset):
-    """Batches of pieces that begin anywhere, with the character after each one as its label."""
+    """Batches of pieces that begin anywhere, others in each epoch, with the character after each one as its label."""
 
     def __init__(self, ids: Any, steps: int, seed: int = 0) -> None:
         super().__init__()
-        self.ids, self.steps, self.seed = ids, steps, seed
+        self.ids, self.steps, self.seed, self.epoch = ids, steps, seed, 0
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> tuple[Any, Any]:
         """Characters (BATCH, LENGTH) and the next ones."""
-        begins = np.random.default_rng((self.seed, step)).integers(len(self.ids) - LENGTH, size=(BATCH, 1))
+        begins = np.random.default_rng((self.seed, self.epoch, step)).integers(len(self.ids) - LENGTH, size=(BATCH, 1))
         pieces = self.ids[begins + np.arange(LENGTH + 1)]
         return pieces[:, :-1], pieces[:, 1:]
+
+    def on_epoch_end(self) -> None:
+        """The next epoch draws other pieces."""
+        self.epoch += 1
 
 
 class TokenAndPosition(layers.Layer):

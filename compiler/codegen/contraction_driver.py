@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import textwrap
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from numba import types
@@ -203,7 +201,6 @@ def kernel_source(tile: Tile, driver: Driver, epilogue: Epilogue) -> Contraction
         stream_lines += [f"report[{8 + 2 * index}] = pointers[{operand}]", f"report[{9 + 2 * index}] = {size}"]
     source = (_KERNEL + (_FLAT_BLOCK if driver.flat else _BLOCK)).format(
         tile=tile,
-        fingerprint=_code_fingerprint(),
         driver=textwrap.indent(driver.source, "#     ", predicate=lambda line: True),
         streams=textwrap.indent("\n".join(stream_lines), "    "),
         prelude=textwrap.indent("\n".join(epilogue.prelude), "    "),
@@ -226,9 +223,7 @@ def kernel_source(tile: Tile, driver: Driver, epilogue: Epilogue) -> Contraction
 def bare_kernel_source(tile: Tile, driver: Driver) -> ContractionSource:
     """The Numba kernel of a driver that stores its results itself: nothing but the loop over work items."""
     source = _BARE_KERNEL.format(
-        tile=tile,
-        fingerprint=_code_fingerprint(),
-        driver=textwrap.indent(driver.source, "#     ", predicate=lambda line: True),
+        tile=tile, driver=textwrap.indent(driver.source, "#     ", predicate=lambda line: True)
     )
     return ContractionSource(source, {"contract": _make_driver_intrinsic(tile, driver), "address_of": address_of})
 
@@ -277,19 +272,8 @@ def _image_parts(images: ImageTail | None) -> dict[str, str]:
     }
 
 
-@functools.cache
-def _code_fingerprint() -> str:
-    """A hash of the code that emits native functions: part of a kernel's source, so that its address changes too."""
-    folder = Path(__file__).parent
-    digest = hashlib.sha256()
-    families = ("attention*.py", "contraction*.py", "depthwise*.py", "winograd*.py", "microkernel*.py")
-    for path in sorted(path for family in families for path in folder.glob(family)):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 _BARE_KERNEL = """\
-# Calls contract(), a native function for {tile}, code {fingerprint}:
+# Calls contract(), a native function for {tile}:
 {driver}
 def kernel(pointers, extents, scratch, begin, end):
     item = begin
@@ -298,7 +282,7 @@ def kernel(pointers, extents, scratch, begin, end):
 """
 
 _KERNEL = """\
-# Calls contract(), a native function for {tile}, code {fingerprint}:
+# Calls contract(), a native function for {tile}:
 {driver}
 def kernel(pointers, extents, scratch, begin, end):
     output_columns = extents[{columns_extent}]

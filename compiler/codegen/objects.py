@@ -89,8 +89,11 @@ class CompiledKernel:
 
 
 def kernel_key(source: str, target: Target) -> str:
-    """Content address of a kernel's object code: everything that decides its bytes."""
-    versions = (source_version("compiler/codegen"), numba.__version__, llvmlite.__version__, np.__version__)
+    """Content address of a kernel's object code: everything that decides its bytes.
+
+    The whole compiler is, since native parts hold constants of ops as well, of dropout's random numbers for example.
+    """
+    versions = (source_version("compiler"), numba.__version__, llvmlite.__version__, np.__version__)
     parts = (*versions, str(target), target.features, source)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 

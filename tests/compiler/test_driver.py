@@ -9,7 +9,9 @@ import textwrap
 import numpy as np
 import pytest
 
+from compiler import version
 from compiler.assembly import assemble, label_of
+from compiler.codegen.objects import kernel_key
 from compiler.driver import compile_graph, program_key
 from compiler.interpret import interpret
 from compiler.ops.fused import Fused
@@ -156,6 +158,21 @@ def test_the_cache_key_follows_the_graph_but_not_the_users_lines():
     assert (
         program_key(parse(STEP.replace("f32[batch,20]", "f32[rows,20]").replace("batch", "rows")), host_target()) != key
     )
+
+
+@pytest.mark.parametrize("changed", ["codegen/microkernel.py", "ops/random.py", "winograd.py"])
+def test_object_code_is_found_by_the_compiler_that_made_it_only(tmp_path, monkeypatch, changed):
+    # Native parts hold constants of ops and of Winograd's transforms, which the text of a kernel does not show.
+    path = tmp_path / "compiler" / changed
+    path.parent.mkdir(parents=True)
+    monkeypatch.setattr(version, "ROOT", tmp_path)
+    keys = []
+    for text in ("ROUNDS = 10", "ROUNDS = 7  # fewer"):
+        path.write_text(text, encoding="utf-8")
+        version.source_version.cache_clear()
+        keys.append(kernel_key("def kernel(): pass", host_target()))
+    version.source_version.cache_clear()
+    assert keys[0] != keys[1]
 
 
 def test_kernels_with_one_source_are_compiled_once():

@@ -29,7 +29,10 @@ def test_texts_and_pieces() -> None:
     assert characters.shape == following.shape == (16, 24)
     np.testing.assert_array_equal((characters + 1) % 8, following)
     assert not np.array_equal(characters, pieces[1][0])
-    np.testing.assert_array_equal(characters, example.RandomPieces(long.ids, 3)[0][0])
+    again = example.RandomPieces(long.ids, 3)
+    np.testing.assert_array_equal(characters, again[0][0])
+    again.on_epoch_end()
+    assert not np.array_equal(characters, again[0][0]), "every epoch draws other pieces"
 
 
 def test_a_rule_is_learnt_and_written_and_nothing_behind_is_seen() -> None:
