@@ -43,14 +43,14 @@ def _emit_keep_rows(module: Any, tile: Tile) -> None:
     target, step, position, row_step, rows, count, state, threshold, factor = native.arguments.values()
     staging = builder.ptrtoint(builder.alloca(_FLOATS, size=(KEEP_COUNT // GROUP + 2) * WORDS), INT64)
     seed, stream = (native.load(native.add(state, 4 * i), INT32) for i in range(2))
-    least = _everywhere(builder, builder.trunc(threshold, INT32))
-    kept = _everywhere(builder, builder.bitcast(builder.trunc(factor, INT32), ir.FloatType()))
+    least = native.broadcast(builder.trunc(threshold, INT32))
+    kept = native.broadcast(builder.bitcast(builder.trunc(factor, INT32), ir.FloatType()))
     with native.loop(0, rows) as row:
         begin = native.add(position, native.multiply(row, row_step))
         first = builder.sdiv(begin, constant(GROUP))
         groups = builder.sub(builder.sdiv(native.add(begin, count, GROUP - 1), constant(GROUP)), first)
         with native.loop(0, groups) as group:
-            words = _philox(builder, native.multiply(native.add(first, group), LANES), seed, stream)
+            words = _philox(native, native.multiply(native.add(first, group), LANES), seed, stream)
             for i, word in enumerate(words):
                 is_kept = builder.icmp_unsigned(">=", word, least)
                 place = native.add(staging, native.multiply(group, GROUP * 4), i * LANES * 4)
@@ -64,26 +64,21 @@ def _emit_keep_rows(module: Any, tile: Tile) -> None:
     native.finish()
 
 
-def _everywhere(builder: Any, value: Any) -> Any:
-    kind = ir.VectorType(value.type, LANES)
-    single = builder.insert_element(ir.Constant(kind, ir.Undefined), value, ir.Constant(INT32, 0))
-    return builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), ir.Constant(_WORDS, [0] * LANES))
-
-
-def _philox(builder: Any, block: Any, seed: Any, stream: Any) -> list[Any]:
+def _philox(native: NativeFunction, block: Any, seed: Any, stream: Any) -> list[Any]:
     """The words of eight blocks from `block` on: Philox4x32-10, as in `compiler.ops.random`.
 
     Words wait in the low halves of 64 bits, where an instruction multiplies them; what is in the high halves is never
     read.
     """
+    builder = native.builder
     low_half = ir.Constant(_WIDE, [WORD - 1] * LANES)
     half = ir.Constant(_WIDE, [32] * LANES)
-    blocks = builder.add(_everywhere(builder, block), ir.Constant(_WIDE, list(range(LANES))))
-    stream = _everywhere(builder, builder.zext(stream, INT64))
+    blocks = builder.add(native.broadcast(block), ir.Constant(_WIDE, list(range(LANES))))
+    stream = native.broadcast(builder.zext(stream, INT64))
     word = [blocks, builder.lshr(blocks, half), stream, ir.Constant(_WIDE, [0] * LANES)]
     for number in range(ROUNDS):
         key = builder.add(seed, ir.Constant(INT32, number * WEYL[0] % WORD))
-        first = _everywhere(builder, builder.zext(key, INT64))
+        first = native.broadcast(builder.zext(key, INT64))
         second = ir.Constant(_WIDE, [number * WEYL[1] % WORD] * LANES)
         products = [
             builder.mul(builder.and_(word[2 * i], low_half), ir.Constant(_WIDE, [MULTIPLIERS[i]] * LANES))

@@ -15,7 +15,6 @@ from compiler.codegen.attention_native import (
     LOG2_E,
     PanelLoops,
     load_byte,
-    splat_integer,
     visible_or_masked,
 )
 from compiler.codegen.contraction_ir import INT32, INT64, constant
@@ -50,10 +49,10 @@ def _emit_mask_queries(module: Any, tile: Tile) -> None:
     for vector in range(tile.vectors):
         flags = native.load(native.add(table, vector * tile.lanes * 4), kind)
         seen.append(builder.icmp_signed("!=", flags, ir.Constant(kind, [0] * tile.lanes)))
-    least, most = splat_integer(native, builder.neg(ahead)), splat_integer(native, behind)
+    least, most = loops.splat_integer(builder.neg(ahead)), loops.splat_integer(behind)
     with native.loop(0, queries) as index:
         place = loops.row(scores, index)
-        nearest = splat_integer(native, native.add(distance, index))
+        nearest = loops.splat_integer(native.add(distance, index))
         result = []
         for vector, value in enumerate(loops.load_row(place)):
             lanes = ir.Constant(kind, [vector * tile.lanes + lane for lane in range(tile.lanes)])

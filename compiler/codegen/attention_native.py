@@ -20,7 +20,7 @@ from compiler.codegen.microkernel import Tile
 from compiler.codegen.scalar_math_emitter import Emitter
 from compiler.ops.attention import MASKED
 
-__all__ = ["ATTENTION_PARTS", "LOG2_E", "PanelLoops", "load_byte", "splat_integer", "visible_or_masked"]
+__all__ = ["ATTENTION_PARTS", "LOG2_E", "PanelLoops", "load_byte", "visible_or_masked"]
 
 LOG2_E = 1.4426950408889634
 # 2**f for |f| <= 1/2, minimax fit of the relative error (3e-9), from the highest power down.
@@ -67,6 +67,10 @@ class PanelLoops(VectorLoops):
     def splat(self, value: float) -> Any:
         """A number in all lanes."""
         return self.e.constant(value)
+
+    def splat_integer(self, value: Any) -> Any:
+        """The low 32 bits of an int64 in all lanes."""
+        return self.native.broadcast(self.builder.trunc(value, INT32))
 
     def spread(self, address: Any) -> Any:
         """The element at an address in all lanes."""
@@ -156,13 +160,13 @@ def _emit_mask_keys(module: Any, tile: Tile) -> None:
     loops = PanelLoops(module, tile, "mask_keys", ("scores", "keys", "distance", "ahead", "behind", "key_mask"))
     native, builder = loops.native, loops.builder
     scores, keys, distance, ahead, behind, key_mask = native.arguments.values()
-    least, most = splat_integer(native, builder.neg(ahead)), splat_integer(native, behind)
+    least, most = loops.splat_integer(builder.neg(ahead)), loops.splat_integer(behind)
     no_mask = builder.icmp_signed("==", key_mask, constant(0))
     with native.loop(0, keys) as index:
         place = loops.row(scores, index)
         byte = load_byte(native, builder.select(no_mask, place, native.add(key_mask, index)))
         seen = builder.or_(no_mask, builder.icmp_signed("!=", byte, ir.Constant(_BYTE, 0)))
-        nearest = splat_integer(native, builder.sub(distance, index))
+        nearest = loops.splat_integer(builder.sub(distance, index))
         result = []
         for vector, value in enumerate(loops.load_row(place)):
             lanes = ir.Constant(nearest.type, [vector * tile.lanes + lane for lane in range(tile.lanes)])
@@ -177,15 +181,6 @@ def visible_or_masked(loops: PanelLoops, distances: Any, least: Any, most: Any, 
     within = builder.and_(builder.icmp_signed(">=", distances, least), builder.icmp_signed("<=", distances, most))
     masked = loops.splat(MASKED)
     return builder.select(within, builder.select(seen, value, masked), masked)
-
-
-def splat_integer(native: NativeFunction, value: Any) -> Any:
-    """The low 32 bits of an int64 in all lanes."""
-    kind = ir.VectorType(INT32, native.lanes)
-    undefined = ir.Constant(kind, ir.Undefined)
-    single = native.builder.insert_element(undefined, native.builder.trunc(value, INT32), ir.Constant(INT32, 0))
-    zeros = ir.Constant(kind, [0] * native.lanes)
-    return native.builder.shuffle_vector(single, undefined, zeros)
 
 
 def load_byte(native: NativeFunction, address: Any) -> Any:

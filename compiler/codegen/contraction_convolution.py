@@ -35,6 +35,7 @@ from compiler.codegen.contraction_narrow import (
 from compiler.codegen.contraction_sizes import (
     BLOCK_EXTENTS,
     EXTENT_COUNT,
+    SLAB_COPY,
     gathering_extents,
     gathering_scratch,
     gathering_units,
@@ -45,7 +46,7 @@ from compiler.codegen.microkernel import Tile
 from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from runtime.dimensions import Dim
 
-__all__ = ["SLAB_COPY", "ConvolutionGenerator"]
+__all__ = ["ConvolutionGenerator"]
 
 
 class ConvolutionGenerator(Generator[ConvolutionGeometry]):
@@ -174,21 +175,6 @@ _BACKWARD_PACK = """\
                         transpose_rows(panel_address + panel * panel_bytes, PANEL_STEP,
                                        weight + panel * TILE_COLUMNS * source_channels * ELEMENT,
                                        source_channels * ELEMENT, panel_rows, group_source)"""
-
-# Copies `slab_height` source rows from `source_row` of the image at `source` into `slab`, zeros around them.
-SLAB_COPY = """\
-left = min(max(0, -first_x), pitch)
-middle = max(0, min(source_width - max(0, first_x), pitch - left))
-for slab_row in range(slab_height):
-    destination = slab + slab_row * pitch * pixel
-    row = source_row + slab_row
-    if row < 0 or row >= source_height:
-        fill_zero(destination, pitch * source_channels)
-    else:
-        fill_zero(destination, left * source_channels)
-        copy_rows(destination + left * pixel, 0, source + (row * source_width + max(0, first_x)) * pixel, 0, 1,
-                  middle * source_channels)
-        fill_zero(destination + (left + middle) * pixel, (pitch - left - middle) * source_channels)"""
 
 _PREFETCH = f"""\
 columns = target_channels
@@ -333,6 +319,8 @@ def contract(pointers, extents, scratch, begin, end, item):
     if not in_place:
         base = slab
         if item == begin or part == 0:
+            slab_rows = slab_height
+            slab_pixel = pixel
 {copy}
     # The next item's source rows follow these; ask for a slice of them with each tile.
     next_source = source + max(0, min(source_height, source_row + slab_height)) * source_width * pixel

@@ -12,10 +12,20 @@ from typing import Any
 
 from llvmlite import ir
 
-__all__ = ["INT32", "INT64", "NativeFunction", "constant", "element_bytes", "is_power_of_two", "native_type"]
+__all__ = [
+    "CACHE_LINE",
+    "INT32",
+    "INT64",
+    "NativeFunction",
+    "constant",
+    "element_bytes",
+    "is_power_of_two",
+    "native_type",
+]
 
 INT32 = ir.IntType(32)
 INT64 = ir.IntType(64)
+CACHE_LINE = 64  # bytes
 
 
 def constant(value: int) -> Any:
@@ -87,6 +97,18 @@ class NativeFunction:
         stored = self.builder.store(value, self.pointer(address, value.type))
         stored.align = 8 if value.type == INT64 else self.size
 
+    def masked_load(self, address: Any, mask: Any) -> Any:
+        """Load the lanes of a vector that a mask allows, zeros in the others, whose bytes are not touched."""
+        pointer = self.pointer(address, self.vector)
+        name = f"llvm.masked.load.v{self.lanes}f{self.size * 8}.p0"
+        load = self.vector_intrinsic(name, self.vector, [pointer.type, INT32, mask.type, self.vector])
+        return self.builder.call(load, [pointer, ir.Constant(INT32, self.size), mask, self.zero_vector()])
+
+    def lanes_below(self, count: Any) -> Any:
+        """The mask that allows the first `count` lanes."""
+        counts = self.broadcast(count)
+        return self.builder.icmp_signed("<", ir.Constant(counts.type, list(range(self.lanes))), counts)
+
     def prefetch(self, address: Any, *, write: bool = False, level: int = 1) -> None:
         """Ask for a cache line, to be read or written, to come to this level of the caches and the ones beyond.
 
@@ -107,8 +129,8 @@ class NativeFunction:
         return self.builder.shuffle_vector(left, right, mask)
 
     def broadcast(self, value: Any) -> Any:
-        """A vector with `value` in each lane."""
-        undefined = ir.Constant(self.vector, ir.Undefined)
+        """A vector with `value`, of any type, in each lane."""
+        undefined = ir.Constant(ir.VectorType(value.type, self.lanes), ir.Undefined)
         single = self.builder.insert_element(undefined, value, ir.Constant(INT32, 0))
         return self.shuffle(single, undefined, [0] * self.lanes)
 

@@ -30,8 +30,8 @@ import functools
 import textwrap
 
 from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
-from compiler.codegen.contraction_ir import element_bytes
-from compiler.codegen.contraction_sizes import BLOCK_EXTENTS, EXTENT_COUNT, summing_extents
+from compiler.codegen.contraction_ir import CACHE_LINE, element_bytes
+from compiler.codegen.contraction_sizes import BLOCK_EXTENTS, EXTENT_COUNT, SLAB_COPY, summing_extents
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
 from compiler.codegen.microkernel import Tile
 from compiler.contractions import ContractionSpec, ConvolutionGeometry
@@ -47,7 +47,6 @@ IN_PLACE_ROWS = 24
 # A cache of eight ways of 4 KiB holds at most 128 lines that are 256 bytes apart, which is all pixels of a block and
 # nothing else.
 CONFLICT = 256
-CACHE_LINE = 64
 
 
 class KernelGradientGenerator(Generator[ConvolutionGeometry]):
@@ -100,29 +99,14 @@ def _group_rows(extents: tuple[Dim, ...]) -> Dim:
 
 @functools.cache
 def _driver(tile: Tile) -> Driver:
-    source = _SOURCE.format(extents=BLOCK_EXTENTS, copy=textwrap.indent(_SLAB_COPY, " " * 16))
+    source = _SOURCE.format(extents=BLOCK_EXTENTS, copy=textwrap.indent(SLAB_COPY, " " * 16))
     constants = (("IN_PLACE_ROWS", IN_PLACE_ROWS), ("CONFLICT", CONFLICT), ("CACHE_LINE", CACHE_LINE))
     return Driver(source, constants, columns_extent=6)
 
 
-# Copies the block's source rows of the image at `source` into `slab`, zeros around them.
-_SLAB_COPY = """\
-for slab_row in range((y_count - 1) * stride_y + (kernel_height - 1) * dilation_y + 1):
-    destination = slab + slab_row * pitch * slab_pixel
-    row = source_row + slab_row
-    if row < 0 or row >= source_height:
-        fill_zero(destination, pitch * slab_pixel // ELEMENT)
-    else:
-        fill_zero(destination, left * slab_pixel // ELEMENT)
-        copy_rows(destination + left * slab_pixel, slab_pixel,
-                  source + (row * source_width + max(0, first_x)) * pixel, pixel, middle // together,
-                  source_channels * together)
-        fill_zero(destination + (left + middle) * slab_pixel, (pitch - left - middle) * slab_pixel // ELEMENT)"""
-
 _SOURCE = """\
 def contract(pointers, extents, scratch, begin, end, item):
 {extents}
-    images = extents[0]
     source_height = extents[1]
     source_width = extents[2]
     source_channels = extents[3]
@@ -180,9 +164,6 @@ def contract(pointers, extents, scratch, begin, end, item):
     later = 0
     if line_begin == line_end:
         fill_zero(values, row_count * panels * TILE_COLUMNS)
-    left = min(max(0, -first_x), pitch)
-    middle = max(0, min(source_width - max(0, first_x), pitch - left))
-    together = middle if slab_pixel == pixel and middle > 0 else 1
     while line_begin < line_end:
         # Lines of one image up to the end of a block, or several whole images.
         image_begin = line_begin // output_height
@@ -201,6 +182,7 @@ def contract(pointers, extents, scratch, begin, end, item):
             base = slabs
             if not unpadded:
                 checked = has_nonfinite(gradient, steps * filters)
+            slab_rows = (y_count - 1) * stride_y + (kernel_height - 1) * dilation_y + 1
             for image in range(image_count):
                 slab = slabs + image * image_pitch * slab_pixel
                 source = pointers[0] + (image_begin + image) * source_height * source_width * pixel

@@ -11,7 +11,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from compiler.codegen.contraction_ir import INT64, NativeFunction, constant, is_power_of_two
+from compiler.codegen.contraction_ir import CACHE_LINE, INT64, NativeFunction, constant, is_power_of_two
 
 __all__ = [
     "emit_copy_rows",
@@ -21,11 +21,8 @@ __all__ = [
     "emit_pack_panels",
     "emit_prefetch",
     "emit_transpose_rows",
-    "masked_load",
     "panel_slack",
 ]
-
-_LINE = 64  # bytes of a cache line
 
 
 def panel_slack(dtype_bytes: int, lanes: int, width: int) -> int:
@@ -52,17 +49,10 @@ def emit_fill_steps(module: Any, dtype: str, lanes: int) -> None:
     """
     native = NativeFunction(module, "fill_steps", ("table", "count", "step"), dtype, lanes)
     table, count, step = native.arguments.values()
-    wide = ir.VectorType(INT64, lanes)
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-
-    def everywhere(value: Any) -> Any:
-        undefined = ir.Constant(wide, ir.Undefined)
-        single = native.builder.insert_element(undefined, value, ir.Constant(ir.IntType(32), 0))
-        return native.builder.shuffle_vector(single, undefined, zeros)
-
-    within = native.builder.mul(ir.Constant(wide, list(range(lanes))), everywhere(step))
+    steps = native.broadcast(step)
+    within = native.builder.mul(ir.Constant(steps.type, list(range(lanes))), steps)
     with native.loop(0, count, lanes) as index:
-        first = everywhere(native.multiply(index, step))
+        first = native.broadcast(native.multiply(index, step))
         native.store(native.builder.add(first, within), native.add(table, native.multiply(index, 8)))
     with native.loop(native.remainder_begin(count, lanes), count) as index:
         native.store(native.multiply(index, step), native.add(table, native.multiply(index, 8)))
@@ -125,25 +115,9 @@ def _copy_strip(native: NativeFunction, destination: Any, source: Any, count: An
         if isinstance(count, ir.Constant) and first + native.lanes <= width:
             value = native.load(source_address, native.vector)
         else:
-            value = masked_load(native, source_address, native.builder.sub(count, constant(first)))
+            mask = native.lanes_below(native.builder.sub(count, constant(first)))
+            value = native.masked_load(source_address, mask)
         native.store(value, native.add(destination, offset))
-
-
-def masked_load(native: NativeFunction, address: Any, count: Any) -> Any:
-    """The first `count` elements at `address`, zeros after them; bytes past them are not touched."""
-    builder = native.builder
-    indices = ir.VectorType(INT64, native.lanes)
-    undefined = ir.Constant(indices, ir.Undefined)
-    single = builder.insert_element(undefined, count, ir.Constant(ir.IntType(32), 0))
-    limit = native.shuffle(single, undefined, [0] * native.lanes)
-    mask = builder.icmp_signed("<", ir.Constant(indices, list(range(native.lanes))), limit)
-    pointer = native.pointer(address, native.vector)
-    load = native.vector_intrinsic(
-        f"llvm.masked.load.v{native.lanes}f{native.size * 8}.p0",
-        native.vector,
-        [pointer.type, ir.IntType(32), mask.type, native.vector],
-    )
-    return builder.call(load, [pointer, ir.Constant(ir.IntType(32), native.size), mask, native.zero_vector()])
 
 
 def emit_prefetch(module: Any, dtype: str, lanes: int, name: str, *, write: bool) -> None:
@@ -155,7 +129,7 @@ def emit_prefetch(module: Any, dtype: str, lanes: int, name: str, *, write: bool
     address, stride, rows, count = native.arguments.values()
     with native.loop(0, rows) as row:
         start = native.add(address, native.multiply(row, stride))
-        with native.loop(0, native.add(count, _LINE - 1), _LINE) as offset:
+        with native.loop(0, native.add(count, CACHE_LINE - 1), CACHE_LINE) as offset:
             native.prefetch(native.add(start, offset), write=write, level=1 if write else 2)
     native.finish()
 

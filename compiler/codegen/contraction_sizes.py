@@ -18,6 +18,7 @@ __all__ = [
     "BLOCK_EXTENTS",
     "CONVOLUTION_EXTENTS",
     "EXTENT_COUNT",
+    "SLAB_COPY",
     "convolution_extents",
     "gathering_extents",
     "gathering_scratch",
@@ -45,6 +46,24 @@ BLOCK_EXTENTS = f"""\
 {CONVOLUTION_EXTENTS}
     block_rows = extents[16]
     taps = kernel_height * kernel_width"""
+
+# Copies `slab_rows` source rows, from `source_row` of the image at `source` on, into `slab`: `pitch` pixels each, zeros
+# where there is no source. `slab_pixel`: bytes from one pixel to the next there, `pixel` or more.
+SLAB_COPY = """\
+left = min(max(0, -first_x), pitch)
+middle = max(0, min(source_width - max(0, first_x), pitch - left))
+together = middle if slab_pixel == pixel and middle > 0 else 1
+for slab_row in range(slab_rows):
+    destination = slab + slab_row * pitch * slab_pixel
+    row = source_row + slab_row
+    if row < 0 or row >= source_height:
+        fill_zero(destination, pitch * slab_pixel // ELEMENT)
+    else:
+        fill_zero(destination, left * slab_pixel // ELEMENT)
+        copy_rows(destination + left * slab_pixel, slab_pixel,
+                  source + (row * source_width + max(0, first_x)) * pixel, pixel, middle // together,
+                  source_channels * together)
+        fill_zero(destination + (left + middle) * slab_pixel, (pitch - left - middle) * slab_pixel // ELEMENT)"""
 
 # Target pixels of a work item: some forty tiles, so that a last partial tile costs little. In a kernel gradient pixels
 # are the steps of a sum: with twice as many, the input of a block outgrows the first-level cache.

@@ -118,7 +118,7 @@ class CudaExecutable:
         )
 
     def _place(self, given: Mapping[int, Array], symbols: Mapping[str, int]) -> list[Any]:
-        """A flat device array for each buffer; those of the arena are views of one."""
+        """A flat device array for each buffer; those of the arena are views of one, windows are made at each step."""
         sizes = [self.program.buffer_bytes(index, symbols) for index in range(len(self.program.buffers))]
         placement = self.program.placement(sizes, symbols)
         arena = cuda.device_array(max(1, placement.size), np.uint8)
@@ -132,6 +132,8 @@ class CudaExecutable:
             elif buffer.space == "arena":
                 start = placement.offsets[buffer.place] + evaluate(buffer.start, symbols)
                 memory.append(arena[start : start + size].view(dtype))
+            elif buffer.space == "window":
+                memory.append(None)
             else:
                 memory.append(cuda.device_array(max(1, size // dtype.itemsize), dtype))
         return memory

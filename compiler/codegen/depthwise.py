@@ -101,7 +101,7 @@ class DepthwiseGenerator(Generator[ConvolutionGeometry]):
         geometry = _BACKWARD if self.backward else FORWARD_GEOMETRY
         source = _SOURCE.format(extents=DEPTHWISE_EXTENTS, geometry=geometry, x_runs=X_RUNS, y_taps=Y_TAPS)
         columns_extent = 3 if self.backward else 6
-        return kernel_source(tile, Driver(source, (("LANES", tile.lanes),), columns_extent), epilogue)
+        return kernel_source(tile, Driver(source, (), columns_extent), epilogue)
 
 
 def fitting(block: int, image: int) -> int:

@@ -66,7 +66,6 @@ class DepthwiseKernelGradientGenerator(Generator[ConvolutionGeometry]):
     def source(self, spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
         """The kernel's source."""
         constants = (
-            ("LANES", tile.lanes),
             ("BLOCK", BLOCK_BYTES // element_bytes(spec.dtype)),
             ("ENOUGH_ITEMS", ENOUGH_ITEMS),
         )

@@ -137,7 +137,7 @@ class _GatherLine(VectorLoops):
             left = self.builder.sub(channels, begin)
             rest = native.add(begin, native.remainder_begin(left, vectors * native.lanes))
             with native.loop(rest, self.round_up(channels), native.lanes) as channel:
-                mask = self.mask_of(self.builder.sub(channels, channel))
+                mask = self.native.lanes_below(self.builder.sub(channels, channel))
                 self._block(channel, dataclasses.replace(together, vectors=1, mask=mask))
 
         return body

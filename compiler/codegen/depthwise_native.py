@@ -18,8 +18,6 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from llvmlite import ir
-
 from compiler.codegen.contraction_ir import INT64, NativeFunction, constant
 from compiler.codegen.microkernel import Tile
 
@@ -76,26 +74,7 @@ class VectorLoops:
     def load(self, address: Any, mask: Any | None) -> Any:
         """A vector; with a mask only the lanes it allows are read, the others are zero."""
         native = self.native
-        if mask is None:
-            return native.load(address, native.vector)
-        pointer = native.pointer(address, native.vector)
-        function = native.vector_intrinsic(
-            f"llvm.masked.load.v{native.lanes}f{native.size * 8}.p0",
-            native.vector,
-            [pointer.type, ir.IntType(32), mask.type, native.vector],
-        )
-        alignment = ir.Constant(ir.IntType(32), native.size)
-        return self.builder.call(function, [pointer, alignment, mask, native.zero_vector()])
-
-    def mask_of(self, count: Any) -> Any:
-        """The lanes below `count`."""
-        lanes = self.native.lanes
-        wide = ir.VectorType(INT64, lanes)
-        undefined = ir.Constant(wide, ir.Undefined)
-        single = self.builder.insert_element(undefined, count, ir.Constant(ir.IntType(32), 0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-        counts = self.builder.shuffle_vector(single, undefined, zeros)
-        return self.builder.icmp_signed("<", ir.Constant(wide, list(range(lanes))), counts)
+        return native.load(address, native.vector) if mask is None else native.masked_load(address, mask)
 
     def multiply_add(self, left: Any, right: Any, total: Any) -> Any:
         """`left * right + total`, rounded once."""
@@ -195,7 +174,7 @@ class _GatherTaps(VectorLoops):
             self._block(first, channel, _Block(pixels, 2, None))
         rest = native.remainder_begin(channels, 2 * native.lanes)
         with native.loop(rest, self.round_up(channels), native.lanes) as channel:
-            self._block(first, channel, _Block(pixels, 1, self.mask_of(self.builder.sub(channels, channel))))
+            self._block(first, channel, _Block(pixels, 1, self.native.lanes_below(self.builder.sub(channels, channel))))
 
     def _block(self, first: Any, channel: Any, block: _Block) -> None:
         native = self.native
@@ -257,7 +236,7 @@ class _SumTaps(VectorLoops):
             self._vector(first, channel, pixels, None)
         rest = native.remainder_begin(channels, native.lanes)
         with native.loop(rest, self.round_up(channels), native.lanes) as channel:
-            self._vector(first, channel, pixels, self.mask_of(self.builder.sub(channels, channel)))
+            self._vector(first, channel, pixels, self.native.lanes_below(self.builder.sub(channels, channel)))
 
     def _vector(self, first: Any, channel: Any, pixels: int, mask: Any | None) -> None:
         native = self.native

@@ -26,7 +26,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from compiler.codegen.contraction_assembly import compile_to_assembly, make_native_intrinsic
-from compiler.codegen.contraction_ir import INT64, NativeFunction, constant
+from compiler.codegen.contraction_ir import CACHE_LINE, INT64, NativeFunction, constant
 from compiler.target import Target
 
 __all__ = [
@@ -53,7 +53,6 @@ _CHAINS_IN_FLIGHT = 8
 # 8 x 8 x 64, four rows, its kernel from the third level: 25.5 without, 22.8 with 8 to 64. The whole tile reads a panel
 # often enough.
 _STEPS_AHEAD = 8
-_LINE = 64  # bytes of a cache line
 # Steps a turn of the tile with all its rows, which does nearly all of the work (6 x 16, operands in the first level: 94
 # GFLOP/s with two, 97 with four); tiles with fewer rows stay small.
 FULL_UNROLL = 4
@@ -181,7 +180,7 @@ def _moved(native: NativeFunction, given: dict[str, Any], rows: Any) -> dict[str
 def _ask_to_write(native: NativeFunction, tile: Tile) -> None:
     for row in range(tile.rows):
         line = native.add(native.arguments["write_ahead"], native.multiply(native.arguments["write_stride"], row))
-        for offset in range(0, tile.columns * native.size, _LINE):
+        for offset in range(0, tile.columns * native.size, CACHE_LINE):
             native.prefetch(native.add(line, offset), write=True)
 
 
@@ -368,7 +367,7 @@ class TileCode:
         columns = [native.load(native.add(panel, vector * width), native.vector) for vector in range(self.tile.vectors)]
         if self.steps_ahead:
             ahead = native.add(panel, native.multiply(self.panel_stride, self.steps_ahead))
-            for line in range(0, self.tile.vectors * width, _LINE):
+            for line in range(0, self.tile.vectors * width, CACHE_LINE):
                 native.prefetch(native.add(ahead, line))
         result = []
         for address, row in zip(self.row_addresses, accumulators, strict=True):

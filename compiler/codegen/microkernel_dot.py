@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 from compiler.codegen.contraction_ir import INT64, NativeFunction, constant
-from compiler.codegen.contraction_packing import masked_load
 from compiler.codegen.microkernel import Tile
 
 __all__ = ["dot_rows", "emit_dot_add", "emit_dot_microkernel"]
@@ -79,7 +78,8 @@ def _last_elements(native: NativeFunction, rows: list[Any], sums: list[Any]) -> 
     done = native.function.append_basic_block("tail_done")
     builder.cbranch(builder.icmp_signed(">", tail, constant(0)), body, done)
     builder.position_at_end(body)
-    longer = _step(native, rows, sums, native.arguments["vectors"], lambda at: masked_load(native, at, tail))
+    mask = native.lanes_below(tail)
+    longer = _step(native, rows, sums, native.arguments["vectors"], lambda at: native.masked_load(at, mask))
     builder.branch(done)
     builder.position_at_end(done)
     return [_joined(native, (before, entry), (after, body)) for before, after in zip(sums, longer, strict=True)]

@@ -203,10 +203,8 @@ def contract(pointers, extents, scratch, begin, end, item):
     last_panel = min(filter_part + 1, used_parts) * panels // used_parts
     if item == begin:
         fill_zero(zeros, 6 * channels)
-        for tile in range(item_lines * line_tiles):
-            row_table[tile] = tile * pixel
-        for channel in range(channels):
-            offsets[channel] = channel * ELEMENT
+        fill_steps(row_table, item_lines * line_tiles, pixel)
+        fill_steps(offsets, channels, ELEMENT)
         if whole_panels < panels:
             pack_columns(packed, 0, pointers[1] + whole_panels * PANEL_STEP, filters * ELEMENT, channels * 36,
                          filters - whole_panels * TILE_COLUMNS)

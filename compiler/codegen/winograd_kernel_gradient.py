@@ -78,10 +78,8 @@ def contract(pointers, extents, scratch, begin, end, item):
         fill_zero(zero_results, 4 * filters)
         if filters < panels * TILE_COLUMNS:
             fill_zero(result_table, 36 * result_point // ELEMENT)
-        for tile in range(item_lines * line_tiles):
-            offsets[tile] = tile * pixel
-        for channel in range(channels):
-            row_table[channel] = channel * ELEMENT
+        fill_steps(offsets, item_lines * line_tiles, pixel)
+        fill_steps(row_table, channels, ELEMENT)
     lines = images * image_lines
     share = (lines + chunks - 1) // chunks
     share_begin = min(item * share, lines)
