@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 from compiler import functions
-from compiler.functions import Recurrence
 from compiler.ir import Value
 from compiler.types import TensorType
 from graphcore.tensor import OPERATORS, KerasTensor
@@ -24,12 +22,29 @@ from runtime.dimensions import Dim
 Step = Callable[[list[KerasTensor], list[KerasTensor]], tuple[Sequence[KerasTensor], Sequence[KerasTensor]]]
 
 
-class Loop(NamedTuple):
-    """What a loop leaves: the states after the last step, and what it stacked."""
+@dataclasses.dataclass(frozen=True)
+class Loop:
+    """What a loop leaves.
+
+    Attributes:
+        final: the states after the last step.
+        stacks: what was stacked, [count, ...] each.
+        states: for each stack which state it holds the values of, or None.
+        reverse: whether the first entry was done last.
+    """
 
     final: list[KerasTensor]
-    stacks: list[KerasTensor]  # [count, ...]
-    ends: list[KerasTensor]  # of each stack, what the step that was done last put there
+    stacks: list[KerasTensor]
+    states: list[int | None]
+    reverse: bool
+
+    def end(self, number: int) -> KerasTensor:
+        """What the step that was done last put into this stack."""
+        state = self.states[number]
+        if state is not None:
+            return self.final[state]
+        end: KerasTensor = OPERATORS["get_item"](self.stacks[number], 0 if self.reverse else -1)
+        return end
 
 
 class LoopTrace(Trace):
@@ -66,6 +81,16 @@ class LoopTrace(Trace):
         """Every variable that the body reads: its parameter and its value after the step."""
         for key, variable in self._variables.items():
             yield variable, self._initial[key], self._current[key]
+
+    @contextlib.contextmanager
+    def assigning_where(self, condition: KerasTensor) -> Iterator[None]:
+        """Inside, variables are assigned only where the condition, a bool scalar of the body, is true."""
+        before = {id(variable): value for variable, _, value in self.variables()}
+        yield
+        for variable, initial, value in self.variables():
+            old = before.get(id(variable), initial)
+            if value is not old:
+                self.assign(variable, functions.where(self.builder, self.unwrap(condition), value, old))
 
 
 @contextlib.contextmanager
@@ -152,23 +177,14 @@ def run_loop(
     )
     for (variable, _, _), value in zip(assigned, recurrence.final[len(new_values) :], strict=True):
         outer.assign(variable, value)
-    return _results(outer, recurrence, new_values, results, extra, 0 if reverse else -1)
-
-
-def _results(
-    trace: Trace, recurrence: Recurrence, states: list[Value], stacked: list[Value], extra: list[Value], end: int
-) -> Loop:
-    """A stack that is a state is read off the states."""
-    final = [trace.wrap(value) for value in recurrence.final[: len(states)]]
-    stacks, ends = [], []
-    for value in stacked:
-        if value in states:
-            stacks.append(trace.wrap(recurrence.after[states.index(value)]))
-            ends.append(final[states.index(value)])
-        else:
-            stacks.append(trace.wrap(recurrence.stacks[extra.index(value)]))
-            ends.append(OPERATORS["get_item"](stacks[-1], end))
-    return Loop(final, stacks, ends)
+    states = [new_values.index(value) if value in new_values else None for value in results]
+    # A stack that is a state is read off the states.
+    stacks = [
+        recurrence.stacks[extra.index(value)] if state is None else recurrence.after[state]
+        for value, state in zip(results, states, strict=True)
+    ]
+    final = recurrence.final[: len(new_values)]
+    return Loop([*map(outer.wrap, final)], [*map(outer.wrap, stacks)], states, reverse)
 
 
 def _open_trace() -> Trace:
@@ -208,6 +224,4 @@ def _order_inputs(body: LoopTrace, assigned: Sequence[Value], fixed: Sequence[Va
     entries = [entry.value for entry in inputs if entry.name.startswith("entry")]
     order = [*states, *assigned, *entries, *body.constants.values(), *fixed]
     place = {value: position for position, value in enumerate(order)}
-    body.builder.inputs = sorted(
-        (dataclasses.replace(entry) for entry in inputs), key=lambda entry: place[entry.value]
-    )
+    body.builder.inputs = sorted(inputs, key=lambda entry: place[entry.value])

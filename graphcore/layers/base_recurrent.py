@@ -11,13 +11,19 @@ from graphcore.layers.rnn import RNN
 
 
 class CellAttribute:
-    """An attribute that belongs to the cell of a layer."""
+    """An attribute that belongs to the cell of a layer, and is read there."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
     def __get__(self, layer: Any, owner: type | None = None) -> Any:
         return self if layer is None else getattr(layer.cell, self.name)
+
+    def __set__(self, layer: Any, value: Any) -> None:
+        raise AttributeError(
+            f"'{self.name}' of a layer {type(layer).__name__} cannot be set: it belongs to its cell. Fix: set "
+            f"`layer.cell.{self.name}`, before the layer is called."
+        )
 
 
 class BaseRecurrent(RNN):

@@ -123,8 +123,17 @@ def abstract_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 # -- traced ------------------------------------------------------------------------------------------------
 
 
-def call_traced(layer: Layer, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Call a layer on tensors of a trace: build it, fill in `training` and masks, run `call`."""
+def call_traced(
+    layer: Layer, trace: Trace, args: tuple[Any, ...], kwargs: dict[str, Any], *, adds_activity_loss: bool = True
+) -> Any:
+    """Call a layer on tensors of a trace: build it, fill in `training` and masks, run `call`.
+
+    Args:
+        layer: what is called.
+        trace: the current one.
+        args, kwargs: of the call.
+        adds_activity_loss: whether the loss of the layer's activity regularizer is added.
+    """
     layer.check_initialised()
     args, kwargs = tree.map_structure(lambda leaf: _to_tensor(layer, trace, leaf), (args, kwargs))
     if not layer.accepts_any_arguments:
@@ -146,7 +155,8 @@ def call_traced(layer: Layer, trace: Trace, args: tuple[Any, ...], kwargs: dict[
         with calling(layer, training):
             outputs = layer.call(*args, **kwargs)
             outputs = tree.map_structure(lambda leaf: _result(trace, leaf), outputs)
-            _add_activity_loss(layer, trace, outputs)
+            if adds_activity_loss:
+                _add_activity_loss(layer, trace, outputs)
             _set_masks(layer, first, outputs, previous_mask)
     except (TypeError, ValueError, NotImplementedError) as error:
         _note(error, layer, first)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from graphcore import ops, tree
@@ -69,10 +70,13 @@ class Steps:
 
 @dataclass(frozen=True)
 class Result:
-    """Outputs (steps, batch, ...) in the order of the inputs' steps, the output of the step done last, final states."""
+    """Outputs (steps, batch, ...) in the order of the inputs' steps, the output of the step done last, final states.
+
+    The last output is a function: it is computed for who asks, and there is none without a step.
+    """
 
     outputs: Any
-    last: Any
+    last: Callable[[], Any]
     states: Any
 
 
@@ -96,7 +100,7 @@ def run_cell(
     step, entries = _step_of(cell, sequence, states, training)
     if steps.mask is None:
         loop = run_loop(step, tree.flatten(states), entries, reverse=steps.reverse)
-        return Result(loop.stacks[0], loop.ends[0], tree.pack_sequence_as(states, loop.final))
+        return Result(loop.stacks[0], partial(loop.end, 0), tree.pack_sequence_as(states, loop.final))
     return _run_masked(step, entries, states, steps, zero_output, starts_at_zero)
 
 
@@ -105,7 +109,7 @@ def _run_stack(
 ) -> Result:
     """Cell by cell: each reads all outputs of the one below, so that its inputs are projected at once."""
     finals = []
-    result = Result(sequence, None, None)
+    result = Result(sequence, lambda: None, None)
     for number, (part, own) in enumerate(zip(cell.cells, states, strict=True)):
         is_last = number == len(cell.cells) - 1
         # What masked steps give to the next cell does not matter: it masks them, too.
@@ -165,14 +169,16 @@ def _run_masked(
     return Result(outputs, last, tree.pack_sequence_as(states, loop.final[: len(initial)]))
 
 
-def _masked_outputs(loop: Loop, steps: Steps, zero_output: bool, starts_at_zero: bool) -> tuple[Any, Any]:
+def _masked_outputs(
+    loop: Loop, steps: Steps, zero_output: bool, starts_at_zero: bool
+) -> tuple[Any, Callable[[], Any]]:
     """All outputs and the last one, where `loop` stacked what a masked step repeats."""
-    (outputs,), (last,) = loop.stacks, loop.ends
+    (outputs,) = loop.stacks
     if zero_output:
-        return _select(steps.mask, outputs, 0), _select(steps.at_end(steps.mask), last, 0)
+        return _select(steps.mask, outputs, 0), lambda: _select(steps.at_end(steps.mask), loop.end(0), 0)
     if starts_at_zero:
-        return outputs, last
-    return _select(steps.after_begin(), outputs, 0), _select(steps.last >= 0, last, 0)
+        return outputs, partial(loop.end, 0)
+    return _select(steps.after_begin(), outputs, 0), lambda: _select(steps.last >= 0, loop.end(0), 0)
 
 
 def _select(valid: Any, value: KerasTensor, other: Any) -> Any:

@@ -131,10 +131,11 @@ class RNN(Layer):
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: Any = False) -> Any:
         """Compute the outputs."""
         result = self.run(sequences, initial_state, mask, training)
-        output = result.last
         if self.return_sequences:
             outputs = ops.flip(result.outputs, axis=0) if self.go_backwards else result.outputs
             output = ops.swapaxes(outputs, 0, 1)
+        else:
+            output = result.last()
         output = ops.cast(output, self.compute_dtype)
         if not self.return_state:
             return output

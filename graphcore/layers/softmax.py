@@ -16,7 +16,11 @@ class Softmax(Layer):
         axis: axis of the sum, or several.
         kwargs: see `Layer`.
 
-    With a mask (which broadcasts to the inputs), masked entries get probability 0.
+    With a mask (which broadcasts to the inputs), masked entries get probability 0. The inputs' own Keras mask says
+    which steps are valid, not which entries of a step: it hides nothing where it has fewer axes.
+
+    Raises:
+        ValueError: a mask that does not broadcast to the inputs.
     """
 
     supports_masking = True
@@ -27,9 +31,10 @@ class Softmax(Layer):
 
     def call(self, inputs: Any, mask: Any = None) -> Any:
         """Compute the output."""
-        if mask is not None and len(mask.shape) < len(inputs.shape):
-            mask = None  # it says which steps are valid, not which entries of a step
+        if mask is not None and mask is inputs.keras_mask and len(mask.shape) < len(inputs.shape):
+            mask = None
         if mask is not None:
+            _check_mask(mask, inputs)
             mask = mask if mask.dtype == "bool" else ops.greater(mask, 0.5)
             lowest = -3e4 if inputs.dtype == "float16" else -1e9
             inputs = ops.where(mask, inputs, lowest)
@@ -42,3 +47,13 @@ class Softmax(Layer):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; JSON can hold them."""
         return {**super().get_config(), "axis": self.axis}
+
+
+def _check_mask(mask: Any, inputs: Any) -> None:
+    pairs = zip(mask.shape[::-1], inputs.shape[::-1], strict=False)
+    fits = all(extent in (1, None, other) or other is None for extent, other in pairs)
+    if len(mask.shape) > len(inputs.shape) or not fits:
+        raise ValueError(
+            f"Softmax: a mask must broadcast to the inputs, of shape {tuple(inputs.shape)}. Received: a mask of shape "
+            f"{tuple(mask.shape)}"
+        )

@@ -9,7 +9,7 @@ from typing import Any
 from compiler import functions
 from compiler.ir import Builder, Value
 from graphcore import tree
-from graphcore.loop_tracing import run_loop
+from graphcore.loop_tracing import LoopTrace, run_loop
 from graphcore.ops.core import convert_to_tensor
 from graphcore.ops.dispatch import Nested, operation
 from graphcore.ops.elementwise import cast, where
@@ -17,7 +17,7 @@ from graphcore.ops.logic import logical_and
 from graphcore.ops.shaping import concatenate, expand_dims, moveaxis, squeeze
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import as_value, current_trace
-from runtime.dimensions import SymbolicInt
+from runtime.dimensions import Dim, SymbolicInt, dim_max
 
 
 def _tensors(structure: Any) -> list[KerasTensor]:
@@ -146,9 +146,7 @@ def fori_loop(b: Builder, lower: Any, upper: Any, body_fun: Callable[..., Any], 
         return [own[0] + 1, *_converted(value)], []
 
     number = functions.dimension(b, lower, "int32")
-    count = upper - lower
-    count = count if isinstance(count, SymbolicInt) else max(int(count), 0)
-    loop = run_loop(step, _tensors([number, *tree.flatten(init_val)]), count=count)
+    loop = run_loop(step, _tensors([number, *tree.flatten(init_val)]), count=_at_least_none(upper - lower))
     return tree.pack_sequence_as(init_val, loop.final[1:])
 
 
@@ -163,7 +161,8 @@ def while_loop(
     """`loop_vars = body(*loop_vars)` as long as `cond(*loop_vars)`, at most `maximum_iterations` times.
 
     A compiled program has a known number of steps: all `maximum_iterations` (an integer or a symbolic size) are
-    computed, and those after the condition has failed change nothing.
+    computed, and those after the condition has failed change nothing, neither the values nor a variable that `body` or
+    `cond` assigns.
 
     Raises:
         ValueError: no `maximum_iterations`.
@@ -179,10 +178,19 @@ def while_loop(
         return tuple(packed) if isinstance(loop_vars, (list, tuple)) else (packed,)
 
     def step(own: list[Any], _: list[Any]) -> tuple[list[Any], list[Any]]:
-        running = logical_and(own[0], cast(convert_to_tensor(cond(*arguments(own[1:]))), "bool"))
-        new = _converted(body(*arguments(own[1:])))
+        trace = current_trace()
+        assert isinstance(trace, LoopTrace)
+        with trace.assigning_where(own[0]):
+            running = logical_and(own[0], cast(convert_to_tensor(cond(*arguments(own[1:]))), "bool"))
+        with trace.assigning_where(running):
+            new = _converted(body(*arguments(own[1:])))
         return [running, *(where(running, after, before) for after, before in zip(new, own[1:], strict=True))], []
 
     first = _tensors([convert_to_tensor(True)])
-    loop = run_loop(step, [*first, *_tensors(loop_vars)], count=maximum_iterations)
+    loop = run_loop(step, [*first, *_tensors(loop_vars)], count=_at_least_none(maximum_iterations))
     return tree.pack_sequence_as(loop_vars, loop.final[1:])
+
+
+def _at_least_none(count: Any) -> Dim:
+    """A number of steps; none where it is negative."""
+    return dim_max(count if isinstance(count, SymbolicInt) else int(count), 0)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from graphcore import constraints, identifiers, layers, ops, regularizers
+from graphcore import Sequential, constraints, identifiers, layers, ops, regularizers
 
 X = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
 
@@ -76,6 +76,27 @@ def test_softmax_leaves_masked_entries_out():
     result = layers.Softmax()(X, mask=mask)
     exponent = np.where(mask, np.exp(X), 0)
     np.testing.assert_allclose(result, exponent / exponent.sum(-1, keepdims=True), rtol=1e-5)
+
+
+@pytest.mark.parametrize("mask", [[True, False, True], [[True, True, False]] * 4, [0.0, 0.7, 1.0]])
+def test_a_mask_of_softmax_broadcasts_as_in_keras(mask):
+    x = np.random.default_rng(0).normal(size=(2, 4, 3)).astype(np.float32)
+    exponent = np.where(np.greater(mask, 0.5), np.exp(x), 0)
+    found = layers.Softmax()(x, mask=np.array(mask))
+    np.testing.assert_allclose(found, exponent / exponent.sum(-1, keepdims=True), rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (1, 2, 4, 3), (2, 4, 2)])
+def test_a_mask_of_softmax_that_does_not_broadcast(shape):
+    with pytest.raises(ValueError, match="must broadcast to the inputs"):
+        layers.Softmax()(np.ones((2, 4, 3), np.float32), mask=np.ones(shape, bool))
+
+
+def test_softmax_is_not_masked_by_steps():
+    x = np.array([[[1.0, 2.0], [0.0, 0.0]]], np.float32)
+    model = Sequential([layers.Input((None, 2)), layers.Masking(), layers.Softmax()])
+    expected = np.exp(x) / np.exp(x).sum(-1, keepdims=True)
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5)
 
 
 def test_rescaling_of_integers_and_channels():

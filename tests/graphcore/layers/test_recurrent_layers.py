@@ -163,6 +163,15 @@ def test_dropout_patterns_serve_all_steps(kind: str) -> None:
     assert cell.kernel.shape[1] % units == 0
 
 
+@pytest.mark.parametrize("name", ["dropout", "units", "kernel_initializer"])
+def test_what_belongs_to_the_cell_is_set_there(name: str) -> None:
+    layer = layers.LSTM(4, dropout=0.5)
+    with pytest.raises(AttributeError, match=rf"layer\.cell\.{name}"):
+        setattr(layer, name, 0.25)
+    setattr(layer.cell, name, 0.25)
+    assert getattr(layer, name) == 0.25
+
+
 def test_recurrent_dropout_has_one_pattern_for_each_gate() -> None:
     layer = layers.LSTM(4, recurrent_dropout=0.5)
     assert layer.cell.implementation == 1

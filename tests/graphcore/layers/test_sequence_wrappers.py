@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from compiler.text import to_text
-from graphcore import Input, Model, Sequential, layers, models, ops, utils
+from graphcore import Input, Model, Sequential, layers, models, ops, regularizers, utils
 
 X = np.random.default_rng(0).normal(size=(4, 6, 3)).astype(np.float32)
 MASK = np.array([[c == "1" for c in row] for row in ("110110", "001111", "000000", "111100")])
@@ -118,6 +118,81 @@ def test_batch_normalisation_has_the_statistics_of_each_step(jit: bool) -> None:
     for step in range(6):
         mean = 0.5 * mean + 0.5 * X[:, step].mean(0)
     np.testing.assert_allclose(layer.moving_mean.numpy(), mean, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("inner", [
+    lambda: layers.UnitNormalization(axis=-2),
+    lambda: layers.UnitNormalization(axis=0),
+    lambda: Sequential([Input((3,)), layers.UnitNormalization(axis=-2)]),
+])  # fmt: skip
+def test_an_axis_that_is_the_batch_counted_from_the_end(inner: Any) -> None:
+    found = layers.TimeDistributed(inner())(X)
+    np.testing.assert_allclose(found, X / np.sqrt((X**2).sum(0, keepdims=True)), rtol=1e-5)
+
+
+def test_an_axis_that_is_not_the_batch_is_computed_at_once() -> None:
+    inputs = Input((None, 5, 3))
+    model = Model(inputs, layers.TimeDistributed(layers.Softmax(axis=-2))(inputs))
+    x = np.random.default_rng(1).normal(size=(2, 4, 5, 3)).astype(np.float32)
+    np.testing.assert_allclose(model.predict(x, verbose=0).sum(-2), np.ones((2, 4, 3)), rtol=1e-5)
+    assert "scan(" not in to_text(model.lowered("predict").graph)
+
+
+def test_masks_of_steps_and_of_entries() -> None:
+    softmax = layers.TimeDistributed(layers.Softmax())
+    plain = np.exp(X) / np.exp(X).sum(-1, keepdims=True)
+    np.testing.assert_allclose(softmax(X, mask=MASK), plain, rtol=1e-5)
+    entries = np.random.default_rng(3).random(X.shape) < 0.7
+    entries[..., 0] = True
+    exponent = np.where(entries, np.exp(X), 0)
+    np.testing.assert_allclose(softmax(X, mask=entries), exponent / exponent.sum(-1, keepdims=True), rtol=1e-5)
+
+
+class Largest(regularizers.Regularizer):
+    """No sum over entries."""
+
+    def __call__(self, x: Any) -> Any:
+        return ops.max(ops.abs(x))
+
+
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("regularizer", ["l2", Largest()])
+def test_activity_losses_in_a_model_are_summed_over_the_steps(regularizer: Any, jit: bool) -> None:
+    """Each is divided by the batch size, as in Keras 3.15."""
+    inner = Sequential([Input((3,)), layers.Dense(2, activity_regularizer=regularizer)])
+    model = Sequential([Input((None, 3)), layers.TimeDistributed(inner)])
+    model.compile("sgd", "mse", jit=jit)
+    outputs = X.astype(np.float64) @ inner.get_weights()[0]
+    penalty = 0.01 * (outputs**2).sum() if regularizer == "l2" else np.abs(outputs).max((0, 2)).sum()
+    expected = penalty / len(X) + (outputs**2).mean()
+    assert model.train_on_batch(X, np.zeros((4, 6, 2))) == pytest.approx(expected, rel=1e-5)
+    assert ("scan(" in to_text(model.lowered("train").graph)) == (regularizer != "l2")
+
+
+def test_a_loss_that_a_layer_adds_at_each_step() -> None:
+    class Adding(layers.Layer):
+        def call(self, x: Any) -> Any:
+            self.add_loss(ops.mean(x**2))
+            return x
+
+    layer = layers.TimeDistributed(Adding())
+    np.testing.assert_array_equal(layer(X), X)
+    (loss,) = layer.losses
+    assert float(loss) == pytest.approx((X**2).mean((0, 2)).sum(), rel=1e-5)
+
+
+def test_the_activity_regularizer_of_the_layer_itself_adds_nothing() -> None:
+    """As in Keras 3.15, which calls the layer's `call` alone."""
+    with pytest.warns(UserWarning, match=r"activity regularizer of layer 'inner' adds no loss"):
+        layer = layers.TimeDistributed(layers.Dense(2, activity_regularizer="l2", name="inner"))
+    kernel, _ = (layer.build(X.shape), layer.get_weights())[1]
+    np.testing.assert_allclose(layer(X), X @ kernel, rtol=1e-5, atol=1e-6)
+    assert not layer.losses
+
+
+@pytest.mark.parametrize("inner", [lambda: layers.Activation("relu"), Centred])
+def test_no_steps(inner: Any) -> None:
+    assert layers.TimeDistributed(inner())(X[:, :0]).shape == (4, 0, 3)
 
 
 def test_a_model_at_each_step_is_called_once() -> None:

@@ -147,6 +147,65 @@ def test_while_loop() -> None:
     assert (int(x), int(y)) == (10, 21)
 
 
+class Counted(layers.Layer):
+    """Counts the calls of a loop's condition and of its body."""
+
+    def build(self, input_shape: Any) -> None:
+        self.conditions, self.bodies = (
+            self.add_weight(shape=(), initializer="zeros", trainable=False, name=name) for name in ("first", "second")
+        )
+
+    def call(self, x: Any) -> Any:
+        def condition(i: Any) -> Any:
+            self.conditions.assign_add(1.0)
+            return i < ops.max(x)
+
+        def body(i: Any) -> Any:
+            self.bodies.assign_add(1.0)
+            return i + 1.0
+
+        return x + ops.while_loop(condition, body, 0.0, maximum_iterations=7)
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_variables_that_a_while_loop_assigns(jit: bool) -> None:
+    """The condition is asked once more than the body is run, unless that was done as often as it may be."""
+    inputs = Input((1,))
+    layer = Counted()
+    model = Model(inputs, layer(inputs))
+    model.compile(jit=jit)
+    for bound, bodies, conditions in ((3, 3, 4), (0, 0, 1), (9, 7, 7)):
+        layer.set_weights([np.zeros(()), np.zeros(())])
+        found = model.predict(np.full((2, 1), bound, np.float32), verbose=0)
+        np.testing.assert_array_equal(found, np.full((2, 1), bound + bodies))
+        assert (float(layer.conditions.numpy()), float(layer.bodies.numpy())) == (conditions, bodies)
+
+
+def test_a_negative_number_of_steps_is_none() -> None:
+    assert int(ops.fori_loop(5, 3, lambda i, s: s + i, 7)) == 7
+    assert int(ops.while_loop(lambda i: i < 10, lambda i: i + 1, 0, maximum_iterations=-2)) == 0
+
+    class Steps(layers.Layer):
+        def call(self, x: Any) -> Any:
+            first = ops.zeros_like(x[:, 0])
+            count = ops.shape(x)[1]
+            many = ops.fori_loop(3, count, lambda i, s: s + 1, first)
+            return many, ops.while_loop(lambda s: ops.all(s < 9), lambda s: s + 1, first, maximum_iterations=count - 3)
+
+    inputs = Input((None,))
+    model = Model(inputs, Steps()(inputs))
+    for length in (1, 2, 3, 6):
+        for found in model.predict(np.zeros((2, length), np.float32), verbose=0):
+            np.testing.assert_array_equal(found, [max(length - 3, 0)] * 2)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_scan_over_nothing(reverse: bool) -> None:
+    final, products = ops.scan(lambda c, x: (c + x, c * x), X[0, 0], X[:0, 0], reverse=reverse)
+    np.testing.assert_array_equal(final, X[0, 0])
+    assert products.shape == (0, 3)
+
+
 @pytest.mark.parametrize("call", [
     lambda: ops.scan(lambda c, x: (c, x), 0.0),
     lambda: ops.scan(lambda c, x: (c, x), 0.0, X, length=4),
