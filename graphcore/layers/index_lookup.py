@@ -68,8 +68,6 @@ class IndexLookup(HostLayer):
         super().__init__(**kwargs)
         name = type(self).__name__
         self.output_mode = checked_mode(output_mode, name)
-        if max_tokens is not None and max_tokens <= 1:
-            raise ValueError(f"If set, `max_tokens` must be greater than 1. Received: max_tokens={max_tokens}")
         if pad_to_max_tokens and max_tokens is None:
             raise ValueError(f"If pad_to_max_tokens is True, must set `max_tokens`. Received: max_tokens={max_tokens}")
         if num_oov_indices < 0:
@@ -95,7 +93,12 @@ class IndexLookup(HostLayer):
         self.pad_to_max_tokens = pad_to_max_tokens
         self.input_vocabulary = vocabulary if not isinstance(vocabulary, (str, Path)) else None
         self.input_idf_weights = idf_weights
-        self._is_fixed = vocabulary is not None
+        self._is_fixed = vocabulary is not None  # not by `set_vocabulary`: `adapt` may follow it, as in Keras
+        if max_tokens is not None and max_tokens <= max(1, len(self._specials)):
+            raise ValueError(
+                "If set, `max_tokens` must be greater than 1 and than the number of tokens for masks and unknown "
+                f"tokens, {len(self._specials)}. Received: max_tokens={max_tokens}"
+            )
         self._tokens: list[Any] = []
         self._numbers: dict[Any, int] = {}
         self.idf_weights: Array | None = None
@@ -219,7 +222,7 @@ class IndexLookup(HostLayer):
             steps: how many batches of an iterable are read.
 
         Raises:
-            ValueError: the layer was given a vocabulary.
+            ValueError: the layer was made with a vocabulary.
         """
         self.reset_state()
         for batch in batches_of(data, steps):
@@ -235,8 +238,8 @@ class IndexLookup(HostLayer):
         """Count the tokens of some documents."""
         if self._is_fixed:
             raise ValueError(
-                f"Cannot adapt layer '{self.name}' after setting a static vocabulary via `vocabulary` argument or "
-                "`set_vocabulary()` method."
+                f"Cannot adapt layer '{self.name}' after setting a static vocabulary via `vocabulary` argument. Fix: "
+                "leave the argument out."
             )
         self._counts.add(documents)
 

@@ -144,7 +144,8 @@ class RNN(Layer):
     def run(self, sequences: Any, initial_state: Any, mask: Any, training: Any) -> Result:
         """Run the cell over the steps; move the states of a stateful layer on."""
         self._check_batch(sequences)
-        starts_at_zero = initial_state is None and not self.stateful and _begins_with_zeros(self.cell)
+        own = type(self).get_initial_state is RNN.get_initial_state
+        starts_at_zero = initial_state is None and not self.stateful and own and _begins_with_zeros(self.cell)
         dtype = getattr(self.cell, "compute_dtype", self.compute_dtype)
         states = tree.map_structure(lambda state: ops.cast(state, dtype), self._first_states(sequences, initial_state))
         steps = Steps.of(_first_mask(mask), self.go_backwards)
@@ -218,9 +219,11 @@ def _cast_float(tensor: Any, dtype: str) -> Any:
 
 
 def _begins_with_zeros(cell: Any) -> bool:
-    if isinstance(cell, StackedRNNCells):
+    """Whether the states that a cell gives are known to be zeros: not where it has a method of its own."""
+    method = getattr(cell, "get_initial_state", None)
+    own = getattr(method, "__func__", method)
+    if own is StackedRNNCells.get_initial_state:
         return all(_begins_with_zeros(part) for part in cell.cells)
-    own = getattr(type(cell), "get_initial_state", None)
     return own in (None, RecurrentCell.get_initial_state, ConvLSTMCell.get_initial_state)
 
 

@@ -100,7 +100,7 @@ class TextVectorization(HostLayer):
             steps: how many batches of an iterable are read.
 
         Raises:
-            ValueError: the layer was given a vocabulary.
+            ValueError: the layer was made with a vocabulary.
         """
         self.reset_state()
         for batch in batches_of(data, steps):

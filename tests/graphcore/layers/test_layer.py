@@ -8,7 +8,7 @@ import weakref
 import numpy as np
 import pytest
 
-from graphcore import ops, random
+from graphcore import layers, ops, random
 from graphcore.layers import Input, InputSpec, Layer
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import Trace
@@ -293,3 +293,12 @@ def test_a_dropped_layer_is_freed_at_once():
         assert gone() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("name", ["dropout", "units", "kernel_initializer"])
+def test_what_belongs_to_the_cell_is_set_there(name):
+    layer = layers.LSTM(4, dropout=0.5)
+    with pytest.raises(AttributeError, match=rf"layer\.cell\.{name}"):
+        setattr(layer, name, 0.25)
+    setattr(layer.cell, name, 0.25)
+    assert getattr(layer, name) == 0.25

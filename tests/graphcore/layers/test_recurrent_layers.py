@@ -113,6 +113,37 @@ def test_a_masked_step_before_the_first_valid_one_gives_zeros_even_if_a_state_is
     np.testing.assert_allclose(layer(x, initial_state=initial, mask=MASK), expected[:, -1], rtol=1e-5, atol=1e-6)
 
 
+class Ones(layers.LSTM):
+    def get_initial_state(self, batch_size: object) -> list[object]:
+        return [ops.ones((batch_size, self.units)) for _ in range(2)]
+
+
+class StackOfOnes(layers.StackedRNNCells):
+    def get_initial_state(self, batch_size: object = None) -> list[object]:
+        return [[ops.ones((batch_size, size)) for size in sizes] for sizes in self.state_size]
+
+
+def cell_of_ones() -> layers.LSTMCell:
+    cell = layers.LSTMCell(U)
+    cell.get_initial_state = lambda batch_size: [ops.ones((batch_size, U)) for _ in range(2)]
+    return cell
+
+
+@pytest.mark.parametrize("make", [
+    lambda: Ones(U, return_sequences=True),
+    lambda: layers.RNN(StackOfOnes([layers.LSTMCell(U)]), return_sequences=True),
+    lambda: layers.RNN(cell_of_ones(), return_sequences=True),
+], ids=["layer", "stack", "cell"])  # fmt: skip
+def test_first_states_of_a_user_are_not_taken_for_zeros(make: object) -> None:
+    """Masked steps before the first valid one give zeros, not what the states are."""
+    x, layer = numbers(B, T, F), make()
+    layer.build(x.shape)
+    expected, _ = loop("lstm", x, varied(layer), mask=MASK, initial=[np.ones((B, U)) for _ in range(2)])
+    found = layer(x, mask=MASK)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert not found[1, 0].any()
+
+
 def test_padding_at_the_end_is_not_computed() -> None:
     x = numbers(B, T, F)
     x[:, 4:] = np.nan  # a select alone would let the gradient of the weights become NaN
@@ -146,30 +177,22 @@ def test_initial_values() -> None:
     assert not plain.get_weights()[2].any()
 
 
+@pytest.mark.parametrize("implementation", [1, 2])
 @pytest.mark.parametrize("kind", LAYERS)
-def test_dropout_patterns_serve_all_steps(kind: str) -> None:
+def test_dropout_patterns_serve_all_steps(kind: str, implementation: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all inputs alike the projected inputs are, too, if and only if the pattern is one for the sequence."""
-    layer = LAYERS[kind](64, dropout=0.5, return_sequences=True)
-    cell = layer.cell
-    layer.build((1, 4, 16))
-    units = 64
-    cell.recurrent_kernel.assign(np.zeros(cell.recurrent_kernel.shape))
-    x = np.ones((1, 4, 16), np.float32)
-    out = layer(x, training=True)
-    if kind == "simple_rnn":
-        np.testing.assert_array_equal(out, np.broadcast_to(out[:, :1], out.shape))
-    assert (layer(x, training=True) != out).any()
-    np.testing.assert_array_equal(layer(x, training=False), layer(x))
-    assert cell.kernel.shape[1] % units == 0
-
-
-@pytest.mark.parametrize("name", ["dropout", "units", "kernel_initializer"])
-def test_what_belongs_to_the_cell_is_set_there(name: str) -> None:
-    layer = layers.LSTM(4, dropout=0.5)
-    with pytest.raises(AttributeError, match=rf"layer\.cell\.{name}"):
-        setattr(layer, name, 0.25)
-    setattr(layer.cell, name, 0.25)
-    assert getattr(layer, name) == 0.25
+    layer = LAYERS[kind](64, dropout=0.5, return_sequences=True, implementation=implementation)
+    cell, x = layer.cell, np.ones((2, 4, 16), np.float32)
+    before = layer(x)
+    assert (layer(x, training=True) != before).any()
+    np.testing.assert_array_equal(layer(x, training=False), before)
+    for gate in range(cell.gates):
+        columns = slice(64 * gate, 64 * gate + 64)
+        monkeypatch.setattr(cell, "advance", lambda projected, states, _, c=columns: [projected[:, c] for _ in states])
+        projected = layer(x, training=True)
+        np.testing.assert_array_equal(projected, np.broadcast_to(projected[:, :1], projected.shape))
+        assert (projected[0] != projected[1]).any()
+        assert (layer(x, training=True) != projected).any()
 
 
 def test_recurrent_dropout_has_one_pattern_for_each_gate() -> None:

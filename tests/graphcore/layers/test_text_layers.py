@@ -132,6 +132,10 @@ ERRORS: list[tuple[type, dict[str, Any], str]] = [
     (layers.TextVectorization, {"output_mode": "count", "output_sequence_length": 3}, "output_sequence_length"),
     (layers.TextVectorization, {"ragged": True}, "ragged"),
     (layers.StringLookup, {"max_tokens": 1}, "max_tokens"),
+    (layers.StringLookup, {"max_tokens": 1, "num_oov_indices": 0}, "max_tokens"),
+    (layers.StringLookup, {"max_tokens": 2, "num_oov_indices": 3}, r"unknown tokens, 3\. Received: max_tokens=2"),
+    (layers.IntegerLookup, {"max_tokens": 2, "mask_token": 0}, r"unknown tokens, 2\. Received: max_tokens=2"),
+    (layers.TextVectorization, {"max_tokens": 2}, r"unknown tokens, 2\. Received: max_tokens=2"),
     (layers.StringLookup, {"pad_to_max_tokens": True}, "max_tokens"),
     (layers.StringLookup, {"num_oov_indices": -1}, "num_oov_indices"),
     (layers.StringLookup, {"invert": True, "output_mode": "count"}, "invert"),
@@ -153,6 +157,23 @@ ERRORS: list[tuple[type, dict[str, Any], str]] = [
 def test_arguments_that_do_not_fit(cls: type, kwargs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         cls(**kwargs)
+
+
+def test_as_few_numbers_as_there_may_be() -> None:
+    layer = layers.StringLookup(max_tokens=4, num_oov_indices=3)
+    layer.adapt(["a", "b", "b"])
+    assert layer.get_vocabulary() == [*["[UNK]"] * 3, "b"]
+    layer = layers.StringLookup(max_tokens=2, mask_token="", output_mode="count")  # no number for masks
+    layer.adapt(["a", "b", "b"])
+    assert layer.get_vocabulary() == ["[UNK]", "b"]
+
+
+def test_adapt_after_set_vocabulary() -> None:
+    """It takes the place of the tokens, as in Keras 3.15; only the argument `vocabulary` stays."""
+    layer = layers.StringLookup()
+    layer.set_vocabulary(["a", "b"])
+    layer.adapt(["c", "d", "d"])
+    assert layer.get_vocabulary() == ["[UNK]", "d", "c"]
 
 
 def test_errors_of_calls() -> None:
