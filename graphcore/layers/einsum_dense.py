@@ -208,13 +208,14 @@ def einsum_plan(
     known = dict(zip(inputs, input_shape, strict=True))
     results = dict(zip(outputs, full, strict=True))
     _check_letters(equation, inputs, kernel, outputs, known, results)
+    results = {letter: known.get(letter) if extent is None else extent for letter, extent in results.items()}
     kernel_shape = tuple(results[letter] if letter in results else known[letter] for letter in kernel)
     if None in kernel_shape:
         raise ValueError(
             f"EinsumDense needs to know the extents of the kernel of equation='{equation}'. Received: "
             f"input_shape={tuple(input_shape)}, output_shape={tuple(output_shape)}"
         )
-    bias_shape = None if bias_axes is None else _bias_shape(equation, bias_axes, outputs, elided, results)
+    bias_shape = None if bias_axes is None else _bias_shape(equation, bias_axes, outputs, results)
     return EinsumPlan(
         inputs, kernel, outputs, tuple(int(extent) for extent in kernel_shape if extent is not None), bias_shape,
         tuple(i for i, letter in enumerate(kernel) if letter not in results),
@@ -242,15 +243,12 @@ def _check_letters(
             )
 
 
-def _bias_shape(
-    equation: str, bias_axes: str, outputs: str, elided: str, results: dict[str, Any]
-) -> tuple[int, ...]:
+def _bias_shape(equation: str, bias_axes: str, outputs: str, results: dict[str, Any]) -> tuple[int, ...]:
     """From the first axis of the bias on, 1 for axes it does not have."""
     missing = [letter for letter in bias_axes if letter not in outputs]
     if missing or not bias_axes:
         raise ValueError(
-            f"EinsumDense: bias_axes='{bias_axes}' must be letters of the output '{outputs.replace(elided, '...')}' "
-            f"of equation='{equation}'"
+            f"EinsumDense: bias_axes='{bias_axes}' must be letters of the output of equation='{equation}'"
         )
     first = min(outputs.index(letter) for letter in bias_axes)
     shape = tuple(results[letter] if letter in bias_axes else 1 for letter in outputs[first:])

@@ -1,5 +1,7 @@
 """Attention layers: masks rule by rule, what the compiler is given, arguments, saving, dropout, types."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -211,6 +213,22 @@ def test_float16():
     np.testing.assert_allclose(outputs, wide(X, X, use_causal_mask=True), atol=5e-3)
 
 
+@pytest.mark.parametrize(("equation", "output_shape", "bias_axes", "kernel", "bias"), [
+    ("abc,cd->abd", (None, 2), "bd", (6, 2), (5, 2)),
+    ("abc,bcd->abd", (None, 2), "d", (5, 6, 2), (2,)),
+    ("abc,bc->abc", (None, None), "b", (5, 6), (5, 1)),
+    ("...bc,bcd->...bd", (None, 2), "bd", (5, 6, 2), (5, 2)),
+    ("ab...,bc->acb...", (3, None), "cb", (5, 3), (3, 5, 1)),
+])  # fmt: skip
+def test_extents_of_einsum_dense_that_are_the_inputs(equation, output_shape, bias_axes, kernel, bias):
+    layer = layers.EinsumDense(equation, output_shape, bias_axes=bias_axes)
+    layer.build((None, 5, 6))
+    layer.bias.assign(RNG.normal(size=layer.bias.shape))
+    assert (layer.kernel.shape, layer.bias.shape) == (kernel, bias)
+    expected = np.einsum(equation, X, layer.kernel.numpy()) + layer.bias.numpy()
+    np.testing.assert_allclose(layer(X), expected, rtol=1e-5, atol=1e-6)
+
+
 class TestErrors:
     def test_arguments(self):
         with pytest.raises(ValueError, match="num_heads"):
@@ -246,6 +264,16 @@ class TestErrors:
         q = np.ones((1, 2, 1, 4), np.float32)
         with pytest.raises(ValueError, match="attn_logits_soft_cap"):
             ops.dot_product_attention(q, q, q, attn_logits_soft_cap=1.0)
+
+    def test_einsum_dense_extents(self):
+        with pytest.raises(ValueError, match="needs to know the extents of the bias"):
+            layers.EinsumDense("abc,cd->abd", (None, 2), bias_axes="bd").build((None, None, 6))
+        with pytest.raises(ValueError, match="needs to know the extents of the kernel"):
+            layers.EinsumDense("abc,bcd->abd", (None, 2)).build((None, None, 6))
+        for equation, shape in (("abc,cd->abd", (None, 2)), ("...c,cd->...d", 2), ("ab...,bc->ac...", 2)):
+            text = f"bias_axes='x' must be letters of the output of equation='{equation}'"
+            with pytest.raises(ValueError, match=re.escape(text)):
+                layers.EinsumDense(equation, shape, bias_axes="x")(X)
 
     def test_einsum_dense(self):
         with pytest.raises(ValueError, match="Invalid einsum equation"):
