@@ -5,8 +5,9 @@
 Measures the machine first (float32 peak of the micro-kernel, memory bandwidth; one thread and all), then, in worker
 processes that take turns: training steps (train_on_batch) and inference (predict_on_batch) of the models on one
 thread and on all, with their share of the peak in FLOPs counted by definition; the first training step of a new
-process with an empty cache and a filled one; peak memory; and single kernels on one thread. Prints tables and writes
-them as Markdown and JSON.
+process with an empty cache and a filled one; peak memory; tokens a second of two small GPTs at batch 1; a training
+step of an LSTM by the number of steps that are not masked; the memory of attention with its gradients over 8192 steps
+beside the size of its scores; and single kernels on one thread. Prints tables and writes them as Markdown and JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +21,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.machine import describe, usable_cores
-from benchmarks.measures import KERNEL_TITLE, MEASURES, STEP_TITLES, Session, add_options, progress, task_of
+from benchmarks.measures import (
+    KERNEL_TITLE,
+    MEASURES,
+    STEP_TITLES,
+    Session,
+    add_options,
+    further_figures,
+    further_tables,
+    progress,
+    task_of,
+)
 from benchmarks.processes import WorkerProcess
 from benchmarks.report import figure, machine_text, markdown_table, publish, to_markdown
 from benchmarks.results import Row, to_json
@@ -93,8 +104,10 @@ def main() -> None:
         f"**the machine's roof**\n\n{roof_table(roofs)}",
         f"**shares of the peak**\n\n{step_table(timed, flops, roofs)}",
         to_markdown(rows),
+        *further_tables(rows),
     ]
     document = to_json(rows, machine, session.versions, {"command": sys.argv[1:]})
+    document |= further_figures(rows)
     document["roof"] = [dataclasses.asdict(roof) for roof in roofs]
     document["flops"] = [
         {"measure": measure, "workload": workload, "batch": batch, "flops": count}

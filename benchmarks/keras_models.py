@@ -5,13 +5,43 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from benchmarks.workloads import CLASSES, WORKLOADS
+from benchmarks.generation import EPSILON, Generation
+from benchmarks.workloads import CLASSES, WORKLOADS, workload_of
 
 
 def build(keras: Any, name: str) -> Any:
     """A new Functional model of the workload `name`."""
-    inputs = keras.Input(WORKLOADS[name].input_shape)
-    return keras.Model(inputs, _BODIES[name](keras.layers, inputs), name=name)
+    workload = workload_of(name)
+    inputs = keras.Input(workload.input_shape)
+    body = functools.partial(_lstm, masks=True) if workload.masks else _BODIES[name]
+    return keras.Model(inputs, body(keras.layers, inputs), name=name)
+
+
+def build_generator(keras: Any, generation: Generation, length: int | None) -> Any:
+    """A new model from tokens (batch, length) to logits (batch, length, vocabulary), with its weights."""
+
+    class Places(keras.layers.Layer):  # type: ignore[misc]
+        """Adds a learned vector for each place."""
+
+        def build(self, shape: Any) -> None:
+            self.table = self.add_weight(shape=(generation.length, shape[-1]), name="table")
+
+        def call(self, x: Any) -> Any:
+            return x + keras.ops.take(self.table, keras.ops.arange(keras.ops.shape(x)[1]), axis=0)
+
+    layers, width = keras.layers, generation.width
+    tokens = keras.Input((length,), dtype="int32")
+    x = Places()(layers.Embedding(generation.vocabulary, width)(tokens))
+    for _ in range(generation.blocks):
+        normal = layers.LayerNormalization(epsilon=EPSILON)(x)
+        attention = layers.MultiHeadAttention(generation.heads, generation.depth)
+        x = x + attention(normal, normal, use_causal_mask=True)
+        normal = layers.LayerNormalization(epsilon=EPSILON)(x)
+        x = x + layers.Dense(width)(layers.Dense(4 * width, activation="gelu")(normal))
+    logits = layers.Dense(generation.vocabulary)(layers.LayerNormalization(epsilon=EPSILON)(x))
+    model = keras.Model(tokens, logits, name=generation.name)
+    model.set_weights(generation.weights())
+    return model
 
 
 def loss_of(keras: Any, name: str) -> Any:
@@ -23,7 +53,7 @@ def loss_of(keras: Any, name: str) -> Any:
         "binary": losses.BinaryCrossentropy,
         "token": functools.partial(losses.SparseCategoricalCrossentropy, from_logits=True),
     }
-    return makers[WORKLOADS[name].target]()
+    return makers[workload_of(name).target]()
 
 
 def accuracy_of(keras: Any, name: str) -> Any:
@@ -34,7 +64,7 @@ def accuracy_of(keras: Any, name: str) -> Any:
         "binary": metrics.BinaryAccuracy,
         "token": metrics.SparseCategoricalAccuracy,
     }
-    target = WORKLOADS[name].target
+    target = workload_of(name).target
     return makers[target](name="accuracy") if target in makers else None
 
 
@@ -95,9 +125,9 @@ def _mobilenet(layers: Any, x: Any) -> Any:
     return _classify(layers, x)
 
 
-def _lstm(layers: Any, x: Any) -> Any:
-    """Sentiment: one recurrent layer over 80 words."""
-    x = layers.LSTM(128)(layers.Embedding(WORKLOADS["lstm"].vocabulary, 128)(x))
+def _lstm(layers: Any, x: Any, masks: bool = False) -> Any:
+    """Sentiment: one recurrent layer over 80 words, or over those of 200 that are not padding."""
+    x = layers.LSTM(128)(layers.Embedding(WORKLOADS["lstm"].vocabulary, 128, mask_zero=masks)(x))
     return layers.Dense(1, activation="sigmoid")(x)
 
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import datetime
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks import masked_steps
+from benchmarks.attention_memory import measure_attention, share_table
 from benchmarks.engines import ENGINES
+from benchmarks.generation import GENERATIONS
+from benchmarks.masked_steps import line_table, lines_of
 from benchmarks.results import STATISTICS, Row
 from benchmarks.start_up import measure_start
 from benchmarks.turns import Contestant, Team
-from benchmarks.workloads import KERNELS, LARGE_FACTOR, WORKLOADS, Task
+from benchmarks.workloads import ATTENTIONS, KERNELS, LARGE_FACTOR, MASKED, WORKLOADS, Task
 
 STEP_TITLES = {
     "train": "training step",
@@ -23,8 +28,9 @@ STEP_TITLES = {
     "inference": "inference",
     "latency": "latency, batch 1",
 }
-MEASURES = (*STEP_TITLES, "start", "kernels")
+MEASURES = (*STEP_TITLES, "start", "generation", "masked", "attention", "kernels")
 KERNEL_TITLE = "kernel, one thread"
+GENERATION_TITLE = "generation, a token"
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -50,7 +56,9 @@ def add_options(parser: argparse.ArgumentParser, default_measures: Sequence[str]
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=6, help="turns of each engine in a row (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a turn (default: %(default)s)")
-    parser.add_argument("--start-rounds", type=int, default=3, help="processes for each start (default: %(default)s)")
+    parser.add_argument(
+        "--start-rounds", type=int, default=3, help="processes for a start or memory (%(default)s)"
+    )
     parser.add_argument(
         "--by", choices=STATISTICS, default="median", dest="statistic",
         help="what ratios are made of; of a busy machine the processor time of one thread still says something",
@@ -97,6 +105,14 @@ class Session:
                 self._steps([measure for measure in STEP_TITLES if measure in measures], folder, found)
                 if "start" in measures:
                     self._starts(folder, found)
+                if "generation" in measures:
+                    tasks = [Task("generate", name, 1) for name in GENERATIONS]
+                    self._tasks(GENERATION_TITLE, tasks, folder, found)
+                if "masked" in measures:
+                    tasks = [Task("train", name, workload.batch) for name, workload in MASKED.items()]
+                    self._tasks(masked_steps.TITLE, tasks, folder, found)
+                if "attention" in measures:
+                    self._attention(folder, found)
                 if "kernels" in measures:
                     self._kernels(folder, found)
             except KeyboardInterrupt:
@@ -110,6 +126,17 @@ class Session:
                 for measure in measures:
                     task = task_of(measure, model)
                     found.append(self._row(team, STEP_TITLES[measure], task, self.contestants))
+
+    def _tasks(self, title: str, tasks: list[Task], folder: Path, found: list[Row]) -> None:
+        with Team(self.contestants, folder, self.versions) as team:
+            for task in tasks:
+                found.append(self._row(team, title, task, self.contestants))
+
+    def _attention(self, folder: Path, found: list[Row]) -> None:
+        able = {name: c for name, c in self.contestants.items() if "attention" in ENGINES[c.engine].kinds}
+        for attention in ATTENTIONS.values():
+            with progress(f"attention {attention.name}"):
+                found.append(measure_attention(attention, able, folder, self.options.start_rounds, self.versions))
 
     def _starts(self, folder: Path, found: list[Row]) -> None:
         by_engine = {c.engine: (name, c) for name, c in self.contestants.items() if ENGINES[c.engine].starts}
@@ -127,4 +154,15 @@ class Session:
         names = [name for name, c in contestants.items() if task.kind in ENGINES[c.engine].kinds]
         with progress(str(task)):
             cells = team.measure(task, names, self.options.rounds, self.options.seconds)
-        return Row(title, task.name, task.batch, "s", cells, self.options.statistic)
+        unit = "token" if task.kind == "generate" else "s"
+        return Row(title, task.name, task.batch, unit, cells, self.options.statistic)
+
+
+def further_tables(rows: Sequence[Row]) -> list[str]:
+    """What is made of rows beside their tables: the shares of attention's memory, the cost of steps not masked."""
+    return [table for table in (share_table(rows), line_table(rows)) if table]
+
+
+def further_figures(rows: Sequence[Row]) -> dict[str, object]:
+    """The same for the JSON document."""
+    return {"masked_lines": [dataclasses.asdict(line) for line in lines_of(rows)]}

@@ -28,9 +28,12 @@ _UNITS = {
 
 
 def figure(value: float, unit: str) -> str:
-    """Three digits and a unit that suits; a dash for NaN."""
+    """Three digits and a unit that suits; a dash for NaN. Seconds a token are shown as tokens a second."""
     if math.isnan(value):
         return "–"
+    if unit == "token":
+        rate = float(f"{1 / value:.3g}")
+        return f"{rate:,.{max(0, 2 - math.floor(math.log10(rate)))}f}/s"
     factor, name = next((pair for pair in _UNITS[unit] if value >= pair[0]), _UNITS[unit][-1])
     scaled = value / factor
     digits = max(0, 2 - math.floor(math.log10(scaled))) if scaled > 0 else 0

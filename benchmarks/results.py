@@ -53,7 +53,7 @@ class Cell:
 class Row:
     """One measure of one workload over the engines; less is better.
 
-    `unit` is "s" or "B"; `statistic`, one of `STATISTICS`, is what engines are compared by.
+    `unit` is "s", "B" or "token", seconds for one; `statistic`, one of `STATISTICS`, is what engines are compared by.
     """
 
     measure: str

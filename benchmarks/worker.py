@@ -3,15 +3,17 @@
     python -m benchmarks.worker ENGINE --threads N
 
 Commands: {"do": "describe"}, {"do": "prepare", "task": {...}}, {"do": "first_step", "task": {...}},
-{"do": "run", "seconds": s}, {"do": "flops", "task": {...}}, {"do": "memory"}. Each is answered by one line:
-{"ok": true, ...} or {"ok": false, "error": "..."}. The worker ends when its input does. What frameworks print goes to
-standard error.
+{"do": "run", "seconds": s}, {"do": "growth", "task": {...}}, {"do": "flops", "task": {...}}, {"do": "memory"}. Each is
+answered by one line: {"ok": true, ...} or {"ok": false, "error": "..."}. The worker ends when its input does. What
+frameworks print goes to standard error.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
+import gc
 import json
 import os
 import resource
@@ -59,6 +61,7 @@ class Worker:
             "prepare": self._prepare,
             "first_step": self._first_step,
             "run": self._run,
+            "growth": self._growth,
             "flops": lambda c: {"flops": self.engine.flops(Task(**c["task"]))},
             "memory": lambda _: {"peak_bytes": peak_resident_bytes()},
         }
@@ -107,6 +110,29 @@ class Worker:
             "processor_seconds": processor / (len(samples) * steps),  # of one step
             "processor_total": total,
         }
+
+    def _growth(self, command: dict[str, Any]) -> Reply:
+        """How many bytes the first step of a task needs at most beyond what was resident before it."""
+        step = self.engine.prepare(Task(**command["task"]))
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)  # what the C library keeps would hide a part of what is needed
+        before = restart_peak()
+        results = step()
+        grown = peak_resident_bytes() - before
+        del results
+        return {"grown_bytes": grown}
+
+
+def restart_peak() -> int:
+    """Let `peak_resident_bytes` begin at what is resident now, which is returned.
+
+    Raises:
+        OSError: where the system has no such thing; Linux has.
+    """
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as control:
+        control.write("5")
+    return peak_resident_bytes()
 
 
 def peak_resident_bytes() -> int:

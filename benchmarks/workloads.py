@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.generation import GENERATIONS, Generation
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 CLASSES = 10
@@ -28,6 +30,8 @@ class Workload:
         classes: how many classes or tokens there are to tell apart.
         vocabulary: inputs are token numbers below it; 0 if they are images.
         inference_batch: the one that throughput of inference is measured at.
+        unmasked: so many of the steps are words, the others are padding (token 0), which a mask leaves out; negative
+            for a model without masks.
     """
 
     name: str
@@ -37,10 +41,20 @@ class Workload:
     classes: int = CLASSES
     vocabulary: int = 0
     inference_batch: int = INFERENCE_BATCH
+    unmasked: int = -1
+
+    @property
+    def masks(self) -> bool:
+        """Whether token 0 is padding."""
+        return self.unmasked >= 0
 
     def inputs(self, batch: int) -> Array:
         """Images (batch, *input_shape), float32, or token numbers, int32; the same every time."""
         rng = np.random.default_rng(0)
+        if self.masks:
+            tokens = rng.integers(1, self.vocabulary, (batch, *self.input_shape), dtype=np.int32)
+            tokens[:, self.unmasked :] = 0
+            return tokens
         if self.vocabulary:
             return rng.integers(0, self.vocabulary, (batch, *self.input_shape), dtype=np.int32)
         return rng.standard_normal((batch, *self.input_shape), dtype=np.float32)
@@ -75,6 +89,16 @@ WORKLOADS = {
         Workload("bigru", 32, (80,), "binary", 2, _WORDS),
         Workload("transformer", 32, (128,), "class", 2, _WORDS),
         Workload("causal", 4, (1024,), "token", 256, 256, inference_batch=4),
+    )
+}
+
+# The LSTM again, over 200 steps of which the last ones are padding.
+PADDED_STEPS = 200
+MASKED = {
+    workload.name: workload
+    for workload in (
+        Workload(f"lstm-{n}-of-{PADDED_STEPS}", 32, (PADDED_STEPS,), "binary", 2, _WORDS, unmasked=n)
+        for n in range(0, PADDED_STEPS + 1, 25)
     )
 }
 
@@ -118,22 +142,63 @@ KERNELS = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
-    """One thing to time: a training step or an inference of a model at a batch size, or a kernel (batch 0)."""
+class AttentionWorkload:
+    """Causal attention with its gradients, float32: query, key, value and cotangent (1, length, heads, depth)."""
 
-    kind: str  # "train" | "infer" | "kernel"
+    name: str
+    length: int
+    heads: int
+    depth: int
+
+    @property
+    def score_bytes(self) -> int:
+        """Size of the matrix of scores of every query with every key."""
+        return 4 * self.heads * self.length**2
+
+    def operands(self, length: int) -> list[Array]:
+        """Random query, key, value and cotangent of so many steps; the same every time."""
+        rng = np.random.default_rng(0)
+        return [rng.standard_normal((1, length, self.heads, self.depth), dtype=np.float32) for _ in range(4)]
+
+
+ATTENTION_WARM_UP = 64  # steps with which engines compile and start before their memory is watched
+ATTENTIONS = {one.name: one for one in (AttentionWorkload("causal-8192x4x64", 8192, 4, 64),)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One thing to measure: a training step or an inference of a model at a batch size, a kernel (batch 0), a token of
+    a generator, or attention with its gradients.
+    """
+
+    kind: str  # "train" | "infer" | "kernel" | "generate" | "attention"
     name: str
     batch: int = 0
 
     @property
     def workload(self) -> Workload:
         """The model's description."""
-        return WORKLOADS[self.name]
+        return workload_of(self.name)
 
     @property
     def kernel(self) -> KernelWorkload:
         """The kernel's description."""
         return KERNELS[self.name]
 
+    @property
+    def generation(self) -> Generation:
+        """The generator's description."""
+        return GENERATIONS[self.name]
+
+    @property
+    def attention(self) -> AttentionWorkload:
+        """The attention's description."""
+        return ATTENTIONS[self.name]
+
     def __str__(self) -> str:
         return f"{self.kind} {self.name}" + (f" batch {self.batch}" if self.batch else "")
+
+
+def workload_of(name: str) -> Workload:
+    """The model of that name, with masks or without."""
+    return WORKLOADS[name] if name in WORKLOADS else MASKED[name]

@@ -55,7 +55,8 @@ _JAX = {
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
 }
-_EVERY_KIND = ("train", "infer", "kernel")
+_EVERY_KIND = ("train", "infer", "kernel", "generate", "attention")
+_MODELS = ("train", "infer", "generate")
 
 ENGINES: dict[str, EngineInfo] = {
     "graphcore": EngineInfo(
@@ -65,9 +66,10 @@ ENGINES: dict[str, EngineInfo] = {
         "graphcore_engine", "fit", ("train",), cache_variable="GRAPHCORE_CACHE", peer=False, starts=False
     ),
     "keras-jax": EngineInfo("keras_jax", "", _EVERY_KIND, _JAX, "JAX_COMPILATION_CACHE_DIR"),
-    "keras-tensorflow": EngineInfo("keras_tensorflow", "", variables=_QUIET_TENSORFLOW),
-    "keras-tensorflow-xla": EngineInfo("keras_tensorflow", "xla", variables=_QUIET_TENSORFLOW),
+    "keras-tensorflow": EngineInfo("keras_tensorflow", "", _MODELS, _QUIET_TENSORFLOW),
+    "keras-tensorflow-xla": EngineInfo("keras_tensorflow", "xla", _MODELS, _QUIET_TENSORFLOW),
+    "jax-cache": EngineInfo("jax_generation", "", ("generate",), _JAX, "JAX_COMPILATION_CACHE_DIR", starts=False),
     "torch": EngineInfo("torch_engine", "eager", _EVERY_KIND),
-    "torch-compile": EngineInfo("torch_engine", "compile", cache_variable="TORCHINDUCTOR_CACHE_DIR"),
+    "torch-compile": EngineInfo("torch_engine", "compile", _MODELS, cache_variable="TORCHINDUCTOR_CACHE_DIR"),
     "onnxruntime": EngineInfo("onnxruntime_engine", "", ("infer", "kernel"), starts=False),
 }

@@ -12,9 +12,16 @@ Step = Callable[[], object]
 
 
 class Engine(abc.ABC):
-    """One framework in one process, on a fixed number of threads."""
+    """One framework in one process, on a fixed number of threads.
 
-    modules: tuple[str, ...] = ()  # whose versions are reported
+    Attributes:
+        modules: whose versions are reported.
+        steps_in_a_call: how many steps of the task one call of the function makes that was prepared last. A step of a
+            generator is a token.
+    """
+
+    modules: tuple[str, ...] = ()
+    steps_in_a_call = 1
 
     @abc.abstractmethod
     def prepare(self, task: Task) -> Step:
@@ -26,11 +33,6 @@ class Engine(abc.ABC):
         Raises:
             ValueError: if the engine cannot do the task.
         """
-
-    @property
-    def steps_in_a_call(self) -> int:
-        """How many steps of the task one call of the prepared function makes."""
-        return 1
 
     def flops(self, task: Task) -> int:
         """Floating-point operations of one step, by definition. Only graphcore counts."""

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import graphcore as keras
 from benchmarks.engines.engine import Engine, Step
-from benchmarks.keras_models import build, compile_for_training
-from benchmarks.workloads import Array, KernelWorkload, Task
+from benchmarks.generation import Generation
+from benchmarks.keras_models import build, build_generator, compile_for_training
+from benchmarks.workloads import ATTENTION_WARM_UP, Array, AttentionWorkload, KernelWorkload, Task
 
 if TYPE_CHECKING:
     from compiler.ir import Graph
@@ -23,13 +24,18 @@ class GraphcoreEngine(Engine):
     def __init__(self, threads: int, through: str) -> None:
         keras.config.set_num_threads(threads)
         self.through = through
-        self._fit_steps = 1
         self._models: dict[str, Any] = {}
 
     def prepare(self, task: Task) -> Step:
-        """Kernels run as compiled graphs of one op; models through their own methods."""
+        """Kernels and attention run as compiled graphs of one op; models through their own methods."""
+        self.steps_in_a_call = 1
         if task.kind == "kernel":
             return _kernel(task.kernel)
+        if task.kind == "attention":
+            return _attention(task.attention)
+        if task.kind == "generate":
+            self.steps_in_a_call = task.generation.new
+            return _generation(task.generation)
         model = self._model(task)
         if task.kind == "infer":
             x = task.workload.inputs(task.batch)
@@ -41,14 +47,9 @@ class GraphcoreEngine(Engine):
         begin = time.perf_counter()
         model.train_on_batch(x, y)
         fewest, most = _FIT_STEPS
-        self._fit_steps = min(most, max(fewest, int(_FIT_SECONDS / (time.perf_counter() - begin))))
-        x, y = _arrays(task, task.batch * self._fit_steps)
+        self.steps_in_a_call = min(most, max(fewest, int(_FIT_SECONDS / (time.perf_counter() - begin))))
+        x, y = _arrays(task, task.batch * self.steps_in_a_call)
         return lambda: model.fit(x, y, batch_size=task.batch, shuffle=False, verbose=0)
-
-    @property
-    def steps_in_a_call(self) -> int:
-        """One, or the batches of a call of fit."""
-        return self._fit_steps
 
     def flops(self, task: Task) -> int:
         """Counted on the step's graph as traced and differentiated, at the task's batch."""
@@ -117,6 +118,42 @@ def _kernel(kernel: KernelWorkload) -> Step:
     operands = kernel.operands()
     inputs, variables = (operands, ()) if kernel.is_matmul else (operands[:1], operands[1:])
     return lambda: executable.run(inputs, variables)
+
+
+def _attention(attention: AttentionWorkload) -> Step:
+    """Attention and the gradients of its query, key and value, at any length: a few steps are run first."""
+    from compiler import functions
+    from compiler.driver import compile_graph
+    from compiler.ir import Builder
+    from compiler.passes.differentiate import emit_gradient
+    from compiler.types import TensorType
+    from runtime.dimensions import symbol
+
+    builder = Builder(attention.name)
+    type_ = TensorType((1, symbol("length"), attention.heads, attention.depth))
+    query, key, value, cotangent = (builder.input(name, type_) for name in ("query", "key", "value", "cotangent"))
+    result = functions.dot_product_attention(builder, query, key, value, causal=True)
+    loss = functions.reduce_sum(builder, functions.multiply(builder, result, cotangent))
+    builder.output("result", result)
+    for index, gradient in enumerate(emit_gradient(builder, loss, [query, key, value])):
+        builder.output(f"gradient_{index}", gradient)
+    executable = compile_graph(builder.build()).executable
+    executable.run(attention.operands(ATTENTION_WARM_UP), ())
+    operands = attention.operands(attention.length)
+    return lambda: executable.run(operands, ())
+
+
+def _generation(generation: Generation) -> Step:
+    """All the tokens in one call of `generate`, checked once."""
+    from graphcore.generation import generate
+
+    model, prompt = build_generator(keras, generation, None), generation.prompt_tokens()
+
+    def step() -> Array:
+        return generate(model, prompt, generation.length)
+
+    generation.check(step())
+    return step
 
 
 def make(threads: int, variant: str) -> GraphcoreEngine:

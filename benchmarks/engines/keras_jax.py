@@ -13,8 +13,9 @@ import keras
 import numpy as np
 
 from benchmarks.engines.engine import Engine, Step
-from benchmarks.keras_models import accuracy_of, build, loss_of
-from benchmarks.workloads import KernelWorkload, Task
+from benchmarks.generation import Generation
+from benchmarks.keras_models import accuracy_of, build, build_generator, loss_of
+from benchmarks.workloads import ATTENTION_WARM_UP, AttentionWorkload, KernelWorkload, Task
 
 
 class KerasJaxEngine(Engine):
@@ -24,9 +25,15 @@ class KerasJaxEngine(Engine):
 
     def prepare(self, task: Task) -> Step:
         """A training step, a jitted forward pass, or one jitted XLA operation."""
+        self.steps_in_a_call = 1
         if task.kind == "kernel":
             return _kernel(task.kernel)
+        if task.kind == "attention":
+            return _attention(task.attention)
         keras.utils.clear_session(free_memory=False)
+        if task.kind == "generate":
+            self.steps_in_a_call = task.generation.length - task.generation.last
+            return _generation(task.generation)
         model = build(keras, task.name)
         x = jax.device_put(task.workload.inputs(task.batch))
         return _training(model, x, task) if task.kind == "train" else _inference(model, x)
@@ -49,9 +56,7 @@ def _training(model: Any, x: Any, task: Task) -> Step:
 
     def one_step(state: Any, x: Any, y: Any) -> Any:
         trainable, rest, slots, totals = state
-        (loss, (rest, predictions)), gradients = jax.value_and_grad(loss_and_rest, has_aux=True)(
-            trainable, rest, x, y
-        )
+        (loss, (rest, predictions)), gradients = jax.value_and_grad(loss_and_rest, has_aux=True)(trainable, rest, x, y)
         trainable, slots = optimizer.stateless_apply(slots, gradients, trainable)
         if accuracy is not None:
             totals = accuracy.stateless_update_state(totals, y, predictions)
@@ -76,15 +81,46 @@ def _inference(model: Any, x: Any) -> Step:
     return lambda: np.asarray(forward(trainable, rest, x))
 
 
+def _generation(generation: Generation) -> Step:
+    """Tokens in one jitted loop. Keras has no cache: each takes the model over the whole window."""
+    model = build_generator(keras, generation, generation.length)
+    trainable, rest = _values(model.trainable_variables), _values(model.non_trainable_variables)
+
+    def go_on(trainable: Any, rest: Any, tokens: Any, begin: Any) -> Any:
+        def body(place: Any, tokens: Any) -> Any:
+            logits, _ = model.stateless_call(trainable, rest, tokens, training=False)
+            return tokens.at[:, place].set(logits[:, place - 1].argmax(-1).astype("int32"))
+
+        return jax.lax.fori_loop(begin, generation.length, body, tokens)
+
+    compiled = jax.jit(go_on)
+    prompt = jnp.zeros((1, generation.length), "int32").at[:, : generation.prompt].set(generation.prompt_tokens())
+    whole = compiled(trainable, rest, prompt, generation.prompt)
+    generation.check(np.asarray(whole))
+    return lambda: np.asarray(compiled(trainable, rest, whole, generation.last))
+
+
+def _attention(attention: AttentionWorkload) -> Step:
+    """XLA compiles for one length; the warm-up is of another."""
+
+    def loss(query: Any, key: Any, value: Any, cotangent: Any) -> Any:
+        result = keras.ops.dot_product_attention(query, key, value, is_causal=True)
+        return (result * cotangent).sum(), result
+
+    compiled = jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))
+    jax.block_until_ready(compiled(*attention.operands(ATTENTION_WARM_UP)))
+    operands = [jax.device_put(operand) for operand in attention.operands(attention.length)]
+    whole = compiled.lower(*operands).compile()
+    return lambda: jax.block_until_ready(whole(*operands))
+
+
 def _kernel(kernel: KernelWorkload) -> Step:
     left, right = map(jax.device_put, kernel.operands())
     if kernel.is_matmul:
         compiled = jax.jit(jnp.matmul)
     else:
         layout = ("NHWC", "HWIO", "NHWC")
-        compiled = jax.jit(
-            lambda x, w: jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=layout)
-        )
+        compiled = jax.jit(lambda x, w: jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=layout))
     return lambda: compiled(left, right).block_until_ready()
 
 

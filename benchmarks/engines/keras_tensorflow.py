@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from benchmarks.engines.engine import Engine, Step
-from benchmarks.keras_models import accuracy_of, build, loss_of
+from benchmarks.generation import Generation
+from benchmarks.keras_models import accuracy_of, build, build_generator, loss_of
 from benchmarks.workloads import Task
 
 
@@ -27,15 +29,38 @@ class KerasTensorflowEngine(Engine):
 
     def prepare(self, task: Task) -> Step:
         """A training step or a forward pass, both as `tf.function`."""
-        if task.kind == "kernel":
-            raise ValueError("XLA's kernels are measured through JAX.")
+        if task.kind not in ("train", "infer", "generate"):
+            raise ValueError("XLA's kernels and attention are measured through JAX.")
         keras.utils.clear_session(free_memory=False)
+        self.steps_in_a_call = 1
+        if task.kind == "generate":
+            self.steps_in_a_call = task.generation.length - task.generation.last
+            return self._generation(task.generation)
         model = build(keras, task.name)
         x = tf.constant(task.workload.inputs(task.batch))
         if task.kind == "train":
             return self._training(model, x, task)
         forward = tf.function(lambda x: model(x, training=False), jit_compile=self.xla)
         return lambda: forward(x).numpy()
+
+    def _generation(self, generation: Generation) -> Step:
+        """Tokens in one graph. Keras has no cache: each takes the model over the whole window."""
+        model = build_generator(keras, generation, generation.length)
+
+        @tf.function(jit_compile=self.xla)
+        def go_on(tokens: Any, begin: Any) -> Any:
+            for place in tf.range(begin, generation.length):
+                logits = model(tokens, training=False)
+                token = tf.argmax(logits[:, place - 1], -1, tf.int32)
+                tokens = tf.tensor_scatter_nd_update(tokens, [[0, place]], token)
+            return tokens
+
+        prompt = np.zeros((1, generation.length), np.int32)
+        prompt[:, : generation.prompt] = generation.prompt_tokens()
+        whole = go_on(tf.constant(prompt), tf.constant(generation.prompt))
+        generation.check(np.asarray(whole.numpy()))
+        last = tf.constant(generation.last)
+        return lambda: go_on(whole, last).numpy()
 
     def _training(self, model: Any, x: Any, task: Task) -> Step:
         y = tf.constant(task.workload.targets(task.batch))

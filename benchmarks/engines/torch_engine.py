@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from benchmarks.engines import torch_generation
 from benchmarks.engines.engine import Engine, Step
 from benchmarks.engines.torch_models import build
-from benchmarks.workloads import Array, KernelWorkload, Task, Workload
+from benchmarks.workloads import ATTENTION_WARM_UP, Array, AttentionWorkload, KernelWorkload, Task, Workload
 
 
 def tensor(array: Array) -> torch.Tensor:
@@ -33,9 +34,15 @@ class TorchEngine(Engine):
 
     def prepare(self, task: Task) -> Step:
         """A training step, a forward pass in inference mode, or one call of matmul or conv2d (oneDNN)."""
+        self.steps_in_a_call = 1
         if task.kind == "kernel":
             return _kernel(task.kernel)
+        if task.kind == "attention":
+            return _attention(task.attention)
         torch._dynamo.reset()
+        if task.kind == "generate":
+            self.steps_in_a_call = task.generation.new
+            return torch_generation.prepare(task.generation, self.mode == "compile")
         model = build(task.name)
         x = tensor(task.workload.inputs(task.batch))
         if x.ndim == 4:
@@ -91,6 +98,21 @@ def _kernel(kernel: KernelWorkload) -> Step:
     x = tensor(left)
     weight = torch.from_numpy(right).permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last)
     return _without_gradients(lambda: F.conv2d(x, weight, padding=1))
+
+
+def _attention(attention: AttentionWorkload) -> Step:
+    """PyTorch's fused attention; it takes (batch, heads, length, depth)."""
+
+    def step(operands: list[Array]) -> object:
+        query, key, value, cotangent = (torch.from_numpy(operand).transpose(1, 2) for operand in operands)
+        parts = [part.detach().requires_grad_() for part in (query, key, value)]
+        result = F.scaled_dot_product_attention(*parts, is_causal=True)
+        result.backward(cotangent)
+        return result, [part.grad for part in parts]
+
+    step(attention.operands(ATTENTION_WARM_UP))
+    operands = attention.operands(attention.length)
+    return lambda: step(operands)
 
 
 def _without_gradients(call: Callable[[], torch.Tensor]) -> Step:

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.workloads import CLASSES, WORKLOADS
+from benchmarks.workloads import CLASSES, WORKLOADS, workload_of
 
 
 def build(name: str) -> nn.Module:
     """A new model of the workload `name`; images are (batch, channels, height, width)."""
-    return _MODELS[name]()
+    return _lstm(masks=True) if workload_of(name).masks else _MODELS[name]()
 
 
 class _Classifier(nn.Module):
@@ -105,22 +105,31 @@ def _mobilenet() -> nn.Module:
 
 
 class _Recurrent(nn.Module):
-    """An embedding, a recurrent layer, and a logit of its last state; in inference the probability."""
+    """An embedding, a recurrent layer, and a logit of its last state; in inference the probability.
 
-    def __init__(self, words: int, width: int, layer: nn.RNNBase) -> None:
+    With `masks` the sequences are packed up to their padding, token 0. PyTorch takes none that is empty, so there the
+    first step is a word.
+    """
+
+    def __init__(self, words: int, width: int, layer: nn.RNNBase, masks: bool = False) -> None:
         super().__init__()
+        self.masks = masks
         self.embedding, self.layer = nn.Embedding(words, width), layer
         self.logit = nn.Linear(layer.hidden_size * (1 + layer.bidirectional), 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        _, state = self.layer(self.embedding(x))
+        embedded = self.embedding(x)
+        if self.masks:
+            lengths = (x != 0).sum(1).clamp(min=1)
+            embedded = nn.utils.rnn.pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
+        _, state = self.layer(embedded)
         last = state[0] if isinstance(state, tuple) else state  # (directions, batch, units)
         logit = self.logit(last.transpose(0, 1).flatten(1))
         return logit if self.training else torch.sigmoid(logit)
 
 
-def _lstm() -> nn.Module:
-    return _Recurrent(WORKLOADS["lstm"].vocabulary, 128, nn.LSTM(128, 128, batch_first=True))
+def _lstm(masks: bool = False) -> nn.Module:
+    return _Recurrent(WORKLOADS["lstm"].vocabulary, 128, nn.LSTM(128, 128, batch_first=True), masks)
 
 
 def _bigru() -> nn.Module:
