@@ -352,8 +352,7 @@ class Binding:
         def steps(count: Dim) -> int:
             return self._size(count, "the steps of a loop")
 
-        size_of = self._sizes.__getitem__
-        return stretch_table(spans, self.program.loops, records, grains, self._patches.rows, steps, size_of)
+        return stretch_table(self.program, spans, records, grains, self._patches.rows, steps, self._sizes)
 
     def begin_at(self, instruction: int) -> None:
         """Run from this instruction on: the first one, or the first that is not prepared."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from runtime.dimensions import Dim
+import numpy as np
+from numpy.typing import NDArray
+
+from runtime.dimensions import Dim, dim_product
 from runtime.records import record
 
 if TYPE_CHECKING:
     from runtime.program import Program
 
 __all__ = ["Loop", "Window", "loop_problems"]
+
+Step = TypeVar("Step", int, NDArray[np.int64])
 
 
 @record
@@ -26,8 +31,8 @@ class Window:
     shift: int = 0
     period: int = 0
 
-    def entry(self, step: int) -> int:
-        """Which entry of the source a step sees."""
+    def entry(self, step: Step) -> Step:
+        """Which entry of the source a step sees, or each of an array of steps."""
         return (step + self.shift) % self.period if self.period else step + self.shift
 
 
@@ -63,6 +68,7 @@ def loop_problems(program: Program) -> Iterator[str]:
         for window in loop.windows:
             yield from _window_problems(program, place, window)
             owned.add(window.buffer)
+        yield from _unlike_windows(program, place, loop)
         sources = {window.source for window in loop.windows}
         inside = {operand for call in program.instructions[loop.first : loop.end] for operand in call.operands}
         for index in sorted(inside & sources):
@@ -70,6 +76,19 @@ def loop_problems(program: Program) -> Iterator[str]:
     strays = [b.name for index, b in enumerate(buffers) if b.space == "window" and index not in owned]
     if strays:
         yield f"buffer {strays[0]!r} is a window of no loop"
+
+
+def _unlike_windows(program: Program, place: str, loop: Loop) -> Iterator[str]:
+    """Windows of one buffer move together: then those of different entries never meet, and nothing waits for them."""
+    buffers, first = program.buffers, dict[int, Window]()
+    for window in loop.windows:
+        other = first.setdefault(window.source, window)
+        if not max(window.buffer, other.buffer, window.source) < len(buffers):
+            continue
+        one, two = (buffers[each.buffer] for each in (other, window))
+        is_like = one.dtype == two.dtype and dim_product(one.shape) == dim_product(two.shape)
+        if other.period != window.period or not is_like:
+            yield f"{place}: {one.name!r} and {two.name!r} are windows of one buffer, but of other size or period"
 
 
 def _window_problems(program: Program, place: str, window: Window) -> Iterator[str]:

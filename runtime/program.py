@@ -144,6 +144,8 @@ class Program:
         _check_interface(self)
         for index, instruction in enumerate(self.instructions):
             _check_instruction(self, index, instruction)
+        for number, loop in enumerate(self.loops):
+            _check_dim(self, f"loop {number}, count", loop.count)
         for problem in loop_problems(self):
             raise ProgramError(problem)
         _check_prepared(self)
@@ -274,6 +276,7 @@ def _check_buffer(program: Program, index: int, buffer: Buffer) -> None:
         raise ProgramError(f"{place} has the unknown space {buffer.space!r}; known are {', '.join(_SPACES)}")
     for axis, dim in enumerate(buffer.shape):
         _check_dim(program, f"{place}, axis {axis}", dim)
+    _check_dim(program, f"{place}, start", buffer.start)
     # There are no more blocks than buffers: a damaged file cannot ask for many.
     if type(buffer.place) is not int or not 0 <= buffer.place < len(program.buffers):
         raise ProgramError(f"{place} has the place {buffer.place!r}; known are 0 to {len(program.buffers) - 1}")

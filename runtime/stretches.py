@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from runtime.arena import address_of
 from runtime.dimensions import Dim
-from runtime.loops import Loop
+from runtime.loops import Loop, Window
 from runtime.native_code import PhaseEntry
+from runtime.program import Program, ProgramError
 
 __all__ = ["Span", "StretchTable", "stretch_table"]
 
@@ -38,29 +39,32 @@ class StretchTable(NamedTuple):
 
 
 def stretch_table(
+    program: Program,
     spans: Sequence[Span],
-    loops: Sequence[Loop],
     records: Sequence[int],
     grains: Sequence[int],
     patches: Mapping[int, Table],
     number: Callable[[Dim], int],
-    entry_bytes: Callable[[int], int],
+    sizes: Sequence[int],
 ) -> StretchTable:
     """The table of a program.
 
     Args:
+        program: what is run.
         spans: stretches in program order; none reaches over the ends of a loop.
-        loops: of the program, in program order.
         records: the address of each instruction's record.
         grains: of each instruction.
         patches: for instructions with a limit the rows that `PhaseEntry.PATCHES` points to.
         number: the value of a size.
-        entry_bytes: the size of a buffer.
+        sizes: bytes of each buffer.
+
+    Raises:
+        ProgramError: for a window that leaves its buffer at one of the steps.
     """
     pieces: list[Table] = []
     kept: list[Table] = []
     later = 0
-    for loop, group in _grouped(spans, loops):
+    for loop, group in _grouped(spans, program.loops):
         rows = np.zeros((1, len(group), PhaseEntry.SIZE), np.int64)
         for row, (first, end) in zip(rows[0], group, strict=True):
             total = sum(grains[first:end])
@@ -72,7 +76,7 @@ def stretch_table(
                 row[PhaseEntry.PATCHES], row[PhaseEntry.PATCH_COUNT] = address_of(kept[-1]), len(kept[-1])
         rows[:, :, PhaseEntry.EPOCH] = later
         if loop is not None:
-            rows, moves = _repeated(rows, loop, number(loop.count), entry_bytes)
+            rows, moves = _repeated(program, rows, loop, number(loop.count), sizes)
             kept.append(moves)
             later += max(len(rows) - 1, 0) * (loop.end - loop.first)
         pieces.append(rows.reshape(-1, PhaseEntry.SIZE))
@@ -94,17 +98,14 @@ def _grouped(spans: Sequence[Span], loops: Sequence[Loop]) -> list[tuple[Loop | 
     return groups
 
 
-def _repeated(rows: Table, loop: Loop, count: int, entry_bytes: Callable[[int], int]) -> tuple[Table, Table]:
+def _repeated(program: Program, rows: Table, loop: Loop, count: int, sizes: Sequence[int]) -> tuple[Table, Table]:
     """The rows of one step for all steps in their order, and what moves at each."""
     steps = np.arange(count - 1, -1, -1) if loop.reverse else np.arange(count)
     moves = np.zeros((count, max(len(loop.windows), 1), 3), np.int64)
     for column, window in enumerate(loop.windows):
-        entries = steps + window.shift
-        if window.period:
-            entries %= window.period
         moves[:, column, 0] = window.buffer
         moves[:, column, 1] = window.source
-        moves[:, column, 2] = entries * entry_bytes(window.buffer)
+        moves[:, column, 2] = _starts(program, window, steps, sizes)
     table = np.repeat(rows, count, 0)
     table[:, :, PhaseEntry.STEP] = steps[:, None]
     table[:, :, PhaseEntry.EPOCH] += (np.arange(count) * (loop.end - loop.first))[:, None]
@@ -113,3 +114,15 @@ def _repeated(rows: Table, loop: Loop, count: int, entry_bytes: Callable[[int], 
     table[:, 0, PhaseEntry.MOVES] = address_of(moves) + np.arange(count) * moves[:1].nbytes
     table[:, 0, PhaseEntry.MOVE_COUNT] = len(loop.windows)
     return table, moves
+
+
+def _starts(program: Program, window: Window, steps: Table, sizes: Sequence[int]) -> Table:
+    """Where in its source a window begins at each step, in bytes."""
+    starts = window.entry(steps) * sizes[window.buffer]
+    if len(steps) and (starts.min() < 0 or starts.max() + sizes[window.buffer] > sizes[window.source]):
+        name, source = (program.buffers[index].name for index in (window.buffer, window.source))
+        raise ProgramError(
+            f"window {name!r} of {source!r} takes the bytes {starts.min()} to {starts.max() + sizes[window.buffer]} in "
+            f"{len(steps)} steps, but there are {sizes[window.source]}"
+        )
+    return starts

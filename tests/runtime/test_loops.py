@@ -132,6 +132,9 @@ def test_bytes_keep_the_loops(recurrence):
         ({"windows": (Window(4, 5), Window(5, 3, 1))}, "must be of space 'window'"),
         ({"windows": (Window(4, 3, 0, -2), Window(5, 3, 1))}, "negative period"),
         ({"windows": (Window(4, 3),)}, "'new' is a window of no loop"),
+        ({"windows": (Window(4, 3), Window(5, 3, 1, 2))}, "'old' and 'new' are windows of one .* other size or period"),
+        ({"count": -1}, "loop 0, count must be a non-negative"),
+        ({"count": symbol("rows")}, "loop 0, count uses the unknown symbol 'rows'"),
         ({"first": 1}, "uses 'rows' whole and in windows"),
     ],
     ids=str,
@@ -143,3 +146,34 @@ def test_what_a_loop_must_not_say(recurrence, change, message):
         program = replace(program, instructions=calls, loops=(replace(program.loops[0], first=2),))
     with pytest.raises(ProgramError, match=message):
         replace(program, loops=(replace(program.loops[0], **change),))
+
+
+@pytest.mark.parametrize("form", [(COLUMNS - 1,), (COLUMNS, 2), (symbol("steps"),)], ids=str)
+def test_windows_of_one_buffer_have_one_size(recurrence, form):
+    program = recurrence()
+    wide = replace(program.buffers[5], shape=form)
+    with pytest.raises(ProgramError, match="'old' and 'new' are windows of one buffer, but of other size"):
+        replace(program, buffers=(*program.buffers[:5], wide, *program.buffers[6:]))
+    as_matrix = replace(program.buffers[5], shape=(1, COLUMNS))
+    replace(program, buffers=(*program.buffers[:5], as_matrix, *program.buffers[6:]))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    ("windows", "message"),
+    [
+        ((Window(4, 3, 1), Window(5, 3, 2)), r"'new' of 'rows' takes the bytes 24 to 84 in 5 steps, but there are 72"),
+        ((Window(4, 3, -1), Window(5, 3)), r"'old' of 'rows' takes the bytes -12 to 48 in 5 steps, but there are 72"),
+        ((Window(4, 3, 0, 7), Window(5, 3, 3, 7)), r"'new' of 'rows' takes the bytes 0 to 84 in 5 steps"),
+        ((Window(4, 8), Window(5, 3)), r"'old' of 'first' takes the bytes 0 to 60 in 5 steps, but there are 12"),
+    ],
+    ids=str,
+)
+def test_windows_stay_in_their_buffers(recurrence, reverse, windows, message):
+    program = recurrence()
+    program = Executable(replace(program, loops=(replace(program.loops[0], windows=windows, reverse=reverse),)))
+    x, a = np.zeros(COLUMNS, np.float32), np.ones(1, np.float32)
+    limit = np.array(0, np.int32)
+    program.run([x, limit, np.zeros(0, np.float32)], (a,))  # no step, no entry
+    with pytest.raises(ProgramError, match=message):
+        program.run([x, limit, np.zeros(5, np.float32)], (a,))

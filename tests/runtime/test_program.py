@@ -177,6 +177,9 @@ def test_buffer_validation() -> None:
         (Buffer("h", "int8", (-4,), "arena"), r"buffer 3 \('h'\), axis 0 must be a non-negative"),
         (Buffer("h", "int8", (4,), "arena", -1), "has the place -1; known are 0 to 4"),
         (Buffer("h", "int8", (4,), "arena", 5), "has the place 5; known are 0 to 4"),
+        (Buffer("h", "int8", (4,), "arena", 1, -64), r"buffer 3 \('h'\), start must be a non-negative"),
+        (Buffer("h", "int8", (4,), "arena", 1, 0.5), r"buffer 3 \('h'\), start must be"),  # type: ignore[arg-type]
+        (Buffer("h", "int8", (4,), "arena", 1, symbol("h")), r"start uses the unknown symbol 'h'"),
     ):
         buffers = (*program.buffers[:3], buffer, program.buffers[4])
         with pytest.raises(ProgramError, match=message):
