@@ -10,7 +10,10 @@ import operator
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache, reduce
-from typing import NoReturn
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
 
 from runtime.symbolic import (
     Atom,
@@ -39,6 +42,7 @@ __all__ = [
     "substitute",
     "symbol",
     "symbols_of",
+    "tabulate",
 ]
 
 # Text beyond these bounds is an error in a file, not a size that a model has.
@@ -71,6 +75,56 @@ def evaluate(dim: Dim, values: Mapping[str, int]) -> int:
     if not isinstance(dim, SymbolicInt):
         return dim
     return sum(c * _evaluate_monomial(monomial, values) for monomial, c in dim.terms)
+
+
+def tabulate(dim: Dim, values: Mapping[str, int], name: str, count: int) -> NDArray[np.int64]:
+    """What `evaluate` gives where the symbol `name` is 0, 1, 2, … and `count - 1`, `count` of them, all at once.
+
+    Raises `ValueError` as `evaluate` does, and where a part of the expression leaves 64 bits.
+    """
+    greatest = {**values, name: max(count - 1, 0)}
+    if _magnitude(dim, greatest) >= 1 << 63:
+        raise ValueError(f"the size {dim} is out of range for {greatest}")
+    numbers = _tabulated(dim, {**greatest, name: np.arange(count, dtype=np.int64)})
+    return np.ascontiguousarray(np.broadcast_to(np.asarray(numbers, np.int64), (count,)))
+
+
+def _magnitude(dim: Dim, values: Mapping[str, int]) -> int:
+    """What neither `dim` nor a part of it exceeds, with any sign, at values up to these."""
+    if not isinstance(dim, SymbolicInt):
+        return abs(dim)
+    total = 0
+    for monomial, coefficient in dim.terms:
+        size = abs(coefficient)
+        for atom in monomial:
+            match atom:
+                case Symbol():
+                    size *= max(1, _value_of(atom.text, values))
+                case FloorDivision():
+                    size *= max(atom.divisor, _magnitude(atom.numerator, values))
+                case Maximum():
+                    size *= max(1, *(_magnitude(argument, values) for argument in atom.arguments))
+        total += size
+    return total
+
+
+def _tabulated(dim: Dim, values: Mapping[str, Any]) -> Any:
+    """`evaluate` with an array in the place of a number; int64 wraps around."""
+    if not isinstance(dim, SymbolicInt):
+        return dim
+    total: Any = 0
+    for monomial, coefficient in dim.terms:
+        product: Any = coefficient
+        for atom in monomial:
+            match atom:
+                case Symbol():
+                    product = product * values[atom.text]
+                case FloorDivision():
+                    product = product * (_tabulated(atom.numerator, values) // atom.divisor)
+                case Maximum():
+                    product = product * reduce(np.maximum, (_tabulated(each, values) for each in atom.arguments))
+        total = total + product
+    return total
 
 
 def substitute(dim: Dim, values: Mapping[str, Dim]) -> Dim:

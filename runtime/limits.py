@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.arena import address_of
-from runtime.dimensions import evaluate, substitute, symbols_of
+from runtime.dimensions import Dim, symbols_of, tabulate
 from runtime.native_code import Record
 from runtime.program import Program
 
@@ -30,21 +30,20 @@ def limited_sizes(
 ) -> LimitedSizes:
     """Where in an encoded `stream` sizes follow a limit, and their values for every number of steps up to all."""
     rows_of: dict[int, Table] = {}
-    kept: list[Table] = []
+    tables: dict[tuple[Dim, str], Table] = {}
     for index, instruction in enumerate(program.instructions):
         if instruction.limit < 0:
             continue
         first = record_starts[index] + Record.HEAD + len(instruction.operands)
         slots = [(record_starts[index] + Record.WORK, instruction.work), *enumerate(instruction.extents, first)]
-        steps = values[instruction.steps]
-        others = {name: value for name, value in values.items() if name != instruction.steps}
+        name, steps = instruction.steps, values[instruction.steps]
         rows = []
         for slot, size in slots:
-            if instruction.steps not in symbols_of(size):
+            if name not in symbols_of(size):
                 continue
-            rest = substitute(size, others)
-            kept.append(np.array([evaluate(rest, {instruction.steps: step}) for step in range(steps + 1)], np.int64))
+            if (size, name) not in tables:
+                tables[size, name] = tabulate(size, values, name, steps + 1)
             place = address_of(stream) + slot * stream.itemsize
-            rows.append([place, address_of(kept[-1]), instruction.limit, steps])
+            rows.append([place, address_of(tables[size, name]), instruction.limit, steps])
         rows_of[index] = np.array(rows, np.int64).reshape(-1, 4)
-    return LimitedSizes(rows_of, kept)
+    return LimitedSizes(rows_of, list(tables.values()))

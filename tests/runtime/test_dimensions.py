@@ -23,6 +23,7 @@ from runtime.dimensions import (
     substitute,
     symbol,
     symbols_of,
+    tabulate,
 )
 
 BATCH, H, W = symbol("batch"), symbol("h"), symbol("w")
@@ -83,6 +84,25 @@ EXPRESSIONS = st.recursive(LEAVES, _grow, max_leaves=7)
 @settings(max_examples=120, deadline=None)
 def test_arithmetic_agrees_with_integers(expression: Expression, values: dict[str, int]) -> None:
     assert evaluate(expression.dim, values) == expression.oracle(values)
+
+
+@given(EXPRESSIONS, VALUES, st.sampled_from(["batch", "h"]), st.integers(0, 40))
+@settings(max_examples=120, deadline=None)
+def test_tables_hold_what_each_number_gives(
+    expression: Expression, values: dict[str, int], name: str, count: int
+) -> None:
+    table = tabulate(expression.dim, values, name, count)
+    assert table.dtype == np.int64
+    assert table.tolist() == [expression.oracle({**values, name: number}) for number in range(count)]
+
+
+def test_tables_out_of_range_are_refused() -> None:
+    assert tabulate((BATCH + 2**62) // 2, {}, "batch", 3).tolist() == [2**61, 2**61, 2**61 + 1]
+    for dim in (BATCH * 2**62, dim_max(H * (2**63), W) - H * 2**63, (BATCH * 3) // (2**70)):
+        with pytest.raises(ValueError, match="out of range"):
+            tabulate(dim, {"h": 1, "w": 0}, "batch", 3)
+    with pytest.raises(ValueError, match="'w' has no value"):
+        tabulate(BATCH * W, {}, "batch", 3)
 
 
 @given(EXPRESSIONS)
