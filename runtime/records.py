@@ -33,7 +33,8 @@ def record(cls: Any = None, *, eq: bool = True) -> Any:
         eq: whether records are equal when their fields are; otherwise when they are the same object.
 
     Raises:
-        TypeError: for a field made by a factory, or whose value is not given to the constructor.
+        TypeError: for a field that is anything else than its annotation and a plain default, and with `eq` for a class
+            that says itself what is equal.
     """
     return _made(cls, eq) if cls is not None else lambda decorated: _made(decorated, eq)
 
@@ -41,21 +42,30 @@ def record(cls: Any = None, *, eq: bool = True) -> Any:
 def _made(cls: Any, eq: bool) -> Any:
     defined = vars(cls)
     has_own_text, has_own_hash = "__repr__" in defined, "__hash__" in defined
+    if eq and "__eq__" in defined:
+        raise TypeError(f"{cls.__name__} says itself what is equal: make it a record with eq=False")
     made: Any = dataclasses.dataclass(init=False, repr=False, eq=False, slots=True)(cls)
     fields = dataclasses.fields(made)
-    if any(field.default_factory is not dataclasses.MISSING or not field.init for field in fields):
+    if not all(map(_is_plain, fields)):
         raise TypeError(f"a record's fields are given or have plain defaults; use a dataclass for {cls.__name__}")
     made.__init__ = _constructor(made, fields)
     made.__setattr__, made.__delattr__, made.__reduce__ = _refuse_change, _refuse_removal, _reduce
     if not has_own_text:
         made.__repr__ = _text
-    if eq and fields:
-        # Of one field, `attrgetter` gives the value itself, which compares and hashes as well.
-        key = attrgetter(*(field.name for field in fields))
+    if eq:
+        # Of one field, `attrgetter` gives the value itself, which compares and hashes as well. Without fields, all
+        # records of a class are equal.
+        key = attrgetter(*([field.name for field in fields] or ["__class__"]))
         made.__eq__ = _equality(key)
         if not has_own_hash:
             made.__hash__ = lambda self: hash(key(self))
     return made
+
+
+def _is_plain(field: dataclasses.Field[Any]) -> bool:
+    """Whether a field takes part in everything, and has a plain default if any."""
+    takes_part = field.init and field.compare and field.repr and field.hash is None and not field.kw_only
+    return takes_part and field.default_factory is dataclasses.MISSING
 
 
 def _constructor(cls: Any, fields: tuple[dataclasses.Field[Any], ...]) -> Callable[..., None]:

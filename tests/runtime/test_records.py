@@ -86,9 +86,61 @@ def test_the_tools_of_dataclasses_work() -> None:
     assert pickle.loads(pickle.dumps(point)) == copy.copy(point) == copy.deepcopy(point) == point
 
 
-def test_fields_made_by_a_factory_are_refused() -> None:
+@record
+class Nothing:
+    pass
+
+
+@record
+class NothingElse:
+    pass
+
+
+def test_records_without_fields_are_equal() -> None:
+    assert Nothing() == Nothing()
+    assert hash(Nothing()) == hash(Nothing())
+    assert Nothing() != NothingElse()
+    assert len({Nothing(), Nothing(), NothingElse()}) == 2
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"default_factory": int},
+        {"init": False, "default": 0},
+        {"compare": False},
+        {"repr": False},
+        {"hash": False},
+        {"kw_only": True},
+    ],
+    ids=str,
+)
+def test_fields_that_are_not_plain_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(TypeError, match="use a dataclass for Listed"):
 
         @record
         class Listed:
-            items: list[int] = dataclasses.field(default_factory=list)
+            items: int = dataclasses.field(**options)  # type: ignore[call-overload]
+
+
+def test_an_equality_of_its_own_is_not_overwritten() -> None:
+    with pytest.raises(TypeError, match="Case says itself what is equal"):
+
+        @record
+        class Case:
+            text: str
+
+            def __eq__(self, other: object) -> bool:
+                return isinstance(other, Case) and self.text.lower() == other.text.lower()
+
+    @record(eq=False)
+    class Folded:
+        text: str
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Folded) and self.text.lower() == other.text.lower()
+
+        def __hash__(self) -> int:
+            return hash(self.text.lower())
+
+    assert Folded("A") == Folded("a")
