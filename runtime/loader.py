@@ -3,7 +3,7 @@
 Objects are linked into libraries in which no name is defined twice, so equal symbol names in two objects do
 not meet, and a symbol that cannot be resolved is an error here and not the end of the process. Code is unloaded
 with the last `LoadedCode` of its library; the same bytes are linked once. LLVM is loaded when it is needed and not
-before.
+before; on x86-64 with ELF it should never be, and a warning says why it is.
 """
 
 from __future__ import annotations
@@ -11,18 +11,23 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 from weakref import WeakValueDictionary
 
-from runtime.linking import LinkingError, link
+from runtime.linking import ForeignCodeError, LinkingError, link
 
-__all__ = ["LoadError", "LoadedCode", "load", "load_all", "load_objects", "target_machine"]
+__all__ = ["LinkingWarning", "LoadError", "LoadedCode", "load", "load_all", "load_objects", "target_machine"]
 
 
 class LoadError(RuntimeError):
     """Object code that this process cannot link."""
+
+
+class LinkingWarning(UserWarning):
+    """LLVM has to link kernels in this process, which then takes longer to start; programs run all the same."""
 
 
 class LoadedCode:
@@ -41,6 +46,7 @@ class LoadedCode:
 
 _lock = threading.Lock()
 _engine: Any = None
+_has_warned = False
 _numbers = itertools.count()
 _loaded: WeakValueDictionary[tuple[str, bytes], LoadedCode] = WeakValueDictionary()
 
@@ -118,9 +124,21 @@ def _link(symbols: tuple[str, ...], objects: tuple[bytes, ...]) -> Any:
     """What gives the addresses of `symbols`, and keeps the code of `objects` loaded."""
     try:
         image = link(objects)
-    except LinkingError:
+    except ForeignCodeError:
         return _link_by_llvm(symbols, objects)
+    except LinkingError as error:
+        library = _link_by_llvm(symbols, objects)
+        _warn_once(symbols, error)
+        return library
     return image if all(symbol in image for symbol in symbols) else _link_by_llvm(symbols, objects)
+
+
+def _warn_once(symbols: tuple[str, ...], error: LinkingError) -> None:
+    global _has_warned
+    if not _has_warned:
+        _has_warned = True
+        text = f"LLVM is loaded to link {symbols[0]!r} and others, since `runtime.linking` cannot: {error}."
+        warnings.warn(text, LinkingWarning, stacklevel=5)
 
 
 def _link_by_llvm(symbols: tuple[str, ...], objects: tuple[bytes, ...]) -> Any:

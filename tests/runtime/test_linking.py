@@ -16,7 +16,7 @@ import pytest
 from runtime import linking, loader
 from runtime.arena import address_of
 from runtime.linking import Image, LinkingError, link
-from runtime.loader import load
+from runtime.loader import LinkingWarning, load
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64", reason="only ELF objects for x86-64 are linked here"
@@ -134,13 +134,27 @@ def test_the_loader_links_what_kernels_are_without_llvm(native: ModuleType, monk
     np.testing.assert_array_equal(numbers, [0, 2, 3, 3])
 
 
-def test_data_that_code_writes_is_left_to_llvm(native: ModuleType) -> None:
+def test_data_that_code_writes_is_left_to_llvm_with_one_warning(
+    native: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = native.object_code(WRITES_DATA, "writes")
     with pytest.raises(LinkingError, match="writes"):
         link([data])
-    code = load("writes", data)
+    monkeypatch.setattr(loader, "_has_warned", False)
+    with pytest.warns(LinkingWarning, match="LLVM is loaded to link 'writes' .* data that the code writes") as told:
+        code = load("writes", data)
+    assert len(told) == 1
     function = ONE_NUMBER(code.address)
     assert [function(1), function(1)] == [6, 7]
+    load("again", native.object_code(WRITES_DATA, "again"))  # a second warning would be an error
+
+
+def test_other_machines_are_left_to_llvm_without_a_word(native: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "_has_warned", False)
+    monkeypatch.setattr(linking, "_X86_64", 183)
+    code = load("elsewhere", native.object_code(MIXED, "elsewhere"))
+    assert not isinstance(code._tracker, Image)
+    assert ONE_NUMBER(code.address)(1) == expected(1)
 
 
 def test_an_unknown_symbol_is_refused(native: ModuleType) -> None:
