@@ -149,10 +149,11 @@ class Executable:
                     return None
                 addresses[buffer] = address
             results = binding.fresh_outputs()
+            failed: int | None = -1  # something may have run where an exception comes
             try:
                 failed = self._run_like_before(binding)
             finally:
-                if known.followers is not None:
+                if known.followers is not None and failed is not None:
                     known.followers.tell()
             if failed is not None and failed >= 0:
                 self._raise_failure(binding)

@@ -87,7 +87,7 @@ class Record(IntEnum):
 
 class PhaseEntry(IntEnum):
     """Slots of an entry of the phase table, or of the stretches that one thread runs alone. One more entry ends the
-    table; only its WAKE and its LIMIT are read."""
+    table: its WAKE is 1, since the caller may be asleep, and all else is 0."""
 
     RECORD = 0  # address of the first instruction record
     FIRST = 1  # index of that instruction

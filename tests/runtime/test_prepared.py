@@ -115,6 +115,34 @@ def test_programs_report_what_they_update(program: Program, native: ModuleType, 
     assert late()
 
 
+def test_a_short_call_that_ran_nothing_reports_nothing(
+    native: ModuleType, monkeypatch: pytest.MonkeyPatch, threads_restored: None
+) -> None:
+    set_num_threads(1)
+    update = Program(
+        "update", (), (Buffer("w", "int64", (4,), "variable"),), (), (0,), (),
+        (Instruction(0, (0,), (), 4, 0, "increment"),), (native.kernel(native.INCREMENT, "increment"),),
+    )  # fmt: skip
+    updater, variables, reports = Executable(update), (np.arange(4),), []
+    updater.run([], variables)
+    monkeypatch.setattr(contents.Followers, "tell", lambda self: reports.append(variables[0][0]))
+    assert updater.run_again([], variables) == ()
+    assert reports == [2]
+    with monkeypatch.context() as patch:
+        patch.setattr(Executable, "_run_like_before", lambda *_: None)
+        assert updater.run_again([], variables) is None
+    assert reports == [2], "nothing ran"
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Executable, "_run_like_before", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            updater.run_again([], variables)
+    assert reports == [2, 2], "something may have run"
+
+
 def test_every_batch_size_uses_the_same_preparation_until_the_arena_moves(program: Program, threads: int) -> None:
     call = Caller(program, np.array([5, 0, 0, 0]))
     call(100)
