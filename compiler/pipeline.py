@@ -39,8 +39,8 @@ Pass = Callable[[Graph, PassContext], Graph]
 
 PIPELINE: tuple[Pass, ...] = (
     infer_shapes,
-    differentiate,
     select_attention,
+    differentiate,
     decompose,
     canonicalize,
     fold_constants,

@@ -1,7 +1,7 @@
 """Attention as one kernel, which never holds all scores; and its gradient, which computes them anew.
 
-The pass `select_attention` puts them in the place of the ops of `compiler.ops.attention`. They appear after
-differentiation and are lowered by generators of the CPU only (`compiler.codegen.attention`).
+The pass `select_attention` puts the first in the place of the op of `compiler.ops.attention`, and its gradient is the
+second. They are lowered by generators of the CPU only (`compiler.codegen.attention`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compiler.ir import Array
+from compiler.ir import Array, Builder, Value
 from compiler.ops.attention import DotProductAttention, DotProductAttentionGradient
 from compiler.ops.checks import require_inputs
-from compiler.ops.families import GeneratedKernel
+from compiler.ops.families import Cotangents, GeneratedKernel, received
 from compiler.ops.registry import op
 from compiler.types import TensorType
 from runtime.dimensions import Dim
@@ -43,6 +43,15 @@ class AttentionKernel(GeneratedKernel):
     @property
     def _whole(self) -> DotProductAttention:
         return DotProductAttention(*self.fields.values())
+
+    def gradient(
+        self, b: Builder, cotangents: Cotangents, inputs: Sequence[Value], outputs: Sequence[Value]
+    ) -> Cotangents:
+        """The other kernel, which reads the two numbers; they have no cotangent."""
+        of_inputs = AttentionGradientKernel(*self.fields.values())
+        result, numbers = outputs
+        results = b.emit_all(of_inputs, *inputs[:3], result, received(cotangents[:1]), numbers, *inputs[3:])
+        return (*results, *[None] * len(self.extras))
 
     def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         """Two products for each pair of a query and a key that it sees by the rules."""
@@ -79,6 +88,14 @@ class AttentionGradientKernel(GeneratedKernel):
     @property
     def _whole(self) -> DotProductAttentionGradient:
         return DotProductAttentionGradient(*self.fields.values())
+
+    def gradient(
+        self, b: Builder, cotangents: Cotangents, inputs: Sequence[Value], outputs: Sequence[Value]
+    ) -> Cotangents:
+        """That of the op that holds all scores: it computes the two numbers from query and key."""
+        given = (*inputs[:5], *inputs[6:])
+        parts = self._whole.gradient(b, cotangents, given, outputs)
+        return (*parts[:5], None, *parts[5:])
 
     def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         """Four products for each pair; that the scores are computed anew does not count."""

@@ -26,7 +26,7 @@ def received(cotangents: Cotangents) -> Value:
 
 
 class Late(Op):
-    """An op that a pass makes for the CPU, after differentiation. Other targets never see it."""
+    """An op that a pass makes for the CPU, most after differentiation. Other targets never see it."""
 
     def gradient(
         self, b: Builder, cotangents: Cotangents, inputs: Sequence[Value], outputs: Sequence[Value]
