@@ -292,6 +292,9 @@ class AttentionMasks:
         Args:
             scores: (batch, ..., heads, queries, keys).
             rank: how many axes queries have, and keys.
+
+        Raises:
+            ValueError: rules on positions where these are on several axes.
         """
         found = None
         if self.queries is not None:
@@ -307,6 +310,12 @@ class AttentionMasks:
                 found = _both(found, ops.expand_dims(ops.greater_equal(distance, 0), 0))
             if self.window is not None:
                 found = _both(found, ops.expand_dims(ops.less(ops.abs(distance), self.window), 0))
+        if found is not None and rank > 1:
+            raise ValueError(
+                "Masks of queries, keys and values, `use_causal_mask` and `sliding_window` need attention over one "
+                f"axis. Received: attention over {rank} axes. Fix: say which keys a query sees in `attention_mask`, "
+                "(batch, *queries, *keys)."
+            )
         full = len(scores.shape)
         return _both(_with_heads(found, full, rank), _with_heads(self.pairs, full, rank))
 

@@ -3,6 +3,7 @@ whatever the number of steps, and differentiable."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -193,4 +194,4 @@ def while_loop(
 
 def _at_least_none(count: Any) -> Dim:
     """A number of steps; none where it is negative."""
-    return dim_max(count if isinstance(count, SymbolicInt) else int(count), 0)
+    return dim_max(count if isinstance(count, SymbolicInt) else operator.index(count), 0)

@@ -108,6 +108,17 @@ def test_mask_with_heads_and_dropout(heads):
     assert ((weights > 0) == pairs & key[:, None, None, :]).all()
 
 
+def test_masks_of_attention_over_a_later_axis():
+    layer = layers.MultiHeadAttention(2, 3, attention_axes=2)
+    x = RNG.normal(size=(2, 4, 3, 6)).astype(np.float32)
+    key = np.array([[True, False, True], [True, True, True]])
+    pairs = RNG.random((2, 4, 3, 3)) < 0.7
+    pairs[..., 0] = True
+    seen = scores_of(layer, x, x, key_mask=key, attention_mask=pairs, use_causal_mask=True)
+    every = pairs & key[:, None, None] & np.tri(3, dtype=bool)
+    assert ((seen > 0) == every[:, :, None]).all()
+
+
 def test_mask_of_attention_layers():
     """The query's mask zeroes results and goes on; the value's hides values."""
     for layer in (layers.Attention(), layers.AdditiveAttention()):
@@ -259,6 +270,13 @@ class TestErrors:
             layers.Attention()(X)
         with pytest.raises(ValueError, match="positions, features"):
             layers.GroupQueryAttention(2, 2, 1)(X[0], X[0])
+
+    @pytest.mark.parametrize("options", [{"use_causal_mask": True}, {"key_mask": np.ones((2, 4), bool)}])
+    @pytest.mark.parametrize("pairs", [None, np.ones((2, 4, 3, 4, 3), bool)])
+    def test_rules_on_positions_of_several_axes(self, options, pairs):
+        x = RNG.normal(size=(2, 4, 3, 6)).astype(np.float32)
+        with pytest.raises(ValueError, match=r"over one axis. Received: attention over 2 axes"):
+            layers.MultiHeadAttention(2, 3)(x, x, attention_mask=pairs, **options)
 
     def test_soft_cap(self):
         q = np.ones((1, 2, 1, 4), np.float32)

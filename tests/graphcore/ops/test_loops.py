@@ -217,6 +217,11 @@ def test_errors(call: Any) -> None:
         call()
 
 
+def test_bounds_are_integers() -> None:
+    with pytest.raises(TypeError, match="integer"):
+        ops.while_loop(lambda i: i < 9, lambda i: i + 1, 0, maximum_iterations=2.5)
+
+
 def test_bounds_are_no_tensors() -> None:
     with pytest.raises(TypeError, match="while_loop"):
         ops.fori_loop(0, np.ones(2), lambda i, s: s, 0)
