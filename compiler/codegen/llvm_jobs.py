@@ -23,6 +23,7 @@ import contextlib
 import ctypes
 import os
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
@@ -80,13 +81,17 @@ class ModuleJob:
     """
 
     def __init__(self, text: str) -> None:
-        self._context = llvm.create_context()
-        self.machine = target_machine()
-        self.module = llvm.parse_assembly(text, self._context)
+        # The last made goes first, when the job does. In a cycle, as tracebacks make them, the garbage collector would
+        # take context and module in any order, and LLVM would dispose of a module whose context is gone.
+        owned = contextlib.ExitStack()
+        weakref.finalize(self, owned.close).atexit = False
+        context = owned.enter_context(llvm.create_context())
+        self.machine = owned.enter_context(target_machine())
+        self.module = owned.enter_context(llvm.parse_assembly(text, context))
         self.module.verify()
         options = llvm.create_pipeline_tuning_options(speed_level=2)
-        self._builder = llvm.create_pass_builder(self.machine, options)
-        self._passes = self._builder.getModulePassManager()
+        self._builder = owned.enter_context(llvm.create_pass_builder(self.machine, options))
+        self._passes = owned.enter_context(self._builder.getModulePassManager())
 
     def run(self) -> Any:
         """LLVM's standard passes and code generation, in any thread, once; returns the memory with the object."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -80,6 +82,27 @@ def test_a_queue_is_used_in_a_block() -> None:
 def test_text_that_is_no_module_is_refused(broken: str) -> None:
     with pytest.raises(RuntimeError):
         ModuleJob(broken)
+
+
+COLLECT = """
+import gc
+from compiler.codegen.llvm_jobs import ModuleJob
+for text in ("define i64 @one() { ret i64 1 }", "define void @f() { %x = add i64 %y, 1 %y = add i64 %x, 1 ret void }"):
+    cycle = []
+    try:
+        cycle += [cycle, ModuleJob(text)]
+    except RuntimeError as error:
+        cycle += [cycle, error]
+    del cycle
+    gc.collect()
+print("alive")
+"""
+
+
+def test_jobs_in_cycles_are_collected() -> None:
+    """As the traceback of an error makes them; in a process of its own, which LLVM would take down."""
+    done = subprocess.run([sys.executable, "-c", COLLECT], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr
 
 
 def test_kernels_together_as_each_alone() -> None:
