@@ -11,15 +11,21 @@ A work item is one tile of rows of one column block of one batch entry; where a 
 with all rows. A call that owns several consecutive items runs them together, so b is packed once for all of them; where
 a call begins and ends changes no sum. Where there are few rows, items have parts of the columns of a block, so that
 there are enough for several threads.
+
+The gradient of weights is a transposed a times b, a long sum over the rows or steps of a batch. There both operands are
+packed one depth block at a time, and while a block is multiplied the micro-kernel asks for the next one: of 128 x 4096
+x 512 packing had taken 2.3 of 7.9 ms, most of it waiting for memory. To reach: half of that. Reached, in turn, one
+thread, minima in ms: 512 x 4096 x 128 8.3 -> 7.1, 128 x 4096 x 512 7.6 -> 6.8, 128 x 4096 x 128 1.83 -> 1.57,
+1024 x 4096 x 256 33.4 -> 26.8, 256 x 4096 x 256 6.7 -> 6.5.
 """
 
 from __future__ import annotations
 
 import functools
-import textwrap
 
-from compiler.codegen.contraction_driver import PREFETCH_STREAMS, REPORT_BYTES, Driver, kernel_source
-from compiler.codegen.contraction_ir import element_bytes
+from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
+from compiler.codegen.contraction_ir import CACHE_LINE, element_bytes
+from compiler.codegen.contraction_matmul_source import matmul_driver_source
 from compiler.codegen.contraction_narrow import (
     is_narrow_matmul,
     narrow_matmul_scratch,
@@ -35,8 +41,9 @@ __all__ = ["MatmulGenerator"]
 
 # Steps of the sum in a depth block, and the longest sum that is not cut: a second pass over the block of results costs
 # more than reading panels of 64 KiB from the second level (192 x 1024 x 1024, packed operands: 93 GFLOP/s with one
-# block, 86 with two, 82 to 86 with four). A transposed a is packed in strips, which are to stay in that level.
-DEPTH_BLOCK = {False: 512, True: 256}
+# block, 86 with two, 82 to 86 with four). A transposed a is packed in strips, which are to stay in that level, beside
+# the next block of both operands (128 x 4096 x 512 with 256 steps 6.80, with 192 6.58 ms).
+DEPTH_BLOCK = {False: 512, True: 192}
 WHOLE_DEPTH = {False: 1024, True: 512}
 # Tiles of rows that share a pass over the packed panels, and columns packed at a time. A transposed a is packed again
 # for each column block, so there its blocks are larger.
@@ -68,7 +75,9 @@ FEW_ROWS, ITEM_PANELS, GROUP_COLUMNS = 264, 2, 288
 # A transposed a that meets this many panels or fewer is read where it lies: packing it would cost more (784 x 128 x 16
 # columns 70 -> 51 us, x 128 columns 368 -> 337, x 256 no gain). Not so where its rows are a multiple of a page long:
 # then all steps of a tile lie in one set of the first level (1024 x 128 x 128: 478 -> 644 us).
-IN_PLACE_PANELS = 8
+# A longer sum is cut, and each block of both operands packed while the one before it is multiplied: 128 x 4096 x 128
+# columns 1.81 -> 1.58 ms, 512 x 4096 x 64 no gain, x 32 columns 2.33 -> 2.82.
+IN_PLACE_PANELS, CUT_IN_PLACE_PANELS = 8, 4
 PAGE_BYTES = 4096
 
 
@@ -123,7 +132,8 @@ class MatmulGenerator(Generator[MatmulGeometry]):
             width = min(width, -(-columns // tile.columns) * tile.columns)
         size = element_bytes(tile.dtype)
         rows, kept_depth = _group_rows(spec.transpose_a, tile), depth
-        if parts == 0:
+        is_packed = spec.transpose_a and not spec.transpose_b and isinstance(columns, int)
+        if parts == 0 or (is_packed and columns > CUT_IN_PLACE_PANELS * tile.columns):
             kept_depth = depth + WHOLE_DEPTH[True] - dim_max(depth, WHOLE_DEPTH[True])  # the smaller
         tables = REPORT_BYTES + align_up(depth * 8) + align_up(rows * 8)
         panels = align_up(kept_depth * width * size)
@@ -186,25 +196,7 @@ def _column_block(depth: Dim, columns: Dim, most: int) -> int:
 @functools.cache
 def _driver(tile: Tile, transpose_a: bool, transpose_b: bool) -> Driver:
     flat = flat_tiles(tile)
-    by_columns = transpose_a and not transpose_b
-    source = _SOURCE.format(
-        pack_a=_PACK_TRANSPOSED_A if transpose_a else _PACK_A,
-        in_place="" if transpose_b else _READ_B_IN_PLACE if transpose_a else _READ_B_IN_PLACE + _FLAT_COLUMNS,
-        flat="" if transpose_a or transpose_b else _FLAT,
-        pack_b=_PACK_TRANSPOSED_B if transpose_b else _PACK_B,
-        by_columns=_BY_COLUMNS if by_columns else "",
-        more_columns=_MORE_COLUMNS if by_columns else "",
-        all_rows=_ALL_ROWS if by_columns else "",
-        pack_whole="not by_columns and " if by_columns else "",
-        pack_b_block=_PACK_B_BLOCK if by_columns else "",
-        panel_depth="kept_depth" if by_columns else "depth",
-        panel_begin="panel_begin" if by_columns else "depth_begin",
-        prefetch=textwrap.indent(PREFETCH_STREAMS, " " * 16),
-        following=_NEXT_PANEL_OR_ROWS if transpose_a else _NEXT_PANEL,
-        tile_rows="row_count if packed_a else min(TILE_ROWS, row_count - tile_begin)" if transpose_a else "row_count",
-        strip_steps="(WHOLE_DEPTH + 16)" if transpose_a else "0",
-        step=_STEP_TRANSPOSED_A if transpose_a else "    step = ELEMENT",
-    )
+    source = matmul_driver_source(transpose_a, transpose_b)
     constants = {
         "GROUP_TILES": GROUP_TILES[transpose_a],
         "GROUP_ROWS": _group_rows(transpose_a, tile),
@@ -214,182 +206,10 @@ def _driver(tile: Tile, transpose_a: bool, transpose_b: bool) -> Driver:
         "IN_PLACE_ROWS": IN_PLACE_ROWS,
         "FLAT_ROWS": len(flat),
         "IN_PLACE_PANELS": IN_PLACE_PANELS,
+        "CUT_IN_PLACE_PANELS": CUT_IN_PLACE_PANELS,
         "PAGE_BYTES": PAGE_BYTES,
+        "CACHE_LINE": CACHE_LINE,
         "FLAT_1": flat[0].columns,
         "FLAT_2": flat[1].columns,
     }
     return Driver(source, tuple(constants.items()), columns_extent=2)
-
-
-_SOURCE = """\
-def contract(pointers, extents, scratch, begin, end, item):
-    rows = extents[0]
-    depth = extents[1]
-    columns = extents[2]
-    column_block = extents[5]
-    row_items = (rows + TILE_ROWS - 1) // TILE_ROWS
-    column_blocks = (columns + column_block - 1) // column_block * extents[7]
-    depth_blocks = 1
-    if depth > WHOLE_DEPTH:
-        depth_blocks = (depth + DEPTH_BLOCK - 1) // DEPTH_BLOCK
-    block_depth = (depth + depth_blocks - 1) // depth_blocks
-{by_columns}
-    offsets = scratch + REPORT_BYTES
-    row_table = offsets + (depth * 8 + 63) // 64 * 64
-    packed = row_table + (GROUP_ROWS * 8 + 63) // 64 * 64
-    panel_bytes = {panel_depth} * PANEL_STEP
-    packed_panels = (min(max(column_block, FLAT_1), columns) + TILE_COLUMNS - 1) // TILE_COLUMNS
-    strips = packed + (packed_panels * panel_bytes + 63) // 64 * 64
-    values = strips + (GROUP_ROWS * {strip_steps} * ELEMENT + 63) // 64 * 64
-    block = item // row_items
-    row_item = item - block * row_items
-    batch = block // column_blocks
-    column_index = block - batch * column_blocks
-    first_column = column_index * column_block
-    block_columns = min(column_block, columns - first_column)
-    if extents[7] > 1:
-        # Whole strips, spread evenly: there may be more parts than strips.
-        flat_strips = (columns + FLAT_1 - 1) // FLAT_1
-        first_column = column_index * flat_strips // column_blocks * FLAT_1
-        block_columns = min(columns, (column_index + 1) * flat_strips // column_blocks * FLAT_1) - first_column
-{more_columns}
-    panels = (block_columns + TILE_COLUMNS - 1) // TILE_COLUMNS
-    stride = panels * PANEL_STEP
-{step}
-    if item == begin:
-        fill_steps(offsets, depth, step)
-    if block_columns == 0:
-        scratch[2] = 0
-        return item + 1
-    b = pointers[1] + batch * extents[4] * ELEMENT
-    whole_panels = 0
-    flat_columns = 0
-{in_place}
-    if {pack_whole}(item == begin or row_item == 0):
-{pack_b}
-    items = min(GROUP_TILES, end - item, row_items - row_item)
-    first_row = row_item * TILE_ROWS
-    row_count = min(items * TILE_ROWS, rows - first_row)
-{all_rows}
-    a = pointers[0] + batch * extents[3] * ELEMENT
-    for depth_index in range(depth_blocks):
-        depth_begin = min(depth, depth_index * block_depth)
-        steps = min(block_depth, depth - depth_begin)
-{pack_b_block}
-{pack_a}
-{flat}
-        panel = flat_columns // TILE_COLUMNS
-        tile_begin = 0
-        while panel < panels and tile_begin < row_count:
-            panel_stride = PANEL_STEP
-            panel_address = packed + panel * panel_bytes + {panel_begin} * PANEL_STEP
-            if panel < whole_panels:
-                panel_stride = columns * ELEMENT
-                panel_address = b + (depth_begin * columns + first_column + panel * TILE_COLUMNS) * ELEMENT
-            tile_rows = {tile_rows}
-            tile = values + panel * PANEL_STEP + tile_begin * stride
-            written = tile
-            written_row = stride
-            if depth_index == depth_blocks - 1:
-                tile_row = batch * rows + first_row + tile_begin
-                column = first_column + panel * TILE_COLUMNS
-{prefetch}
-            micro(tile_rows, base, row_table + tile_begin * 8, offsets, steps, panel_address, panel_stride, tile,
-                  stride, depth_index, panel_address, 0, written, written_row)
-{following}
-    scratch[0] = values
-    scratch[1] = stride // ELEMENT
-    scratch[2] = row_count
-    scratch[3] = block_columns
-    scratch[4] = batch * rows + first_row
-    scratch[5] = first_column
-    return item + items
-"""
-
-_PACK_B = """\
-        whole_columns = whole_panels * TILE_COLUMNS
-        if whole_columns < block_columns:
-            pack_columns(packed + whole_panels * panel_bytes, panel_bytes, b + (first_column + whole_columns) * ELEMENT,
-                         columns * ELEMENT, depth, block_columns - whole_columns)"""
-
-_BY_COLUMNS = """\
-    by_columns = extents[7] == 0
-    kept_depth = depth
-    if by_columns:
-        kept_depth = block_depth
-        row_items = 1
-        column_blocks = (columns + ITEM_COLUMNS - 1) // ITEM_COLUMNS"""
-
-_MORE_COLUMNS = """\
-    column_items = 1
-    if by_columns:
-        first_column = column_index * ITEM_COLUMNS
-        column_items = min(column_block // ITEM_COLUMNS, end - item, column_blocks - column_index)
-        block_columns = min(column_items * ITEM_COLUMNS, columns - first_column)"""
-
-_ALL_ROWS = """\
-    if by_columns:
-        items = column_items
-        row_count = rows"""
-
-_PACK_B_BLOCK = """\
-        panel_begin = depth_begin
-        if by_columns:
-            panel_begin = 0
-            pack_columns(packed, panel_bytes, b + (depth_begin * columns + first_column) * ELEMENT,
-                         columns * ELEMENT, steps, block_columns)"""
-
-_READ_B_IN_PLACE = """\
-    if rows <= IN_PLACE_ROWS:
-        whole_panels = block_columns // TILE_COLUMNS"""
-
-# With hardly any rows nothing is used twice: all of the sum in one pass, over strips of b as wide as registers allow.
-_FLAT_COLUMNS = """
-    if rows <= FLAT_ROWS:
-        depth_blocks = 1
-        block_depth = depth
-        flat_step = FLAT_1 if rows == 1 else FLAT_2
-        flat_columns = block_columns // flat_step * flat_step"""
-
-_FLAT = """\
-        if flat_columns:
-            for column in range(0, flat_columns, flat_step):
-                micro_flat(rows, base, row_table, offsets, steps, b + (first_column + column) * ELEMENT,
-                           columns * ELEMENT, values + column * ELEMENT, stride, 0)"""
-
-_PACK_TRANSPOSED_B = """\
-        for panel in range(panels):
-            panel_rows = min(TILE_COLUMNS, block_columns - panel * TILE_COLUMNS)
-            if panel_rows < TILE_COLUMNS:
-                fill_zero(packed + panel * panel_bytes, depth * TILE_COLUMNS)
-            transpose_rows(packed + panel * panel_bytes, PANEL_STEP,
-                           b + (first_column + panel * TILE_COLUMNS) * depth * ELEMENT, depth * ELEMENT,
-                           panel_rows, depth)"""
-
-_PACK_A = """\
-        base = a + (first_row * depth + depth_begin) * ELEMENT
-        fill_steps(row_table, row_count, depth * ELEMENT)"""
-
-_NEXT_PANEL = """\
-            panel += 1"""
-
-# Rows that lie scattered are kept in the first level while all panels pass (512 x 512 x 64: 557 -> 496 us).
-_NEXT_PANEL_OR_ROWS = """\
-            panel += 1
-            if not packed_a and panel == panels:
-                panel = 0
-                tile_begin += TILE_ROWS"""
-
-_STEP_TRANSPOSED_A = """\
-    packed_a = columns > IN_PLACE_PANELS * TILE_COLUMNS or rows * ELEMENT % PAGE_BYTES == 0
-    step = STRIP_STEP if packed_a else rows * ELEMENT"""
-
-_PACK_TRANSPOSED_A = """\
-        base = a + (depth_begin * rows + first_row) * ELEMENT
-        strip_bytes = TILE_ROWS * ELEMENT
-        if packed_a:
-            strip_bytes = steps * STRIP_STEP + STRIP_SLACK
-            pack_rows(strips, strip_bytes, base, rows * ELEMENT, steps, row_count)
-            base = strips
-        for index in range(row_count):
-            row_table[index] = index // TILE_ROWS * strip_bytes + index % TILE_ROWS * ELEMENT"""

@@ -24,6 +24,10 @@ __all__ = [
     "panel_slack",
 ]
 
+# What packs a matrix from memory asks for the strips so many rows further down (512 columns, 33 MB, strips of 6: 6.4 ->
+# 3.1 ms, of 16: 2.4 -> 2.3; four to 32 rows alike).
+_ROWS_AHEAD = 8
+
 
 def panel_slack(dtype_bytes: int, lanes: int, width: int) -> int:
     """Bytes that `pack_panels` writes past the end of a panel of `width` columns."""
@@ -99,6 +103,7 @@ def emit_pack_panels(module: Any, dtype: str, lanes: int, width: int, name: str)
         with native.loop(0, panels) as panel:
             panel_row = native.add(target_row, native.multiply(panel, panel_stride))
             strip = native.add(source_row, native.multiply(panel, width * native.size))
+            native.prefetch(native.add(strip, native.multiply(source_stride, _ROWS_AHEAD)))
             _copy_strip(native, panel_row, strip, constant(width), width)
         with builder.if_then(builder.icmp_signed(">", left, constant(0))):
             panel_row = native.add(target_row, native.multiply(panels, panel_stride))

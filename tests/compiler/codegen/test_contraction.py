@@ -108,6 +108,8 @@ def test_matmul_in_float64(transposes: tuple[bool, bool]) -> None:
         (True, MatmulGeometry(2048, 520, 5)),
         (True, MatmulGeometry(1000, 531, 19, 2)),  # read in place, the sum cut
         (True, MatmulGeometry(50, 531, 300)),  # too many columns: packed
+        (True, MatmulGeometry(271, 1301, 70, 2)),  # both packed block by block, rows as items
+        (True, MatmulGeometry(301, 514, 307)),
         (False, MatmulGeometry(70, 1024, 21, 2)),  # the longest sum that is not cut
         (False, MatmulGeometry(70, 1025, 21, 2)),
         (False, MatmulGeometry(32, 1300, 40)),  # panels read in b
@@ -185,6 +187,25 @@ def test_every_tile_shape(vector_bytes: int, registers: int, transposes: tuple[b
     spec = ContractionSpec("matmul", "float32", *transposes)
     for rows in (1, 2, 3, 5, 8, 14, 29, 71):
         check_matmul(MatmulGeometry(rows, 83, 301), spec, target=target)
+
+
+@pytest.mark.parametrize(("vector_bytes", "registers"), TARGETS)
+@pytest.mark.parametrize("geometry", [MatmulGeometry(271, 603, 70), MatmulGeometry(290, 517, 150, 2)], ids=str)
+def test_long_sums_of_every_tile_shape_are_the_same_however_items_are_cut(
+    geometry: MatmulGeometry, vector_bytes: int, registers: int
+) -> None:
+    host = host_target()
+    target = Target("cpu", host.cpu, host.features, vector_bytes, registers)
+    spec = ContractionSpec("matmul", "float32", transpose_a=True)
+    work = contraction_work(spec, contraction_extents(spec, geometry), target)
+    batch, rows, depth, columns = (int(n) for n in (geometry.batch, geometry.rows, geometry.depth, geometry.columns))  # type: ignore[arg-type]
+    rng = np.random.default_rng(columns)
+    a, b = (rng.standard_normal(shape).astype("float32") for shape in ((batch, depth, rows), (batch, depth, columns)))
+    expected = matmul_oracle(a, b, spec)
+    whole = run(spec, geometry, (a, b), (batch, rows, columns), target=target)
+    np.testing.assert_allclose(whole, expected, rtol=1e-4, atol=1e-4)
+    for cuts in ([0.5], [0.1, 0.35, 0.6], [(item + 0.5) / work for item in range(1, work, 3)]):
+        np.testing.assert_array_equal(run(spec, geometry, (a, b), whole.shape, cuts=cuts, target=target), whole)
 
 
 @pytest.mark.parametrize("vector_bytes", [16, 64])
