@@ -37,6 +37,7 @@ __all__ = [
     "dim_max",
     "dim_product",
     "evaluate",
+    "is_at_most",
     "is_nonnegative",
     "parse_dim",
     "substitute",
@@ -55,6 +56,11 @@ _TOKEN = re.compile(r"\s*(?:([0-9]+)|([A-Za-z_][A-Za-z0-9_]*)|(//|[-+*(),]))")
 def ceil_div(dim: Dim, divisor: int) -> Dim:
     """`dim / divisor` rounded up."""
     return (dim + (divisor - 1)) // divisor
+
+
+def is_at_most(dim: Dim, most: int) -> Dim:
+    """1 where a size is at most so large, 0 where it is larger."""
+    return dim_max(0, 1 - dim // (most + 1))
 
 
 def align_up(dim: Dim, alignment: int = 64) -> Dim:

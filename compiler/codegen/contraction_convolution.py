@@ -34,7 +34,7 @@ from compiler.codegen.contraction_narrow import (
 )
 from compiler.codegen.contraction_sizes import (
     BLOCK_EXTENTS,
-    EXTENT_COUNT,
+    GATHERING_EXTENTS,
     SLAB_COPY,
     gathering_extents,
     gathering_scratch,
@@ -57,7 +57,7 @@ class ConvolutionGenerator(Generator[ConvolutionGeometry]):
     """
 
     geometry = ConvolutionGeometry
-    extent_count = EXTENT_COUNT
+    extent_count = GATHERING_EXTENTS
     forms = (frozenset({"narrow"}), frozenset({"packed"}))
 
     def __init__(self, *, backward: bool) -> None:
@@ -77,7 +77,7 @@ class ConvolutionGenerator(Generator[ConvolutionGeometry]):
 
     def work(self, spec: ContractionSpec, extents: tuple[Dim, ...], tile: Tile) -> Dim:
         """Parts of blocks of rows of all images."""
-        return gathering_work(extents, backward=self.backward)
+        return gathering_work(extents)
 
     def image_units(self, spec: ContractionSpec, extents: tuple[Dim, ...], items: Dim) -> ImageUnits:
         """An image is a number of items."""
@@ -292,8 +292,8 @@ def contract(pointers, extents, scratch, begin, end, item):
         if not in_place:
             phase_table[phases * 2 + 2] = has_nonfinite({weights})
     checked = phase_table[phases * 2 + 2]
-    blocks = (target_height + block_rows - 1) // block_rows
     parts = extents[17]
+    blocks = extents[18]
     block = item // parts
     part = item - block * parts
     first_panel = part * groups * panels // parts

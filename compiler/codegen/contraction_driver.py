@@ -44,15 +44,19 @@ from compiler.codegen.contraction_types import ContractionSource, Epilogue, Imag
 from compiler.codegen.depthwise_lines import LINE_PARAMETERS, emit_gather_line
 from compiler.codegen.depthwise_native import DEPTHWISE_PARTS
 from compiler.codegen.microkernel import (
-    FLAT_PARAMETERS,
     FULL_UNROLL,
     MICRO_PARAMETERS,
     Tile,
-    emit_flat_microkernel,
     emit_microkernel,
 )
 from compiler.codegen.microkernel_dot import dot_rows, emit_dot_add, emit_dot_microkernel
 from compiler.codegen.microkernel_finish import FINISH_PARAMETERS, emit_finishing_microkernel
+from compiler.codegen.microkernel_flat import (
+    FLAT_PARAMETERS,
+    PANELS_PARAMETERS,
+    emit_flat_microkernel,
+    emit_panels_microkernel,
+)
 from compiler.codegen.scalar_math import scalar_namespace
 from compiler.codegen.winograd_transforms import (
     emit_fold_points,
@@ -134,6 +138,9 @@ PARTS: Mapping[str, Part] = {
     "micro": Part(len(MICRO_PARAMETERS), lambda module, tile: emit_microkernel(module, tile, "micro")),
     "micro_flat": Part(
         len(FLAT_PARAMETERS), lambda module, tile: emit_flat_microkernel(module, tile, "micro_flat")
+    ),
+    "micro_panels": Part(
+        len(PANELS_PARAMETERS), lambda module, tile: emit_panels_microkernel(module, tile, "micro_panels")
     ),
     "micro_finish": Part(
         len(FINISH_PARAMETERS), lambda module, tile: emit_finishing_microkernel(module, tile, "micro_finish")

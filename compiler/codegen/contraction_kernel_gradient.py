@@ -31,7 +31,7 @@ import textwrap
 
 from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import CACHE_LINE, element_bytes
-from compiler.codegen.contraction_sizes import BLOCK_EXTENTS, EXTENT_COUNT, SLAB_COPY, summing_extents
+from compiler.codegen.contraction_sizes import BLOCK_EXTENTS, SLAB_COPY, SUMMING_EXTENTS, summing_extents
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
 from compiler.codegen.microkernel import Tile
 from compiler.contractions import ContractionSpec, ConvolutionGeometry
@@ -53,7 +53,7 @@ class KernelGradientGenerator(Generator[ConvolutionGeometry]):
     """x, gradient of the convolution's result; result shaped as the kernel, `chunks` times, to be summed."""
 
     geometry = ConvolutionGeometry
-    extent_count = EXTENT_COUNT + 1
+    extent_count = SUMMING_EXTENTS + 1
 
     def fills(self, spec: ContractionSpec, geometry: ConvolutionGeometry) -> bool:
         """With one chunk each call reads all images."""

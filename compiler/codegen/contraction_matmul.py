@@ -5,7 +5,8 @@ tile's width; rows of a are taken a few dozen at a time and, for each *depth blo
 panel. Rows and panel of a depth block stay in the second-level cache. With more than one depth block, sums wait in the
 block of results. Where there are few rows, panels are read in b itself, and with one or two rows in strips as wide
 as the registers allow: then the product is as fast as b streams from memory (784 x 128 from the second-level cache:
-7 us for one row, 11 with strips of one tile).
+7 us for one row, 11 with strips of one tile). Where the pass `pack_kernels` has packed b, its panels are read instead,
+several at once for one or two rows.
 
 A work item is one tile of rows of one column block of one batch entry; where a transposed a has few rows, a few columns
 with all rows. A call that owns several consecutive items runs them together, so b is packed once for all of them; where
@@ -33,9 +34,10 @@ from compiler.codegen.contraction_narrow import (
     narrow_matmul_work,
 )
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
-from compiler.codegen.microkernel import Tile, flat_tiles
+from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_flat import flat_tiles
 from compiler.contractions import ContractionSpec, MatmulGeometry
-from runtime.dimensions import Dim, align_up, ceil_div, dim_max
+from runtime.dimensions import Dim, align_up, ceil_div, dim_max, is_at_most
 
 __all__ = ["MatmulGenerator"]
 
@@ -84,16 +86,25 @@ PAGE_BYTES = 4096
 class MatmulGenerator(Generator[MatmulGeometry]):
     """a `[batch, m, k]`, b `[batch, k, n]`, either transposed in its last two; result `[batch, m, n]`.
 
-    Those with few columns are left to `contraction_narrow`.
+    Packed: b, one for all of the batch, comes as panels `[panels, k, columns of a tile]`. Products with few columns are
+    left to `contraction_narrow`.
     """
 
     geometry = MatmulGeometry
     extent_count = 8
-    forms = (frozenset({"transpose_a", "transpose_b"}), frozenset({"transpose_b", "narrow"}))
+    forms = (
+        frozenset({"transpose_a", "transpose_b"}),
+        frozenset({"transpose_b", "narrow"}),
+        frozenset({"packed"}),
+    )
 
     def is_narrow(self, spec: ContractionSpec, geometry: MatmulGeometry, lanes: int) -> bool:
         """Where a is not transposed and there are fewer columns than lanes."""
         return is_narrow_matmul(spec, geometry, lanes)
+
+    def fills(self, spec: ContractionSpec, geometry: MatmulGeometry) -> bool:
+        """Where b does not come packed."""
+        return not spec.packed
 
     def extents(self, spec: ContractionSpec, geometry: MatmulGeometry, *, whole: bool = False) -> tuple[Dim, ...]:
         """rows, depth, columns, a's and b's elements from one batch entry to the next, column block, batch, parts of a
@@ -136,15 +147,15 @@ class MatmulGenerator(Generator[MatmulGeometry]):
         if parts == 0 or (is_packed and columns > CUT_IN_PLACE_PANELS * tile.columns):
             kept_depth = depth + WHOLE_DEPTH[True] - dim_max(depth, WHOLE_DEPTH[True])  # the smaller
         tables = REPORT_BYTES + align_up(depth * 8) + align_up(rows * 8)
-        panels = align_up(kept_depth * width * size)
+        panels = 0 if spec.packed else align_up(kept_depth * width * size)
         strips = align_up(rows * (WHOLE_DEPTH[True] + 16) * size) if spec.transpose_a else 0
         return tables + panels + strips + align_up(rows * width * size)
 
     def source(self, spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
-        """The driver's source for one combination of transposes."""
+        """The source of the driver for one form."""
         if spec.narrow:
             return narrow_matmul_source(spec, tile, epilogue)
-        return kernel_source(tile, _driver(tile, spec.transpose_a, spec.transpose_b), epilogue)
+        return kernel_source(tile, _driver(tile, spec.transpose_a, spec.transpose_b, spec.packed), epilogue)
 
 
 def _parts(spec: ContractionSpec, geometry: MatmulGeometry) -> Dim:
@@ -154,9 +165,9 @@ def _parts(spec: ContractionSpec, geometry: MatmulGeometry) -> Dim:
         return 0
     if spec.transpose_a or spec.transpose_b or not isinstance(columns, int) or columns < HALVED_COLUMNS:
         return 1
-    halved = 1 + _at_most(rows, HALVED_ROWS)
+    halved = 1 + is_at_most(rows, HALVED_ROWS)
     if not isinstance(geometry.depth, int) or geometry.depth * columns < PART_ELEMENTS:
-        return halved - _at_most(rows, STREAMED_ROWS)
+        return halved - is_at_most(rows, STREAMED_ROWS)
     return dim_max(halved, MOST_PARTS - rows // PART_ROWS * 2)
 
 
@@ -178,11 +189,6 @@ def _item_columns(tile: Tile) -> int:
     return min(ITEM_PANELS * tile.columns, COLUMN_MULTIPLE)
 
 
-def _at_most(rows: Dim, most: int) -> Dim:
-    """1 or 0."""
-    return dim_max(0, 1 - rows // (most + 1))
-
-
 def _column_block(depth: Dim, columns: Dim, most: int) -> int:
     """Columns packed at a time: equal blocks of at most so many, narrower where the sum is long."""
     if not isinstance(columns, int):
@@ -194,9 +200,9 @@ def _column_block(depth: Dim, columns: Dim, most: int) -> int:
 
 
 @functools.cache
-def _driver(tile: Tile, transpose_a: bool, transpose_b: bool) -> Driver:
+def _driver(tile: Tile, transpose_a: bool, transpose_b: bool, packed: bool) -> Driver:
     flat = flat_tiles(tile)
-    source = matmul_driver_source(transpose_a, transpose_b)
+    source = matmul_driver_source(transpose_a, transpose_b, packed)
     constants = {
         "GROUP_TILES": GROUP_TILES[transpose_a],
         "GROUP_ROWS": _group_rows(transpose_a, tile),

@@ -1,4 +1,4 @@
-"""The text of the driver of matrix products, in parts that depend on its transposes (see `contraction_matmul`)."""
+"""The text of the driver of matrix products, in parts that depend on its form (see `contraction_matmul`)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from compiler.codegen.contraction_driver import PREFETCH_STREAMS
 __all__ = ["matmul_driver_source"]
 
 
-def matmul_driver_source(transpose_a: bool, transpose_b: bool) -> str:
-    """The driver's source; the constants that it names are those of `contraction_matmul`."""
+def matmul_driver_source(transpose_a: bool, transpose_b: bool, packed: bool) -> str:
+    """The driver's source; `packed` goes with neither transpose. Its constants are those of `contraction_matmul`."""
     by_columns = transpose_a and not transpose_b
     return _SOURCE.format(
         pack_a=_PACK_TRANSPOSED_A if transpose_a else _PACK_A,
-        in_place="" if transpose_b else _READ_B_IN_PLACE if transpose_a else _READ_B_IN_PLACE + _FLAT_COLUMNS,
-        flat="" if transpose_a or transpose_b else _FLAT,
-        pack_b=_PACK_TRANSPOSED_B if transpose_b else _PACK_B,
+        in_place=_ready_columns(transpose_a, transpose_b, packed),
+        flat="" if transpose_a or transpose_b else _FLAT_PANELS if packed else _FLAT,
+        pack_b="" if packed else _pack_b(transpose_b, "not blocked and " if by_columns else ""),
         by_columns=_BY_COLUMNS if by_columns else "",
         packed_a=_PACKED_A if transpose_a else "",
         more_columns=_MORE_COLUMNS if by_columns else "",
         all_rows=_ALL_ROWS if by_columns else "",
-        pack_whole="not blocked and " if by_columns else "",
         pack_b_block=_PACK_B_BLOCK if by_columns else "",
+        scratch_panels="0" if packed else "packed_panels",
         panel_depth="kept_depth" if by_columns else "depth",
         panel_begin="panel_begin" if by_columns else "depth_begin",
         prefetch=textwrap.indent(PREFETCH_STREAMS, " " * 16),
@@ -31,8 +31,23 @@ def matmul_driver_source(transpose_a: bool, transpose_b: bool) -> str:
         following=_NEXT_PANEL_OR_ROWS if transpose_a else _NEXT_PANEL,
         tile_rows="row_count if packed_a else min(TILE_ROWS, row_count - tile_begin)" if transpose_a else "row_count",
         strip_steps="(WHOLE_DEPTH + 16)" if transpose_a else "0",
+        reads_offsets=_READS_OFFSETS if packed else "",
         step=_STEP_TRANSPOSED_A if transpose_a else "    step = ELEMENT",
     )
+
+
+def _ready_columns(transpose_a: bool, transpose_b: bool, packed: bool) -> str:
+    """Which columns of b need not be packed."""
+    if packed:
+        return _READ_PANELS + _FLAT_COLUMNS.format(ready="panels * TILE_COLUMNS")
+    if transpose_b:
+        return ""
+    return _READ_B_IN_PLACE if transpose_a else _READ_B_IN_PLACE + _FLAT_COLUMNS.format(ready="block_columns")
+
+
+def _pack_b(transposed: bool, condition: str) -> str:
+    pack = _PACK_TRANSPOSED_B if transposed else _PACK_B
+    return f"    if {condition}(item == begin or row_item == 0):\n{pack}"
 
 
 _SOURCE = """\
@@ -55,7 +70,7 @@ def contract(pointers, extents, scratch, begin, end, item):
     packed = row_table + (GROUP_ROWS * 8 + 63) // 64 * 64
     panel_bytes = {panel_depth} * PANEL_STEP
     packed_panels = (min(max(column_block, FLAT_1), columns) + TILE_COLUMNS - 1) // TILE_COLUMNS
-    strips = packed + (packed_panels * panel_bytes + 63) // 64 * 64
+    strips = packed + ({scratch_panels} * panel_bytes + 63) // 64 * 64
     values = strips + (GROUP_ROWS * {strip_steps} * ELEMENT + 63) // 64 * 64
     block = item // row_items
     row_item = item - block * row_items
@@ -72,7 +87,7 @@ def contract(pointers, extents, scratch, begin, end, item):
     panels = (block_columns + TILE_COLUMNS - 1) // TILE_COLUMNS
     stride = panels * PANEL_STEP
 {step}
-    if item == begin:
+    if item == begin{reads_offsets}:
         fill_steps(offsets, depth, step)
     if block_columns == 0:
         scratch[2] = 0
@@ -81,7 +96,6 @@ def contract(pointers, extents, scratch, begin, end, item):
     whole_panels = 0
     flat_columns = 0
 {in_place}
-    if {pack_whole}(item == begin or row_item == 0):
 {pack_b}
     items = min(GROUP_TILES, end - item, row_items - row_item)
     first_row = row_item * TILE_ROWS
@@ -209,13 +223,30 @@ _FLAT_COLUMNS = """
         depth_blocks = 1
         block_depth = depth
         flat_step = FLAT_1 if rows == 1 else FLAT_2
-        flat_columns = block_columns // flat_step * flat_step"""
+        flat_columns = {ready} // flat_step * flat_step"""
+
+# b comes as panels, of which these are the block's.
+_READ_PANELS = """\
+    packed = b + first_column // TILE_COLUMNS * panel_bytes
+"""
+
+# Not where all panels are met several at once.
+_READS_OFFSETS = (
+    " and (rows > FLAT_ROWS or columns % FLAT_1 > 0 or (extents[7] <= 1 and column_block % FLAT_1 > 0 "
+    "and column_block < columns))"
+)
 
 _FLAT = """\
         if flat_columns:
             for column in range(0, flat_columns, flat_step):
                 micro_flat(rows, base, row_table, offsets, steps, b + (first_column + column) * ELEMENT,
                            columns * ELEMENT, values + column * ELEMENT, stride, 0)"""
+
+_FLAT_PANELS = """\
+        if flat_columns:
+            for column in range(0, flat_columns, flat_step):
+                micro_panels(rows, base, row_table, steps, packed + column // TILE_COLUMNS * panel_bytes, panel_bytes,
+                             values + column * ELEMENT, stride)"""
 
 _PACK_TRANSPOSED_B = """\
         for panel in range(panels):

@@ -12,22 +12,24 @@ from compiler.codegen.contraction_narrow import narrow_tables, row_slack
 from compiler.codegen.contraction_types import ImageUnits
 from compiler.codegen.microkernel import Tile
 from compiler.contractions import ContractionSpec, ConvolutionGeometry
-from runtime.dimensions import Dim, align_up, ceil_div, dim_max
+from runtime.dimensions import Dim, align_up, ceil_div, dim_max, is_at_most
 
 __all__ = [
     "BLOCK_EXTENTS",
     "CONVOLUTION_EXTENTS",
-    "EXTENT_COUNT",
+    "GATHERING_EXTENTS",
     "SLAB_COPY",
+    "SUMMING_EXTENTS",
     "convolution_extents",
     "gathering_extents",
     "gathering_scratch",
     "gathering_units",
     "gathering_work",
+    "parts_of_blocks",
     "summing_extents",
 ]
 
-EXTENT_COUNT = 18
+GATHERING_EXTENTS, SUMMING_EXTENTS = 19, 18
 
 # Names in a driver's source for what `convolution_extents` gives; then those of blocks of rows.
 CONVOLUTION_EXTENTS = """\
@@ -66,8 +68,12 @@ for slab_row in range(slab_rows):
         fill_zero(destination + (left + middle) * slab_pixel, (pitch - left - middle) * slab_pixel // ELEMENT)"""
 
 # Target pixels of a work item: some forty tiles, so that a last partial tile costs little. In a kernel gradient pixels
-# are the steps of a sum: with twice as many, the input of a block outgrows the first-level cache.
+# are the steps of a sum: with twice as many, the input of a block outgrows the first-level cache. With a few images
+# blocks are small, and take no longer together (one image, one Zen 3 core, minima: a convolutional autoencoder 130 us
+# with 256 pixels, 126 with 64; ResNet-20's first layer 14 and 14): two cores are never equally fast, and the one that
+# is waited for holds one item.
 ITEM_PIXELS = 256
+FEW_IMAGES, FEW_IMAGES_PIXELS = 2, 64
 GRADIENT_PIXELS = 128
 # Rows of a work item where the image's extents are known at run time only.
 SYMBOLIC_ROWS = 8
@@ -76,14 +82,14 @@ SYMBOLIC_ROWS = 8
 # Parts of the result's channels, a work item each, where there are hardly any blocks: as many threads have work in a
 # prediction for one image. A part should fill a panel. Measured (minima, one Zen 3 core): half of the items take 0.53
 # to 0.6 of the time of all, and all take as long as one item of all channels.
-MOST_PARTS = 4
+ENOUGH_ITEMS = 16
 PART_CHANNELS = 16
 
 
 def convolution_extents(geometry: ConvolutionGeometry, *blocks: Dim) -> tuple[Dim, ...]:
     """All kinds: input shape, output height, width and channels, kernel size, strides, low padding, dilation, groups;
     then `blocks`, a driver's own: here rows of a block, and images of a block or, in a gathering convolution, parts
-    that the result's channels are in.
+    that the result's channels are in and blocks of an image.
     """
     _, output_height, output_width, filters = geometry.output_shape
     (top, _), (left, _) = geometry.padding
@@ -105,17 +111,28 @@ def convolution_extents(geometry: ConvolutionGeometry, *blocks: Dim) -> tuple[Di
 def gathering_extents(geometry: ConvolutionGeometry, *, backward: bool, whole: bool) -> tuple[Dim, ...]:
     """Of a forward pass or input gradient; `whole`: the result's channels are in one part."""
     images, height, width, channels = geometry.input_shape if backward else geometry.output_shape
-    rows = _block_rows(height, width, ITEM_PIXELS, geometry.strides[0] if backward else 1)
-    parts = 1 if whole or geometry.groups != 1 else _parts(images, height, channels, rows)
-    return convolution_extents(geometry, rows, parts)
+    multiple = geometry.strides[0] if backward else 1
+    rows = _block_rows(height, width, ITEM_PIXELS, multiple)
+    blocks = ceil_div(height, rows)
+    if whole or not isinstance(height, int) or not isinstance(blocks, int):
+        return convolution_extents(geometry, rows, 1, blocks)
+    fewer_rows = _block_rows(height, width, FEW_IMAGES_PIXELS, multiple)
+    more_blocks = -(-height // fewer_rows)
+    is_few = is_at_most(images, FEW_IMAGES)
+    most = channels // PART_CHANNELS if geometry.groups == 1 and isinstance(channels, int) else 1
+    return convolution_extents(
+        geometry,
+        rows - is_few * (rows - fewer_rows),
+        parts_of_blocks(images, more_blocks, most),
+        blocks + is_few * (more_blocks - blocks),
+    )
 
 
-def _parts(images: Dim, height: Dim, channels: Dim, rows: int) -> Dim:
-    """Fewer, the more blocks there are: four for one block, one for four."""
-    if not isinstance(height, int) or not isinstance(channels, int):
-        return 1
-    most = min(MOST_PARTS, channels // PART_CHANNELS)
-    return dim_max(1, most + 1 - images * -(-height // rows)) if most > 1 else 1
+def parts_of_blocks(images: Dim, image_blocks: int, most: int) -> Dim:
+    """In how many parts a block is cut, so that there are enough items: at most so many, and fewer, the more images."""
+    enough = -(-ENOUGH_ITEMS // max(image_blocks, 1))  # so many images have blocks enough
+    first = min(most, enough)
+    return dim_max(1, first - (images - 1) * (first - 1) // (enough - 1)) if first > 1 else 1
 
 
 def summing_extents(geometry: ConvolutionGeometry) -> tuple[Dim, ...]:
@@ -137,11 +154,9 @@ def _block_rows(height: Dim, width: Dim, pixels: int, multiple: int = 1) -> int:
     return -(-rows // multiple) * multiple
 
 
-def gathering_work(extents: tuple[Dim, ...], *, backward: bool) -> Dim:
+def gathering_work(extents: tuple[Dim, ...]) -> Dim:
     """Parts of blocks of rows of all images."""
-    height = extents[1] if backward else extents[4]
-    rows = _as_int(extents[16])
-    return extents[0] * ((height + (rows - 1)) // rows) * extents[17]
+    return extents[0] * extents[17] * extents[18]
 
 
 def gathering_units(spec: ContractionSpec, extents: tuple[Dim, ...], items: Dim) -> ImageUnits:
@@ -159,7 +174,7 @@ def gathering_scratch(spec: ContractionSpec, extents: tuple[Dim, ...], tile: Til
     kernel = [_as_int(extent) for extent in extents[7:9]]
     strides = [_as_int(extent) for extent in extents[9:11]]
     dilation = [_as_int(extent) for extent in extents[13:15]]
-    groups, rows = _as_int(extents[15]), _as_int(extents[16])
+    groups, rows = _as_int(extents[15]), extents[16]
     taps = kernel[0] * kernel[1]
     slab: Dim = source[2]
     for axis, target_extent in enumerate((rows, target[1])):

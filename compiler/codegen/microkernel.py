@@ -31,16 +31,16 @@ from compiler.target import Target
 
 __all__ = [
     "AHEAD_PARAMETERS",
-    "FLAT_PARAMETERS",
     "FULL_UNROLL",
     "MICRO_PARAMETERS",
+    "STEPS_AHEAD",
+    "SUM_PARAMETERS",
     "Tile",
     "TileCode",
+    "call_variant",
     "choose_tile",
-    "emit_flat_microkernel",
     "emit_microkernel",
     "emit_tiles",
-    "flat_tiles",
     "make_microkernel",
     "microkernel_name",
 ]
@@ -52,14 +52,14 @@ _CHAINS_IN_FLIGHT = 8
 # another process takes half of the cache), 5.6 (7.0) with 4 to 8 steps, 5.6 (8.5) with 32. Winograd with one image of
 # 8 x 8 x 64, four rows, its kernel from the third level: 25.5 without, 22.8 with 8 to 64. The whole tile reads a panel
 # often enough.
-_STEPS_AHEAD = 8
+STEPS_AHEAD = 8
 # Steps a turn of the tile with all its rows, which does nearly all of the work (6 x 16, operands in the first level: 94
 # GFLOP/s with two, 97 with four); tiles with fewer rows stay small.
 FULL_UNROLL = 4
 
 # What to ask for while tiles are computed: see `emit_tiles`.
 AHEAD_PARAMETERS = ("read_ahead", "read_step", "write_ahead", "write_stride")
-FLAT_PARAMETERS = (
+SUM_PARAMETERS = (
     "rows",
     "base",
     "row_table",
@@ -71,7 +71,7 @@ FLAT_PARAMETERS = (
     "tile_stride",
     "accumulate",
 )
-MICRO_PARAMETERS = (*FLAT_PARAMETERS, *AHEAD_PARAMETERS)
+MICRO_PARAMETERS = (*SUM_PARAMETERS, *AHEAD_PARAMETERS)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def emit_tiles(
     """
     for rows in range(1, tile.rows):
         native = NativeFunction(module, f"{name}_rows{rows}", parameters, tile.dtype, tile.lanes)
-        store(TileCode(native, dataclasses.replace(tile, rows=rows), full=False, steps_ahead=_STEPS_AHEAD))
+        store(TileCode(native, dataclasses.replace(tile, rows=rows), full=False, steps_ahead=STEPS_AHEAD))
         native.finish(native.arguments["read_ahead"])
     native = NativeFunction(module, name, parameters, tile.dtype, tile.lanes)
     ahead = native.builder.alloca(INT64)
@@ -165,7 +165,7 @@ def emit_tiles(
     done = native.multiply(whole, tile.rows)
     native.arguments = given | _moved(native, given, done)
     native.arguments |= {"rows": native.builder.sub(given["rows"], done), "read_ahead": native.builder.load(ahead)}
-    _call_variant(native, {rows: f"{name}_rows{rows}" for rows in range(1, tile.rows)})
+    call_variant(native, {rows: f"{name}_rows{rows}" for rows in range(1, tile.rows)})
 
 
 def _moved(native: NativeFunction, given: dict[str, Any], rows: Any) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def _ask_to_read(native: NativeFunction, ahead: Any) -> None:
     native.builder.store(native.add(address, native.arguments["read_step"]), ahead)
 
 
-def _call_variant(native: NativeFunction, variants: dict[int, str]) -> None:
+def call_variant(native: NativeFunction, variants: dict[int, str]) -> None:
     """Return what the function for so many rows gives back, of the same arguments; nothing is done for other rows."""
     builder = native.builder
     arguments = list(native.arguments.values())
@@ -205,37 +205,18 @@ def _call_variant(native: NativeFunction, variants: dict[int, str]) -> None:
     native.finish(native.arguments.get("read_ahead"))
 
 
-def flat_tiles(tile: Tile) -> list[Tile]:
-    """The tiles of products with one or two rows: as wide as the accumulators allow.
-
-    A matrix with few rows is as fast as the panel streams from memory. A strip of 256 bytes a step (8 vectors
-    with AVX2) streams at 68 to 88 GB/s from the second-level cache, one of 64 bytes at 40.
-    """
-    return [dataclasses.replace(tile, rows=rows, vectors=tile.vectors * wide) for rows, wide in ((1, 4), (2, 2))]
-
-
-def emit_flat_microkernel(module: Any, tile: Tile, name: str) -> None:
-    """Add the micro-kernel for one or two rows: as `emit_microkernel`, over the columns of `flat_tiles`.
-
-    It asks for nothing but its panel.
-    """
-    variants = {flat.rows: f"{name}_rows{flat.rows}" for flat in flat_tiles(tile)}
-    for flat in flat_tiles(tile):
-        native = NativeFunction(module, variants[flat.rows], FLAT_PARAMETERS, tile.dtype, tile.lanes)
-        TileCode(native, flat, full=flat.rows == max(variants), steps_ahead=_STEPS_AHEAD).store_sums()
-        native.finish()
-    _call_variant(NativeFunction(module, name, FLAT_PARAMETERS, tile.dtype, tile.lanes), variants)
-
-
 Accumulators = list[list[Any]]  # [row][vector]
 
 
 class TileCode:
     """Emits the code of a tile with one number of rows where a function's builder stands.
 
-    Of the function's arguments it reads those of `emit_microkernel`. Without `panel_stride` the rows of the panel lie
-    one behind the other, without `accumulate` a tile begins at zero. `steps_ahead`: how many steps before it is read
-    the panel is asked for, 0 for not at all. `turn`: emits what goes with each turn of the unrolled loop.
+    Of the function's arguments it reads those of `emit_microkernel`. Without `offsets` and `panel_stride` the elements
+    of a row and the rows of the panel lie one behind the other, without `accumulate` a tile begins at zero.
+
+    `steps_ahead`: how many steps before it is read the panel is asked for, 0 for not at all. `panel_vectors`: vectors
+    of a panel where the tile reads several, which lie `panel_bytes` apart, another argument; 0 for a single one.
+    `turn`: emits what goes with each turn of the unrolled loop.
     """
 
     def __init__(
@@ -245,6 +226,7 @@ class TileCode:
         *,
         full: bool,
         steps_ahead: int = 0,
+        panel_vectors: int = 0,
         turn: Callable[[], None] | None = None,
     ) -> None:
         self.native = native
@@ -252,7 +234,9 @@ class TileCode:
         self.turn = turn
         self.builder = native.builder
         self.tile = tile
-        self.panel_stride = native.arguments.get("panel_stride", constant(tile.columns * native.size))
+        self.panel_vectors = panel_vectors or tile.vectors
+        row_bytes = self.panel_vectors * tile.lanes * native.size
+        self.panel_stride = native.arguments.get("panel_stride", constant(row_bytes))
         # Powers of two, so that the part of the depth that the unrolled loop covers is a mask.
         accumulators = tile.rows * tile.vectors
         self.chains = 1
@@ -361,14 +345,15 @@ class TileCode:
     def _step(self, step: Any, panel: Any, accumulators: Accumulators) -> Accumulators:
         """One multiply-add of every accumulator."""
         native = self.native
-        offset_address = native.add(native.arguments["offsets"], native.multiply(step, 8))
-        offset = native.load(offset_address, INT64)
-        width = self.tile.lanes * native.size
-        columns = [native.load(native.add(panel, vector * width), native.vector) for vector in range(self.tile.vectors)]
+        if "offsets" in native.arguments:
+            offset = native.load(native.add(native.arguments["offsets"], native.multiply(step, 8)), INT64)
+        else:
+            offset = native.multiply(step, native.size)
+        columns = [native.load(self._of_panels(panel, vector), native.vector) for vector in range(self.tile.vectors)]
         if self.steps_ahead:
             ahead = native.add(panel, native.multiply(self.panel_stride, self.steps_ahead))
-            for line in range(0, self.tile.vectors * width, CACHE_LINE):
-                native.prefetch(native.add(ahead, line))
+            for vector in range(0, self.tile.vectors, max(1, CACHE_LINE // (self.tile.lanes * native.size))):
+                native.prefetch(self._of_panels(ahead, vector))
         result = []
         for address, row in zip(self.row_addresses, accumulators, strict=True):
             element = native.broadcast(native.load(native.add(address, offset), native.scalar))
@@ -379,6 +364,14 @@ class TileCode:
                 ]
             )
         return result
+
+    def _of_panels(self, first: Any, vector: int) -> Any:
+        """Where a vector of the tile's columns lies, in the row of panels that begins at `first`."""
+        native = self.native
+        panel, vector = divmod(vector, self.panel_vectors)
+        if panel:
+            first = native.add(first, native.multiply(native.arguments["panel_bytes"], panel))
+        return native.add(first, vector * self.tile.lanes * native.size)
 
     def _phi(self, incoming: Sequence[tuple[Any, Any]]) -> Any:
         phi = self.builder.phi(incoming[0][0].type)

@@ -1,7 +1,4 @@
-"""Matrix products whose right operand the pass `pack_kernels` has brought into the order of the micro-kernel.
-
-That is a convolution of size 1 over a row of pixels, and the same kernel computes it.
-"""
+"""Matrix products whose right operand the pass `pack_kernels` has brought into the order of the micro-kernel."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 
 @op
 class PackedMatmul(GeneratedContraction):
-    """(x [rows, depth], panels [panels, depth, columns of a panel], whether finite) -> [rows, columns].
+    """(x [rows, depth], panels [panels, depth, columns of a panel]) -> [rows, columns].
 
     The panels hold a matrix [depth, columns], see `compiler.ops.panels`.
     """
@@ -33,12 +30,10 @@ class PackedMatmul(GeneratedContraction):
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         """The panels must hold all columns, and as many rows as x has columns."""
-        require_inputs(self.name, inputs, 3)
-        x, panels, finite = inputs
+        require_inputs(self.name, inputs, 2)
+        x, panels = inputs
         require_same_dtype(self.name, x, panels)
-        require_same_dtype(self.name, x, finite)
         require_rank(self.name, x, 2, "left input")
-        require_rank(self.name, finite, 0, "whether finite")
         require_panels(self.name, panels, x.shape[1], self.columns, "columns")
         return (x.with_shape(x.shape[0], self.columns),)
 
@@ -47,14 +42,14 @@ class PackedMatmul(GeneratedContraction):
         return outputs[0].size * inputs[0].shape[1]
 
     def contraction(self, types: Sequence[TensorType]) -> Contraction | None:
-        """A packed convolution of size 1 over one line of pixels."""
-        from compiler.contractions import Contraction, ContractionSpec, ConvolutionGeometry
+        """A product with a packed right operand."""
+        from compiler.contractions import Contraction, ContractionSpec, MatmulGeometry
 
         (rows, depth), dtype = types[0].shape, types[0].dtype
-        geometry = ConvolutionGeometry((1, 1, rows, depth), (1, 1, depth, self.columns))
-        return Contraction(ContractionSpec("convolution", dtype, packed=True), geometry)
+        geometry = MatmulGeometry(rows, depth, self.columns, a_batched=False, b_batched=False)
+        return Contraction(ContractionSpec("matmul", dtype, packed=True), geometry)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """The product with the matrix put together again."""
-        x, panels, _ = inputs
+        x, panels = inputs
         return (np.einsum("mk,kn->mn", x, matrix_of(panels, self.columns)),)

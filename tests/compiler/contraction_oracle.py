@@ -24,6 +24,7 @@ from compiler.codegen.contraction import (
     plain_epilogue,
     specialised,
 )
+from compiler.codegen.microkernel import choose_tile
 from compiler.target import Target, host_target
 from runtime.dimensions import evaluate
 
@@ -120,6 +121,12 @@ def matmul_oracle(a: Array, b: Array, spec: ContractionSpec) -> Array:
     return np.matmul(left.astype(np.float64), right.astype(np.float64))
 
 
+def panels(b: Array, width: int) -> Array:
+    """A matrix in panels of so many columns, the last filled up with zeros."""
+    filled = np.pad(b, ((0, 0), (0, -b.shape[1] % width)))
+    return np.ascontiguousarray(filled.reshape(len(b), filled.shape[1] // width, width).swapaxes(0, 1))
+
+
 def windows(geometry: ConvolutionGeometry) -> list[tuple[int, int, tuple[slice, ...]]]:
     """For each tap, the slice of the padded input that it meets."""
     _, height, width, _ = geometry.output_shape
@@ -202,7 +209,8 @@ def check_matmul(geometry: Any, spec: ContractionSpec, seed: int = 0, target: Ta
     a = random.standard_normal((g.batch if g.a_batched else 1, *a_shape)).astype(spec.dtype)
     b = random.standard_normal((g.batch if g.b_batched else 1, *b_shape)).astype(spec.dtype)
     shape = (g.batch, g.rows, g.columns)
-    result = run(spec, geometry, (a, b), shape, target=target)
+    given = panels(b[0], choose_tile(spec.dtype, target or host_target()).columns) if spec.packed else b
+    result = run(spec, geometry, (a, given), shape, target=target)
     check(result, matmul_oracle(a, b, spec), matmul_oracle(np.abs(a), np.abs(b), spec), g.depth)
-    parts = run(spec, geometry, (a, b), shape, target=target, cuts=(0.2, 0.5, 0.8))
+    parts = run(spec, geometry, (a, given), shape, target=target, cuts=(0.2, 0.5, 0.8))
     np.testing.assert_array_equal(result, parts, "where the work is cut must not change a bit")

@@ -68,7 +68,7 @@ TYPICAL = {
     "epilogue_bias_relu": """
         graph g {
           input %x "x": f32[n,784]
-          variable %w "w": f32[784,64]
+          input %w "w": f32[784,64]
           variable %b "b": f32[64]
           %a: f32[n,64] = matmul(%x, %w)
           %bb: f32[n,64] = broadcast(%b) {shape=(n,64), axes=(1,)}

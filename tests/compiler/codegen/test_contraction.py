@@ -11,6 +11,7 @@ from contraction_oracle import (
     convolution_operands,
     convolution_oracle,
     matmul_oracle,
+    panels,
     run,
 )
 from hypothesis import assume, given, settings
@@ -27,6 +28,7 @@ from compiler.codegen.contraction import (
     image_units,
 )
 from compiler.codegen.contraction_assembly import make_pointer
+from compiler.codegen.microkernel import choose_tile
 from compiler.target import Target, host_target
 from runtime.dimensions import symbol
 
@@ -56,6 +58,15 @@ def convolution_geometries(draw: st.DrawFn) -> ConvolutionGeometry:
     )
     assume(min(geometry.output_shape) > 0)
     return geometry
+
+
+PACKED = ContractionSpec("matmul", "float32", packed=True)
+
+
+@given(st.integers(1, 70), st.integers(0, 70) | st.integers(1000, 1100), st.integers(1, 200), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_packed_matmul_is_the_product(rows: int, depth: int, columns: int, seed: int) -> None:
+    check_matmul(MatmulGeometry(rows, depth, columns, b_batched=False), PACKED, seed)
 
 
 @pytest.mark.parametrize("transpose_a", [False, True])
@@ -133,19 +144,21 @@ FEW_ROWS += [(64, 784, 128, 22), (65, 784, 128, 11), (9, 100, 150, 4), (8, 100, 
 
 @pytest.mark.parametrize(("vector_bytes", "registers"), [(16, 16), (32, 16), (64, 32)])
 @pytest.mark.parametrize(("rows", "depth", "columns", "items"), FEW_ROWS)
+@pytest.mark.parametrize("packed", [False, True])
 def test_products_of_few_rows_are_cut_into_parts_of_their_columns(
-    rows: int, depth: int, columns: int, items: int, vector_bytes: int, registers: int
+    rows: int, depth: int, columns: int, items: int, packed: bool, vector_bytes: int, registers: int
 ) -> None:
     host = host_target()
     target = Target("cpu", host.cpu, host.features, vector_bytes, registers)
-    spec = ContractionSpec("matmul", "float32")
+    spec = ContractionSpec("matmul", "float32", packed=packed)
     geometry = MatmulGeometry(rows, depth, columns)
     work = contraction_work(spec, contraction_extents(spec, geometry), target)
     assert (vector_bytes, registers) != (32, 16) or work == items
     rng = np.random.default_rng(rows + columns)
     a, b = (rng.integers(-4, 5, shape).astype("float32") for shape in ((1, rows, depth), (1, depth, columns)))
     cuts = [(item + 0.5) / work for item in range(1, work)]
-    result = run(spec, geometry, (a, b), (1, rows, columns), cuts=cuts, target=target)
+    given_b = panels(b[0], choose_tile("float32", target).columns) if packed else b
+    result = run(spec, geometry, (a, given_b), (1, rows, columns), cuts=cuts, target=target)
     np.testing.assert_array_equal(result, np.matmul(a.astype("float64"), b.astype("float64")))
 
 
@@ -180,11 +193,11 @@ def test_gradients_of_weights_with_few_rows_have_items_of_columns(
 
 
 @pytest.mark.parametrize(("vector_bytes", "registers"), TARGETS)
-@pytest.mark.parametrize("transposes", [(False, False), (False, True), (True, False)])
-def test_every_tile_shape(vector_bytes: int, registers: int, transposes: tuple[bool, bool]) -> None:
+@pytest.mark.parametrize("form", [(False, False), (False, True), (True, False), (False, False, False, True)])
+def test_every_tile_shape(vector_bytes: int, registers: int, form: tuple[bool, ...]) -> None:
     host = host_target()
     target = Target("cpu", host.cpu, host.features, vector_bytes, registers)
-    spec = ContractionSpec("matmul", "float32", *transposes)
+    spec = ContractionSpec("matmul", "float32", *form)
     for rows in (1, 2, 3, 5, 8, 14, 29, 71):
         check_matmul(MatmulGeometry(rows, 83, 301), spec, target=target)
 

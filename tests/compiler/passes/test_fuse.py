@@ -228,8 +228,8 @@ def test_of_a_smooth_activation_only_its_derivative_is_kept(activation):
         graph g {{
           input %x "x": f32[batch,784]
           input %g "g": f32[batch,16]
-          variable %w "dense/kernel": f32[784,512]
-          variable %v "last/kernel": f32[512,16]
+          input %w "dense/kernel": f32[784,512]
+          input %v "last/kernel": f32[512,16]
           %a: f32[batch,512] = matmul(%x, %w) {{transpose_a=False, transpose_b=False}}
           %y: f32[batch,512] = {activation}
           %z: f32[batch,16] = matmul(%y, %v) {{transpose_a=False, transpose_b=False}}

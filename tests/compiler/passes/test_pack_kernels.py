@@ -1,4 +1,4 @@
-"""Which kernels of convolutions are packed once, and that packing changes no number."""
+"""Which kernels of convolutions and matrices of products are packed once, and that packing changes no number."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from compiler.passes.pack_kernels import pack_kernels
 from compiler.target import CUDA_TARGET
 from compiler.text import parse, to_text
 from compiler.types import TensorType
-from runtime.dimensions import evaluate
+from runtime.dimensions import evaluate, symbol
 from runtime.threads import set_num_threads
 
 pytestmark = pytest.mark.usefixtures("threads_restored")
@@ -92,6 +92,71 @@ def test_the_packed_form_computes_the_same(name: str, arrays_for: Callable[..., 
             np.testing.assert_array_equal(other, results[0])
 
 
+def product(depth: int = 37, columns: int = 40, dtype: str = "float32", **options: Any) -> Graph:
+    """y = x[batch, depth] @ w, of which w is a variable."""
+    b = Builder("step")
+    transposed, rows = options.get("transpose_b", False), options.get("rows", symbol("batch"))
+    x = b.input("x", TensorType((rows, depth), dtype))
+    w = b.variable("kernel", TensorType((columns, depth) if transposed else (depth, columns), dtype))
+    b.output("y", f.matmul(b, x, w, transpose_b=transposed))
+    if options.get("updated"):
+        b.update("kernel", f.negative(b, w))
+    return b.build()
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        product(),
+        product(transpose_b=True),
+        product(300, 130),
+        product(5, 8),
+        product(1100, 520),
+        product(dtype="float64"),
+    ],
+    ids=["ragged", "transposed", "flat", "one vector", "long", "double"],
+)
+def test_matrix_products_read_panels_that_are_made_once(graph: Graph, arrays_for: Callable[..., Any]) -> None:
+    packed = pack_kernels(graph, PassContext())
+    assert [node.op.name for node in packed.nodes][-1] == "packed_matmul"
+    assert pack_kernels(packed, PassContext()) is packed
+    assert to_text(parse(to_text(packed))) == to_text(packed)
+    compiled = compile_graph(graph)
+    assert compiled.program.prepared >= 1
+    for batch in (1, 2, 3, 70):
+        x, w = arrays_for(graph, 1, batch=batch)
+        (exact,), _ = interpret(graph, [x.astype("float64")], [w.astype("float64")])
+        magnitude = interpret(graph, [np.abs(x).astype("float64")], [np.abs(w).astype("float64")])[0][0]
+        results = []
+        for threads in (1, 2, 3):
+            set_num_threads(threads)
+            (result,) = compiled.executable.run([x], [w])
+            results.append(np.array(result))
+        assert (np.abs(results[0] - exact) <= (x.shape[1] + 2) * np.finfo(x.dtype).eps * magnitude).all()
+        for other in results[1:]:
+            np.testing.assert_array_equal(other, results[0])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_number_that_is_not_finite_stays_in_its_column(value: float, arrays_for: Callable[..., Any]) -> None:
+    graph = product(20, 37)
+    for batch in (1, 2, 9):
+        x, w = arrays_for(graph, 1, batch=batch)
+        w[3, 36] = value
+        (result,) = compile_graph(graph).executable.run([x], [w])
+        assert np.isfinite(result[:, :36]).all()
+        assert not np.isfinite(result[:, 36]).any()
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [product(updated=True), product(9, 7), product(0, 16), product(dtype="int32")],
+    ids=["updated", "few columns", "no sum", "integers"],
+)
+def test_products_that_keep_the_plain_form(graph: Graph) -> None:
+    assert pack_kernels(graph, PassContext()) is graph
+
+
 @pytest.mark.parametrize("graph", [forward(), transposed()], ids=["forward", "transposed"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_weight_that_is_not_finite_touches_only_what_it_multiplies(
@@ -112,7 +177,7 @@ def test_a_weight_that_is_not_finite_touches_only_what_it_multiplies(
 
 def test_one_image_has_work_for_several_threads() -> None:
     (instruction,) = [i for i in compile_graph(CASES["parts"]).program.instructions if "convolution" in i.label]
-    assert [evaluate(instruction.work, {"batch": batch}) for batch in (0, 1, 2, 3, 4, 64)] == [0, 4, 6, 6, 4, 64]
+    assert [evaluate(instruction.work, {"batch": batch}) for batch in (0, 1, 2, 3, 4, 64)] == [0, 4, 8, 12, 16, 64]
 
 
 def test_new_weights_are_packed_again(arrays_for: Callable[..., Any]) -> None:
@@ -155,11 +220,11 @@ def test_panels_that_do_not_fit_are_refused() -> None:
     with pytest.raises(TypeError, match="expected 3 inputs"):
         node.op.infer(x, panels)
     left, right = TensorType((6, 10)), TensorType((3, 10, 8))
-    assert PackedMatmul(20).infer(left, right, finite) == (TensorType((6, 20)),)
+    assert PackedMatmul(20).infer(left, right) == (TensorType((6, 20)),)
     with pytest.raises(ValueError, match="panels must hold 25 columns"):
-        PackedMatmul(25).infer(left, right, finite)
+        PackedMatmul(25).infer(left, right)
     with pytest.raises(ValueError, match=r"rows of panels .* and steps of the sum"):
-        PackedMatmul(20).infer(left, right.with_shape(3, 9, 8), finite)
+        PackedMatmul(20).infer(left, right.with_shape(3, 9, 8))
 
 
 @pytest.mark.parametrize("transpose_b", [False, True])
