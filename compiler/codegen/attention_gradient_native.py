@@ -18,6 +18,7 @@ from compiler.codegen.attention_native import (
     visible_or_masked,
 )
 from compiler.codegen.contraction_ir import INT32, INT64, constant
+from compiler.codegen.contraction_packing import ROWS_AHEAD
 from compiler.codegen.depthwise_native import Vectors
 from compiler.codegen.microkernel import Tile
 from compiler.codegen.scalar_math_emitter import Emitter
@@ -61,8 +62,9 @@ def _emit_mask_queries(module: Any, tile: Tile) -> None:
     native.finish()
 
 
-def _row_product(loops: PanelLoops, left: Any, right: Any, count: Any) -> Any:
-    """The sum of the products of two rows."""
+def _row_product(loops: PanelLoops, left: Any, right: Any, count: Any, step: Any) -> Any:
+    """The sum of the products of two rows; asks for the left one of a row further down, `step` bytes from each to the
+    next."""
     native, builder = loops.native, loops.builder
     one = Emitter(builder, native.dtype)
 
@@ -70,6 +72,7 @@ def _row_product(loops: PanelLoops, left: Any, right: Any, count: Any) -> Any:
         def body(index: Any, held: Vectors) -> Vectors:
             offset = native.multiply(index, native.size)
             x, y = (native.load(native.add(row, offset), kind) for row in (left, right))
+            native.prefetch(native.add(left, offset, native.multiply(step, ROWS_AHEAD)))
             return [e.fma(x, y, held[0])]
 
         return body
@@ -98,7 +101,7 @@ def _emit_query_terms(module: Any, tile: Tile) -> None:
     builder.store(constant(0), unseen)
     with native.loop(0, queries) as index:
         row = native.multiply(index, step)
-        total = _row_product(loops, native.add(result, row), native.add(g, row), values)
+        total = _row_product(loops, native.add(result, row), native.add(g, row), values, step)
         offset = native.multiply(index, native.size)
         score = native.load(native.add(greatest, offset), native.scalar)
         factor = native.load(native.add(inverse, offset), native.scalar)
