@@ -5,46 +5,49 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import cast
 
 import graphcore
-from graphcore import demo
+from graphcore.commands import COMMANDS, Command
+from graphcore.on_demand import import_quickly
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = make_parser()
     options = parser.parse_args(arguments)
-    if options.command == "demo":
-        return demo.run(epochs=options.epochs, seed=options.seed)
-    parser.print_help()
-    return 0
+    if options.command is None:
+        parser.print_help()
+        return 0
+    try:
+        return _command(options.command).run(options)
+    except (ValueError, OSError) as error:
+        print(f"graphcore {options.command}: {error}", file=sys.stderr)
+        return 2
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The options of the command."""
+    """The options of all commands."""
     parser = argparse.ArgumentParser(
         prog="graphcore", description="A deep learning engine with the face of Keras that compiles whole steps."
     )
     parser.add_argument("--version", action="version", version=f"graphcore {graphcore.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
-    show = commands.add_parser(
-        "demo",
-        help="train a network on handwritten digits and show what was compiled",
-        description="Trains a convolutional network on 4000 handwritten digits, then prints the optimized graph "
-        "of the training step, its kernels with their times, and its memory plan. The exit code is 1 if it "
-        f"recognises less than {demo.TARGET_ACCURACY:.1%} of 1000 other digits.",
-    )
-    show.add_argument("--epochs", type=positive, default=7, help="passes over the digits (default: %(default)s)")
-    show.add_argument("--seed", type=int, default=0, help="seed of all random numbers (default: %(default)s)")
+    for name in COMMANDS:
+        module = _command(name)
+        own = commands.add_parser(
+            name,
+            help=module.HELP,
+            description=module.__doc__,
+            epilog=f"examples:\n{module.EXAMPLES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(own)
     return parser
 
 
-def positive(text: str) -> int:
-    """A positive integer on the command line."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive number, got {value}")
-    return value
+def _command(name: str) -> Command:
+    return cast(Command, import_quickly(f"graphcore.commands.{name}"))
 
 
 if __name__ == "__main__":
