@@ -69,13 +69,20 @@ def loop_problems(program: Program) -> Iterator[str]:
             yield from _window_problems(program, place, window)
             owned.add(window.buffer)
         yield from _unlike_windows(program, place, loop)
-        sources = {window.source for window in loop.windows}
-        inside = {operand for call in program.instructions[loop.first : loop.end] for operand in call.operands}
-        for index in sorted(inside & sources):
-            yield f"{place} uses {buffers[index].name!r} whole and in windows"
+        for index in _written_both_ways(program, loop):
+            yield f"{place} uses {buffers[index].name!r} whole and in windows, and writes it"
     strays = [b.name for index, b in enumerate(buffers) if b.space == "window" and index not in owned]
     if strays:
         yield f"buffer {strays[0]!r} is a window of no loop"
+
+
+def _written_both_ways(program: Program, loop: Loop) -> list[int]:
+    """Buffers that are used whole and in windows, where an instruction that reads does not wait for one that writes."""
+    calls = program.instructions[loop.first : loop.end]
+    inside = {operand for call in calls for operand in call.operands}
+    written = {operand for call in calls for operand in call.operands[call.reads :]}
+    written |= {window.source for window in loop.windows if window.buffer in written}
+    return sorted(inside & written & {window.source for window in loop.windows})
 
 
 def _unlike_windows(program: Program, place: str, loop: Loop) -> Iterator[str]:

@@ -226,15 +226,16 @@ def _ordered_units(partition: Partition) -> list[Group | Node]:
 
 
 def _memory_producers(node: Node, unit_of: dict[Node, Group | Node], recomputed: set[Value]) -> list[Node]:
+    """The nodes whose results a node reads in memory; a broadcast that is there for others is computed in passing."""
     found: list[Node] = []
+    clones = _clones_in(node)
     stack = [value.node for value in node.inputs if value.node is not None]
     while stack:
         producer = stack.pop()
-        again = not recomputed.isdisjoint(producer.outputs)
-        if producer in unit_of and not again:
-            found.append(producer)
-        if is_cloned(producer) or again:
+        if (clones and is_cloned(producer)) or not recomputed.isdisjoint(producer.outputs):
             stack.extend(value.node for value in producer.inputs if value.node is not None)
+        elif producer in unit_of:
+            found.append(producer)
     return found
 
 

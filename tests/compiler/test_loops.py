@@ -157,6 +157,36 @@ def test_any_sizes_agree_with_the_interpreter(counted, batch, steps, limit, data
         np.testing.assert_allclose(value, wanted, rtol=1e-4, atol=1e-5 * max(1.0, np.abs(wanted).max(initial=0)))
 
 
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_sequence_that_every_step_reads_whole_as_well(limited: bool) -> None:
+    """As a decoder does that attends to what it goes through; the product is read so, too, out of the arena."""
+    body = Builder("body")
+    h, x = (body.input(name, TensorType((BATCH, FEATURES))) for name in "hx")
+    whole = body.input("whole", TensorType((STEPS, BATCH, FEATURES)))
+    attended = f.reduce_sum(body, f.multiply(body, f.tanh(body, whole), h), (0,))
+    body.output("h", f.tanh(body, f.add(body, x, attended)))
+    b = Builder("graph")
+    x, w = b.input("x", TensorType((STEPS, BATCH, FEATURES))), b.variable("w", TensorType((FEATURES, FEATURES)))
+    limit = b.input("limit", TensorType((), "int32")) if limited else None
+    zero = f.full(b, (BATCH, FEATURES), 0.5)
+    for entries in (x, f.matmul(b, x, w)):
+        found = f.scan(b, body.build(), [zero], [entries], [entries], limit=limit)
+        b.output(f"last{len(b.outputs)}", found.final[0])
+    loss = f.reduce_sum(b, f.multiply(b, found.final[0], found.final[0]))
+    for name, value in zip("xw", emit_gradient(b, loss, [x, w]), strict=True):
+        b.output(f"d{name}", value)
+    graph = b.build()
+    judge, program = differentiate(graph, PassContext()), compile_graph(graph).executable
+    rng = np.random.default_rng(8)
+    variables = [0.4 * rng.normal(size=(FEATURES, FEATURES)).astype("float32")]
+    for steps in (0, 1, 6):
+        feeds = [0.4 * rng.normal(size=(steps, 2, FEATURES)).astype("float32")]
+        feeds += [np.array(4, "int32")] if limited else []
+        exact, _ = interpret(judge, [a.astype("float64") if a.ndim else a for a in feeds], variables)
+        for got, wanted in zip(program.run(feeds, variables), exact, strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_cotangents_that_are_doubled_over_and_over():
     """Of a constant, in the body, and of what the loop leaves: 2**50 paths, 50 additions."""
     body = Builder("body")

@@ -214,6 +214,26 @@ def test_no_kernel_grows_without_bound():
     assert any("more than 96 nodes" in remark.text for remark in context.remarks)
 
 
+def test_a_broadcast_in_memory_is_no_obstacle_between_its_source_and_a_sum(check):
+    # The product reads the broadcast in memory; the second sum, in the kernel of the first, repeats it.
+    text = """
+        graph g {
+          input %x "x": f32[n,4]
+          variable %w "w": f32[4,3]
+          %r: f32[n] = reduce_sum(%x) {axes=(1,)}
+          %b: f32[n,4] = broadcast(%r) {shape=(n, 4), axes=(0,)}
+          %s: f32[n] = reduce_sum(%b) {axes=(1,)}
+          %p: f32[n,3] = matmul(%b, %w) {transpose_a=False, transpose_b=False}
+          %c: f32[n,3] = broadcast(%s) {shape=(n, 3), axes=(0,)}
+          %y: f32[n,3] = add(%p, %c)
+          return "y"=%y
+        }
+        """
+    result = check(fuse, text)
+    bodies = [[inner.op.name for inner in node.op.body.nodes] for node in result.nodes]
+    assert bodies == [["reduce_sum", "broadcast", "reduce_sum"], ["broadcast"], ["matmul"], ["broadcast", "add"]]
+
+
 def test_layers_of_a_kernel_are_named():
     graph = parse(
         'graph g {\ninput %x "x": f32[n]\n%a: f32[n] = exp(%x) @"one"\n%y: f32[n] = tanh(%a) @"two"\nreturn "y"=%y\n}'
