@@ -6,14 +6,14 @@ import functools
 from typing import Any
 
 from benchmarks.generation import EPSILON, Generation
-from benchmarks.workloads import CLASSES, WORKLOADS, workload_of
+from benchmarks.workloads import CLASSES, WORKLOADS, Workload, workload_of
 
 
 def build(keras: Any, name: str) -> Any:
     """A new Functional model of the workload `name`."""
     workload = workload_of(name)
     inputs = keras.Input(workload.input_shape)
-    body = functools.partial(_lstm, masks=True) if workload.masks else _BODIES[name]
+    body = functools.partial(_lstm, workload=workload) if workload.masks else _BODIES[name]
     return keras.Model(inputs, body(keras.layers, inputs), name=name)
 
 
@@ -125,9 +125,9 @@ def _mobilenet(layers: Any, x: Any) -> Any:
     return _classify(layers, x)
 
 
-def _lstm(layers: Any, x: Any, masks: bool = False) -> Any:
+def _lstm(layers: Any, x: Any, workload: Workload = WORKLOADS["lstm"]) -> Any:
     """Sentiment: one recurrent layer over 80 words, or over those of 200 that are not padding."""
-    x = layers.LSTM(128)(layers.Embedding(WORKLOADS["lstm"].vocabulary, 128, mask_zero=masks)(x))
+    x = layers.LSTM(128)(layers.Embedding(workload.vocabulary, 128, mask_zero=workload.masks)(x))
     return layers.Dense(1, activation="sigmoid")(x)
 
 

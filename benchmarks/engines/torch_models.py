@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.workloads import CLASSES, WORKLOADS, workload_of
+from benchmarks.workloads import CLASSES, WORKLOADS, Workload, workload_of
 
 
 def build(name: str) -> nn.Module:
     """A new model of the workload `name`; images are (batch, channels, height, width)."""
-    return _lstm(masks=True) if workload_of(name).masks else _MODELS[name]()
+    return _lstm(workload_of(name)) if workload_of(name).masks else _MODELS[name]()
 
 
 class _Classifier(nn.Module):
@@ -128,8 +128,8 @@ class _Recurrent(nn.Module):
         return logit if self.training else torch.sigmoid(logit)
 
 
-def _lstm(masks: bool = False) -> nn.Module:
-    return _Recurrent(WORKLOADS["lstm"].vocabulary, 128, nn.LSTM(128, 128, batch_first=True), masks)
+def _lstm(workload: Workload = WORKLOADS["lstm"]) -> nn.Module:
+    return _Recurrent(workload.vocabulary, 128, nn.LSTM(128, 128, batch_first=True), workload.masks)
 
 
 def _bigru() -> nn.Module:
