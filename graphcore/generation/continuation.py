@@ -3,8 +3,9 @@
 A causal model computes each position from itself and earlier ones, and only attention looks at others. So its graph,
 given the next few tokens alone, computes them as before, if
 
-- attention reads keys and values of earlier positions out of a cache, in which it writes those of the new ones:
-  variables [batch · heads · capacity, depth], whose rows are written in place;
+- attention reads keys and values of earlier positions out of a cache, in which it writes those of the new ones: values
+  in variables [batch · heads · capacity, depth], whose rows are written in place, and keys turned, in variables
+  [batch · heads · depth · capacity, 1], since then their product with one query needs no transposition;
 - what depends on the place in the sequence (a range of numbers, the first rows of a table) starts at `position`.
 
 Everything else must treat positions alike, which `PositionAxes` follows node by node, in the graph itself: layers of
@@ -19,7 +20,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from compiler import functions as f
-from compiler.ir import Builder, Graph, Node, Value
+from compiler.ir import Array, Builder, Graph, Node, Value
 from compiler.ops.attention import MASKED, DotProductAttention
 from compiler.ops.families import Composite
 from compiler.ops.slicing import Slice
@@ -37,12 +38,24 @@ CAPACITY = symbol("capacity")
 
 @dataclasses.dataclass(frozen=True)
 class CacheSpec:
-    """A cache of keys or values: `heads` times `depth` numbers a position."""
+    """A cache of keys or values: `heads` times `depth` numbers a position; `turned` where positions are the last axis."""
 
     name: str
     heads: int
     depth: int
     dtype: str
+    turned: bool
+
+    def shape(self, batch: int, capacity: int) -> tuple[int, int]:
+        """Of the variable."""
+        rows = batch * self.heads * capacity
+        return (rows * self.depth, 1) if self.turned else (rows, self.depth)
+
+    def positions(self, cache: Array, batch: int, used: int) -> Array:
+        """A view of what the `used` first positions hold."""
+        if self.turned:
+            return cache.reshape(batch * self.heads * self.depth, -1)[:, :used]
+        return cache.reshape(batch * self.heads, -1, self.depth)[:, :used]
 
 
 class Continuation:
@@ -134,10 +147,10 @@ class Continuation:
         b, (query, key, value) = self._b, inputs
         batch, _, heads, depth = query.type.shape
         shared, width = key.type.shape[2], value.type.shape[3]
-        keys, values = (self._cached(x, what) for x, what in ((key, "keys"), (value, "values")))
+        keys, values = self._cached(key, "keys", turned=True), self._cached(value, "values", turned=False)
         grouped = (batch, shared, -1, depth)
         scaled = f.transpose(b, f.multiply(b, query, op.scale), (0, 2, 1, 3))
-        scores = f.matmul(b, f.reshape(b, scaled, grouped), keys, transpose_b=True)
+        scores = f.matmul(b, f.reshape(b, scaled, grouped), keys)
         shape = (batch, heads, LENGTH, CAPACITY)
         # Key positions minus query positions.
         ahead = f.subtract(b, f.expand_dims(b, self._slots, 0), f.expand_dims(b, self._positions(), 1))
@@ -149,24 +162,28 @@ class Continuation:
         results = f.reshape(b, f.matmul(b, weights, values), (batch, heads, LENGTH, width))
         return f.transpose(b, results, (0, 2, 1, 3))
 
-    def _cached(self, x: Value, what: str) -> Value:
-        """All keys or values [batch, heads, capacity, depth], with those of the new positions [batch, length, ..]."""
+    def _cached(self, x: Value, what: str, *, turned: bool) -> Value:
+        """All keys or values [batch, heads, capacity, depth], the last two axes exchanged if `turned`, with those of the
+        new positions [batch, length, ..].
+        """
         b = self._b
         batch, _, heads, depth = x.type.shape
         assert isinstance(heads, int)  # attention has checked it
         if not isinstance(depth, int):
             raise ValueError(f"generate: expected keys and values of known length. Received: {x.type}")
-        spec = CacheSpec(f"cache_{len(self.caches)}_{what}", heads, depth, x.type.dtype)
+        spec = CacheSpec(f"cache_{len(self.caches)}_{what}", heads, depth, x.type.dtype, turned)
         self.caches.append(spec)
-        cache = b.variable(spec.name, TensorType((batch * heads * CAPACITY, depth), spec.dtype))
-        shape = (batch, heads, LENGTH)
-        head = f.add(b, f.multiply(b, f.iota(b, shape, 0, "int32"), heads), f.iota(b, shape, 1, "int32"))
-        first = f.multiply(b, head, f.dimension(b, CAPACITY, "int32"))
+        # Each of `lines` is written at the new positions: one a head, or one a number of a head.
+        lines, width = (heads * depth, 1) if turned else (heads, depth)
+        cache = b.variable(spec.name, TensorType((batch * lines * CAPACITY, width), spec.dtype))
+        shape = (batch, lines, LENGTH)
+        line = f.add(b, f.multiply(b, f.iota(b, shape, 0, "int32"), lines), f.iota(b, shape, 1, "int32"))
+        first = f.multiply(b, line, f.dimension(b, CAPACITY, "int32"))
         rows = f.add(b, first, f.broadcast_in(b, self._positions(), shape, (2,)))
-        new = f.reshape(b, f.transpose(b, x, (0, 2, 1, 3)), (-1, depth))
+        new = f.reshape(b, f.transpose(b, x, (0, 2, 3, 1) if turned else (0, 2, 1, 3)), (-1, width))
         cache = b.emit(PutRows(), cache, new, f.reshape(b, rows, (-1,)))
         b.update(spec.name, cache)
-        return f.reshape(b, cache, (batch, heads, CAPACITY, depth))
+        return f.reshape(b, cache, (batch, heads, depth, CAPACITY) if turned else (batch, heads, CAPACITY, depth))
 
 
 def _primitive(graph: Graph) -> Graph:

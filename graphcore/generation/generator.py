@@ -145,15 +145,13 @@ class Generator:
 
     def _grow(self, batch: int, used: int, needed: int) -> None:
         """Caches for at least `needed` positions, with what the `used` first ones hold."""
-        before = len(self._slots)
         capacity = -(-max(needed, used + max(_BLOCK, used // _GROWTH)) // _BLOCK) * _BLOCK
         caches: dict[str, Array] = {}
         old = {entry.name: array for entry, array in zip(self.graph.variables, self._arrays, strict=False)}
         for spec in self._caches:
-            cache = np.zeros((batch * spec.heads, capacity, spec.depth), spec.dtype)
+            cache = caches[spec.name] = np.zeros(spec.shape(batch, capacity), spec.dtype)
             if used:
-                cache[:, :used] = old[spec.name].reshape(batch * spec.heads, before, spec.depth)[:, :used]
-            caches[spec.name] = cache.reshape(-1, spec.depth)
+                spec.positions(cache, batch, used)[...] = spec.positions(old[spec.name], batch, used)
         self._slots = np.arange(capacity, dtype=np.int32)
         pairs = zip(self.graph.variables, self._fixed, strict=True)
         self._arrays = tuple(caches[entry.name] if array is None else array for entry, array in pairs)

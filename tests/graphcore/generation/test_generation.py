@@ -126,7 +126,8 @@ def test_one_program_for_every_length():
         np.testing.assert_array_equal(found[:, :stop], recomputed(model, prompt, stop))
     pairs = zip(generator.graph.variables, generator._arrays, strict=True)
     held = [array.shape for entry, array in pairs if entry.name.startswith("cache")]
-    assert held == [(2 * 2 * 192, 6)] * 4  # of 2 sequences with 2 heads, for 150 positions in blocks of 64
+    # Of 2 sequences with 2 heads, for 150 positions in blocks of 64; keys are turned.
+    assert held == [(2 * 2 * 6 * 192, 1), (2 * 2 * 192, 6)] * 2
 
 
 def test_new_weights_are_seen():
