@@ -38,7 +38,7 @@ CAPACITY = symbol("capacity")
 
 @dataclasses.dataclass(frozen=True)
 class CacheSpec:
-    """A cache of keys or values: `heads` times `depth` numbers a position; `turned` where positions are the last axis."""
+    """A cache of keys or values: `heads` times `depth` numbers a position; if `turned`, positions are the last axis."""
 
     name: str
     heads: int
@@ -163,8 +163,8 @@ class Continuation:
         return f.transpose(b, results, (0, 2, 1, 3))
 
     def _cached(self, x: Value, what: str, *, turned: bool) -> Value:
-        """All keys or values [batch, heads, capacity, depth], the last two axes exchanged if `turned`, with those of the
-        new positions [batch, length, ..].
+        """All keys or values, with those of the new positions [batch, length, ..]: [batch, heads, capacity, depth], or
+        [batch, heads, depth, capacity] if `turned`.
         """
         b = self._b
         batch, _, heads, depth = x.type.shape

@@ -248,10 +248,12 @@ def test_symbolic_extents_run_any_size() -> None:
         np.testing.assert_allclose(result, matmul_oracle(a, b, gradient), rtol=1e-3, atol=1e-3)
 
 
-def test_an_empty_sum_is_zero() -> None:
+@pytest.mark.parametrize(("rows", "columns"), [(3, 5), (1, 70), (1, 300), (2, 300)])
+def test_an_empty_sum_is_zero(rows: int, columns: int) -> None:
     spec = ContractionSpec("matmul", "float32")
-    result = run(spec, MatmulGeometry(3, 0, 5), (np.zeros((3, 0)), np.zeros((0, 5))), (3, 5))
-    np.testing.assert_array_equal(result, np.zeros((3, 5)))
+    operands = np.zeros((rows, 0)), np.zeros((0, columns))
+    result = run(spec, MatmulGeometry(rows, 0, columns), operands, (rows, columns))
+    np.testing.assert_array_equal(result, np.zeros((rows, columns)))
 
 
 def test_an_epilogue_reads_operands_and_extents() -> None:
