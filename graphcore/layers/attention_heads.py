@@ -210,21 +210,15 @@ class AttentionHeads(Layer):
             self.sliding_window,
         )
         projected = self._project(query, value if key is None else key, value)
-        # Keras gives 0 for a query that sees nothing where it has computed the scores, a mean where it has not.
-        needs_scores = self.dropout > 0 and (bool(training) or not masks.always_see())
+        # A mask of pairs is as large as the scores.
+        has_rules = len(projected[0].shape) == 4 and (
+            not self.dropout or (self.dropout < 1 and masks.has_plain_blindness())
+        )
         weights = None
-        if return_attention_scores or needs_scores or len(projected[0].shape) != 4:
+        if return_attention_scores or not has_rules:
             outputs, weights = self._by_scores(*projected, masks, training)
         else:
-            outputs = rule_attention(
-                *projected,
-                query_mask=masks.queries,
-                key_mask=masks.keys,
-                mask=_with_heads(masks.pairs, 4, 1),
-                scale=self.scale,
-                causal=masks.causal,
-                window=masks.window,
-            )
+            outputs = self._by_rules(*projected, masks, training)
         if self.use_gate:
             outputs = ops.multiply(outputs, self._gate_dense(query))
         outputs = self._output_dense(outputs)
@@ -233,6 +227,28 @@ class AttentionHeads(Layer):
     def _project(self, query: Any, key: Any, value: Any) -> tuple[Any, Any, Any]:
         """Query, key and value, [..., heads, depth] each."""
         return self._query_dense(_bare(query)), self._key_dense(_bare(key)), self._value_dense(_bare(value))
+
+    def _by_rules(self, query: Any, key: Any, value: Any, masks: AttentionMasks, training: Any) -> Any:
+        """What the heads found, without a tensor of all scores."""
+        drops = self.dropout > 0 and bool(training)
+        outputs = rule_attention(
+            query,
+            key,
+            value,
+            query_mask=masks.queries,
+            key_mask=masks.keys,
+            mask=_with_heads(masks.pairs, 4, 1),
+            scale=self.scale,
+            causal=masks.causal,
+            window=masks.window,
+            dropout=self.dropout if drops else 0.0,
+            state=self._dropout_layer.seed_generator.next() if drops else None,
+        )
+        if not self.dropout or masks.always_see():
+            return outputs
+        # Keras computes the scores where there is dropout, and then gives 0 for a query that sees nothing, else a mean.
+        seeing = ops.expand_dims(masks.seeing(query, key), (-2, -1))
+        return ops.where(seeing, outputs, ops.zeros_like(outputs))
 
     def _by_scores(self, query: Any, key: Any, value: Any, masks: AttentionMasks, training: Any) -> tuple[Any, Any]:
         """What the heads found, and the weights, [batch, ..., heads, queries, keys]."""
@@ -285,6 +301,24 @@ class AttentionMasks:
     def always_see(self) -> bool:
         """Whether every query is sure to see a key."""
         return self.queries is None and self.keys is None and self.pairs is None and self.window is None
+
+    def has_plain_blindness(self) -> bool:
+        """Whether `seeing` can tell which queries see nothing."""
+        return self.pairs is None and (self.keys is None or self.window is None)
+
+    def seeing(self, query: Any, key: Any) -> Any:
+        """Which queries see a key, bool, broadcastable to (batch, queries)."""
+        position, keys = ops.expand_dims(ops.arange(ops.shape(query)[1], dtype="int32"), 0), ops.shape(key)[1]
+        if self.keys is None:
+            # Without a window there is always the first key; a window may end before the last query.
+            seeing = ops.less(position, keys + self.window - 1) if self.window else ops.ones_like(position, "bool")
+        else:
+            numbers = ops.expand_dims(ops.arange(keys, dtype="int32"), 0)
+            first = ops.min(ops.where(self.keys, numbers, keys), axis=1, keepdims=True)
+            seeing = ops.less(first, keys)
+            if self.causal:
+                seeing = ops.logical_and(seeing, ops.greater_equal(position, first))
+        return seeing if self.queries is None else ops.logical_and(seeing, self.queries)
 
     def tensor(self, scores: Any, rank: int) -> Any:
         """All rules as one tensor that broadcasts to the scores; None without any.

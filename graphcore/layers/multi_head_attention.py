@@ -30,8 +30,9 @@ class MultiHeadAttention(AttentionHeads):
         seed: of the dropout.
         kwargs: see `Layer`.
 
-    Call: `layer(query, value, key=None, ...)`, see `AttentionHeads.call`. With one axis of attention and without
-    dropout, the scores are never kept unless `return_attention_scores` asks for them.
+    Call: `layer(query, value, key=None, ...)`, see `AttentionHeads.call`. With one axis of attention the scores are
+    never kept, with dropout neither, unless `return_attention_scores` asks for them. The exception is dropout together
+    with an `attention_mask`, which is as large as they are, or with a window and masked keys.
 
     Weights: kernels (features, num_heads, key_dim) and biases (num_heads, key_dim) of query and key, the same with
     `value_dim` for the gate and the value, (num_heads, value_dim, *output_shape) and (*output_shape,) of the output.

@@ -63,6 +63,8 @@ def rule_attention(
     scale: Any = None,
     causal: bool = False,
     window: int | None = None,
+    dropout: float = 0.0,
+    state: Tensor | None = None,
 ) -> Value:
     """As `dot_product_attention`, with masks given as rules, of which no tensor of all scores is made.
 
@@ -72,8 +74,11 @@ def rule_attention(
         key_mask: bool (batch, keys); False: no query sees the key.
         causal: query i sees key j only if j <= i.
         window: query i sees key j only if |i - j| < window.
+        dropout: share of the weights that is dropped, below 1; the pattern is made again where it is needed.
+        state: of a `SeedGenerator`, for the dropout.
     """
     return f.dot_product_attention(
         b, query, key, value,
         scale=scale, causal=causal, window=window, key_mask=key_mask, query_mask=query_mask, mask=mask,
+        dropout=dropout, state=state,
     )  # fmt: skip
