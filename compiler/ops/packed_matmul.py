@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.ir import Array
-from compiler.ops.checks import require_inputs, require_rank, require_same_dtype
+from compiler.ops.checks import require_inputs, require_same_dtype
 from compiler.ops.families import GeneratedContraction
 from compiler.ops.panels import matrix_of, require_panels
 from compiler.ops.registry import op
 from compiler.types import TensorType
-from runtime.dimensions import Dim
+from runtime.dimensions import Dim, dim_product
 
 if TYPE_CHECKING:
     from compiler.contractions import Contraction
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @op
 class PackedMatmul(GeneratedContraction):
-    """(x [rows, depth], panels [panels, depth, columns of a panel]) -> [rows, columns].
+    """(x [..., depth], panels [panels, depth, columns of a panel]) -> [..., columns].
 
     The panels hold a matrix [depth, columns], see `compiler.ops.panels`.
     """
@@ -33,23 +33,24 @@ class PackedMatmul(GeneratedContraction):
         require_inputs(self.name, inputs, 2)
         x, panels = inputs
         require_same_dtype(self.name, x, panels)
-        require_rank(self.name, x, 2, "left input")
-        require_panels(self.name, panels, x.shape[1], self.columns, "columns")
-        return (x.with_shape(x.shape[0], self.columns),)
+        if x.rank < 2:
+            raise ValueError(f"{self.name}: expected a left input of rank 2 or more. Received: {x}")
+        require_panels(self.name, panels, x.shape[-1], self.columns, "columns")
+        return (x.with_shape(*x.shape[:-1], self.columns),)
 
     def multiply_adds(self, inputs: Sequence[TensorType], outputs: Sequence[TensorType]) -> Dim:
         """The inner extent, for each element of the result."""
-        return outputs[0].size * inputs[0].shape[1]
+        return outputs[0].size * inputs[0].shape[-1]
 
     def contraction(self, types: Sequence[TensorType]) -> Contraction | None:
         """A product with a packed right operand."""
         from compiler.contractions import Contraction, ContractionSpec, MatmulGeometry
 
-        (rows, depth), dtype = types[0].shape, types[0].dtype
-        geometry = MatmulGeometry(rows, depth, self.columns, a_batched=False, b_batched=False)
-        return Contraction(ContractionSpec("matmul", dtype, packed=True), geometry)
+        *leading, depth = types[0].shape
+        geometry = MatmulGeometry(dim_product(leading), depth, self.columns, a_batched=False, b_batched=False)
+        return Contraction(ContractionSpec("matmul", types[0].dtype, packed=True), geometry)
 
     def reference(self, *inputs: Array) -> tuple[Array, ...]:
         """The product with the matrix put together again."""
         x, panels = inputs
-        return (np.einsum("mk,kn->mn", x, matrix_of(panels, self.columns)),)
+        return (np.einsum("...k,kn->...n", x, matrix_of(panels, self.columns)),)

@@ -81,7 +81,7 @@ def _product_rule(stable: set[Value], context: PassContext) -> Rule:
             return None
         x, matrix = (value.type for value in inputs)
         shape = matrix.shape[::-1] if node.op.transpose_b else matrix.shape
-        if (x.rank, matrix.rank) != (2, 2) or x.dtype not in ("float32", "float64"):
+        if x.rank < 2 or matrix.rank != 2 or x.dtype not in ("float32", "float64"):
             return None
         depth, columns = shape
         if not isinstance(depth, int) or not isinstance(columns, int) or columns < context.target.lanes(x.dtype):

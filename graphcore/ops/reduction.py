@@ -156,10 +156,8 @@ def norm(b: Builder, x: Tensor, ord: Any = None, axis: Axis = None, keepdims: bo
 def cumsum(b: Builder, x: Tensor, axis: int | None = None, dtype: Any = None) -> Value:
     """Sums of the elements up to each one along an axis (None: of the flattened tensor).
 
-    Doubling strides (Hillis and Steele 1986): log2(extent) additions of the whole tensor.
-
-    Raises:
-        ValueError: if the extent of the axis is symbolic.
+    Doubling strides (Hillis and Steele 1986): log2(extent) additions of the whole tensor. Where the extent is
+    symbolic, a recurrence.
     """
     x = f.cast(b, x, dtype or {"bool": "int32"}.get(x.type.dtype, x.type.dtype))
     return _accumulate(b, x, axis, "cumsum", 0)
@@ -177,9 +175,9 @@ def _accumulate(b: Builder, x: Value, axis: int | None, name: str, neutral: int)
         x, axis = f.reshape(b, x, (-1,)), 0
     axis = f.normalize_axis(axis, x.type.rank)
     extent = x.type.shape[axis]
-    if not isinstance(extent, int):
-        raise ValueError(f"ops.{name}: the extent of axis {axis} must be known. Received: shape {x.type}")
     combine = f.add if neutral == 0 else f.multiply
+    if not isinstance(extent, int):
+        return _accumulate_step_by_step(b, x, axis, name, neutral)
     step = 1
     while step < extent:
         low = [step if i == axis else 0 for i in range(x.type.rank)]
@@ -187,6 +185,19 @@ def _accumulate(b: Builder, x: Value, axis: int | None, name: str, neutral: int)
         x = combine(b, x, shifted)
         step *= 2
     return x
+
+
+def _accumulate_step_by_step(b: Builder, x: Value, axis: int, name: str, neutral: int) -> Value:
+    order = (axis, *(i for i in range(x.type.rank) if i != axis))
+    entries = f.transpose(b, x, order)
+    entry = entries.type.with_shape(*entries.type.shape[1:])
+    body = Builder(name)
+    state, own = body.input("total", entry), body.input("entry", entry)
+    body.output("total", (f.add if neutral == 0 else f.multiply)(body, state, own))
+    start = f.full(b, entry.shape, neutral, entry.dtype)
+    (totals,) = f.scan(b, body.build(), [start], [entries]).after
+    back = tuple(order.index(i) for i in range(x.type.rank))
+    return f.transpose(b, totals, back)
 
 
 def float_type(x: Value) -> str:

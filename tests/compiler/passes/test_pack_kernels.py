@@ -95,8 +95,8 @@ def test_the_packed_form_computes_the_same(name: str, arrays_for: Callable[..., 
 def product(depth: int = 37, columns: int = 40, dtype: str = "float32", **options: Any) -> Graph:
     """y = x[batch, depth] @ w, of which w is a variable."""
     b = Builder("step")
-    transposed, rows = options.get("transpose_b", False), options.get("rows", symbol("batch"))
-    x = b.input("x", TensorType((rows, depth), dtype))
+    transposed = options.get("transpose_b", False)
+    x = b.input("x", TensorType((symbol("batch"), *options.get("inner", ()), depth), dtype))
     w = b.variable("kernel", TensorType((columns, depth) if transposed else (depth, columns), dtype))
     b.output("y", f.matmul(b, x, w, transpose_b=transposed))
     if options.get("updated"):
@@ -113,8 +113,10 @@ def product(depth: int = 37, columns: int = 40, dtype: str = "float32", **option
         product(5, 8),
         product(1100, 520),
         product(dtype="float64"),
+        product(inner=(1,)),
+        product(inner=(3, 2), transpose_b=True),
     ],
-    ids=["ragged", "transposed", "flat", "one vector", "long", "double"],
+    ids=["ragged", "transposed", "flat", "one vector", "long", "double", "rank 3", "rank 4"],
 )
 def test_matrix_products_read_panels_that_are_made_once(graph: Graph, arrays_for: Callable[..., Any]) -> None:
     packed = pack_kernels(graph, PassContext())
@@ -132,7 +134,7 @@ def test_matrix_products_read_panels_that_are_made_once(graph: Graph, arrays_for
             set_num_threads(threads)
             (result,) = compiled.executable.run([x], [w])
             results.append(np.array(result))
-        assert (np.abs(results[0] - exact) <= (x.shape[1] + 2) * np.finfo(x.dtype).eps * magnitude).all()
+        assert (np.abs(results[0] - exact) <= (x.shape[-1] + 2) * np.finfo(x.dtype).eps * magnitude).all()
         for other in results[1:]:
             np.testing.assert_array_equal(other, results[0])
 

@@ -111,6 +111,25 @@ def test_associative_scan_of_several() -> None:
 
 
 @pytest.mark.parametrize("jit", [True, False])
+def test_accumulations_of_any_length(jit: bool) -> None:
+    class Sums(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return ops.cumsum(x, axis=-2) + ops.cumprod(ops.sigmoid(x), axis=1)
+
+    inputs = Input((None, 2))
+    model = Model(inputs, layers.Dense(2)(Sums()(inputs)))
+    model.compile("sgd", "mse", jit=jit)
+    for length in (1, 2, 30):
+        x = np.random.default_rng(length).normal(size=(3, length, 2)).astype(np.float32)
+        summed = np.cumsum(x, 1) + np.cumprod(1 / (1 + np.exp(-x)), 1)
+        kernel, bias = model.get_weights()
+        np.testing.assert_allclose(model.predict(x, verbose=0), summed @ kernel + bias, rtol=1e-4, atol=1e-5)
+        gradient = np.einsum("bti,btj->ij", summed, 2 * (summed @ kernel + bias)) / summed.size
+        model.train_on_batch(x, np.zeros_like(x))
+        np.testing.assert_allclose(model.get_weights()[0], kernel - 0.01 * gradient, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("jit", [True, False])
 def test_associative_scan_of_any_length(jit: bool) -> None:
     class Sums(layers.Layer):
         def call(self, x: Any) -> Any:
