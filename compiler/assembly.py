@@ -155,11 +155,8 @@ def _emit_instruction(a: Assembly, node: Node) -> None:
     # Numba is imported here, when a kernel must be printed, and by `compile_kernel`: a warm start needs neither.
     from compiler.codegen.kernels import cpu_kernel
 
-    if not isinstance(node.op, FusedGroup):
-        raise TypeError(f"'{node.op.name}' is no kernel: run the pass 'fuse' first.")
-    reads = node.inputs[: len(node.op.body.inputs)]
-    operands = tuple(a.index_of(value) for value in (*reads, *node.outputs))
-    printed = cpu_kernel(node.op.body, a.target, _shared_memory(a, operands))
+    group, operands = group_of(node), operands_of(a, node)
+    printed = cpu_kernel(group.body, a.target, shared_memory(a, operands))
     label = label_of(node)
     kernel = _kernel_index(a, label, printed.source, printed.namespace, printed.identity)
     a.instructions.append(
@@ -170,15 +167,28 @@ def _emit_instruction(a: Assembly, node: Node) -> None:
             work=printed.work,
             scratch=printed.scratch,
             label=label,
-            reads=len(reads),
+            reads=len(group.body.inputs),
             fills=printed.fills,
-            limit=a.index_of(node.inputs[-1]) if isinstance(node.op, FusedSteps) else -1,
-            steps=node.op.steps if isinstance(node.op, FusedSteps) else "",
+            limit=a.index_of(node.inputs[-1]) if isinstance(group, FusedSteps) else -1,
+            steps=group.steps if isinstance(group, FusedSteps) else "",
         )
     )
 
 
-def _shared_memory(a: Assembly, operands: tuple[int, ...]) -> dict[int, int]:
+def group_of(node: Node) -> FusedGroup:
+    """What a node computes, as a group; `TypeError` for a node that is no kernel yet."""
+    if not isinstance(node.op, FusedGroup):
+        raise TypeError(f"'{node.op.name}' is no kernel: run the pass 'fuse' first.")
+    return node.op
+
+
+def operands_of(a: Assembly, node: Node) -> tuple[int, ...]:
+    """The buffers that a fused node reads, then those that it writes."""
+    reads = node.inputs[: len(group_of(node).body.inputs)]
+    return tuple(a.index_of(value) for value in (*reads, *node.outputs))
+
+
+def shared_memory(a: Assembly, operands: tuple[int, ...]) -> dict[int, int]:
     """Positions of operands that are the memory of an earlier operand, and which one."""
     first: dict[object, int] = {}
     shared: dict[int, int] = {}

@@ -61,6 +61,11 @@ class Compiled:
         return self._optimized[0]
 
     @property
+    def context(self) -> PassContext:
+        """What the passes left beside the graph."""
+        return self._optimized[1]
+
+    @property
     def remarks(self) -> tuple[Remark, ...]:
         """What the passes had to say, e.g. why two nodes are not one kernel."""
         return tuple(self._optimized[1].remarks)

@@ -20,7 +20,7 @@ from compiler.codegen.contraction import (
 from compiler.codegen.contraction_driver import bare_kernel_source
 from compiler.codegen.cpu import NOTHING_SHARED, CpuPrinter, memory_dtype, print_loop_kernel
 from compiler.codegen.generated import GENERATED
-from compiler.codegen.microkernel import choose_tile
+from compiler.codegen.microkernel import Tile, choose_tile
 from compiler.contractions import CONTRACTION_DTYPES, Contraction, ContractionSpec, SeparableGeometry
 from compiler.ir import Fusion, Graph, Node, Op
 from compiler.loops import INDEX, ContractionKernel, Expr, Kernel, Store, binary, literal
@@ -37,7 +37,8 @@ class CpuKernel:
     """Everything needed to compile and call one kernel.
 
     `identity` goes into the cache key beside the source: what the source's names stand for. `fills`: whether each call
-    fills private memory before it does its part of the work.
+    fills private memory before it does its part of the work. `spec`: what specialises a contraction. `tile`: the
+    register tile, where there is one.
     """
 
     source: str
@@ -47,6 +48,8 @@ class CpuKernel:
     work: Dim
     scratch: Dim
     fills: bool = False
+    spec: ContractionSpec | None = None
+    tile: Tile | None = None
 
 
 def cpu_kernel(body: Graph, target: Target, shared: Mapping[int, int] = NOTHING_SHARED) -> CpuKernel:
@@ -75,7 +78,7 @@ def _generated(node: Node, body: Graph, target: Target) -> CpuKernel:
     identity = f"{node.op.name} lanes={tile.lanes} registers={target.vector_registers}"
     extents = generator.extents(node.op, inputs, places)
     work, scratch = generator.work(node.op, inputs, tile), generator.scratch(node.op, inputs, tile)
-    return CpuKernel(source.source, source.namespace, identity, extents, work, scratch)
+    return CpuKernel(source.source, source.namespace, identity, extents, work, scratch, tile=tile)
 
 
 def contraction_of(op: Op, types: tuple[TensorType, ...]) -> Contraction | None:
@@ -101,7 +104,8 @@ def _contraction(
     source = contraction_source(spec, target, _epilogue(kernel, spec, shared))
     identity = f"{spec} lanes={target.lanes(spec.dtype)} registers={target.vector_registers}"
     fills = contraction_fills(spec, geometry)
-    return CpuKernel(source.source, source.namespace, identity, extents, work, scratch, fills)
+    tile = choose_tile(spec.dtype, target)
+    return CpuKernel(source.source, source.namespace, identity, extents, work, scratch, fills, spec, tile)
 
 
 def _stores_what_it_gets(kernel: ContractionKernel) -> bool:

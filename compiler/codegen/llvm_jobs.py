@@ -95,7 +95,7 @@ class ModuleJob:
 
     def run(self) -> Any:
         """LLVM's standard passes and code generation, in any thread, once; returns the memory with the object."""
-        _unlocked(ffi.lib.LLVMPY_RunNewModulePassManager)(self._passes, self.module, self._builder)
+        self._optimize()
         reason = ctypes.c_char_p()
         emit = _unlocked(ffi.lib.LLVMPY_TargetMachineEmitToMemory)
         with quick_code_generation():
@@ -103,6 +103,16 @@ class ModuleJob:
         if not memory:
             raise RuntimeError(f"LLVM cannot emit this module: {(reason.value or b'').decode()}")
         return memory
+
+    def texts(self) -> tuple[str, str]:
+        """In place of `run`: the module after the passes, and the instructions that `run` makes of it as assembly."""
+        self._optimize()
+        optimized = str(self.module)  # code generation changes the module
+        with quick_code_generation():
+            return optimized, self.machine.emit_assembly(self.module)
+
+    def _optimize(self) -> None:
+        _unlocked(ffi.lib.LLVMPY_RunNewModulePassManager)(self._passes, self.module, self._builder)
 
 
 def _unlocked(function: Any) -> Any:

@@ -44,9 +44,11 @@ __all__ = [
     "CompiledKernel",
     "KernelCompileError",
     "KernelQueue",
+    "KernelTexts",
     "compile_kernel",
     "kernel_key",
     "kernel_scope",
+    "kernel_texts",
 ]
 
 FAST_MATH = {"nsz", "contract", "reassoc", "arcp"}
@@ -74,18 +76,14 @@ class CompiledKernel:
 
     symbol: str
     object_code: bytes
-    job: ModuleJob
 
-    @property
-    def llvm(self) -> str:
-        """The kernel as LLVM optimised it, as text."""
-        return str(self.job.module)
 
-    @property
-    def assembly(self) -> str:
-        """The kernel's instructions, as text for an assembler."""
-        text: str = self.job.machine.emit_assembly(self.job.module)
-        return text
+@dataclasses.dataclass(frozen=True, slots=True)
+class KernelTexts:
+    """A kernel for people to read: LLVM's IR after its passes, and the processor's instructions as assembly."""
+
+    llvm: str
+    assembly: str
 
 
 def kernel_key(source: str, target: Target) -> str:
@@ -108,6 +106,11 @@ def compile_kernel(source: str, namespace: Mapping[str, object]) -> CompiledKern
         return queue.start(source, namespace)()
 
 
+def kernel_texts(source: str, namespace: Mapping[str, object]) -> KernelTexts:
+    """What `compile_kernel` makes of the same arguments, as text; raises as it does."""
+    return KernelTexts(*_module_job(source, namespace)[1].texts())
+
+
 class KernelQueue:
     """Kernels compiled beside one another; use it in a `with` block."""
 
@@ -125,16 +128,21 @@ class KernelQueue:
 
     def start(self, source: str, namespace: Mapping[str, object]) -> Callable[[], CompiledKernel]:
         """Translate a kernel now and begin to compile it; see `compile_kernel`. The call's result waits for it."""
-        definition = kernel_definition(source)
-        if [argument.arg for argument in definition.args.args] != list(PARAMETERS):
-            raise KernelCompileError(f"A kernel's parameters are {', '.join(PARAMETERS)}. Received:\n{source}")
-        symbol = f"kernel_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
-        try:
-            job = ModuleJob(_translated(symbol, definition, namespace))
-        except Exception as error:
-            raise KernelCompileError(f"This kernel cannot be compiled: {error}\n{source}") from error
+        symbol, job = _module_job(source, namespace)
         self._jobs.start(job)
-        return lambda: CompiledKernel(symbol, self._jobs.object_code(job), job)
+        return lambda: CompiledKernel(symbol, self._jobs.object_code(job))
+
+
+def _module_job(source: str, namespace: Mapping[str, object]) -> tuple[str, ModuleJob]:
+    """The name of a kernel's function and its LLVM module."""
+    definition = kernel_definition(source)
+    if [argument.arg for argument in definition.args.args] != list(PARAMETERS):
+        raise KernelCompileError(f"A kernel's parameters are {', '.join(PARAMETERS)}. Received:\n{source}")
+    symbol = f"kernel_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
+    try:
+        return symbol, ModuleJob(_translated(symbol, definition, namespace))
+    except Exception as error:
+        raise KernelCompileError(f"This kernel cannot be compiled: {error}\n{source}") from error
 
 
 def _translated(symbol: str, definition: ast.FunctionDef, namespace: Mapping[str, object]) -> str:

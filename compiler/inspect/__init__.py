@@ -1,6 +1,7 @@
-"""Looking at graphs: export to networkx for analyses, to DOT for drawing, and counts of arithmetic."""
+"""Looking at graphs and what becomes of them: stages of a compilation, exports for other tools, counts of work."""
 
 from compiler.inspect.export import to_dot, to_networkx
 from compiler.inspect.operations import contraction_flops
+from compiler.inspect.stages import Stages, stages
 
-__all__ = ["contraction_flops", "to_dot", "to_networkx"]
+__all__ = ["Stages", "contraction_flops", "stages", "to_dot", "to_networkx"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from compiler.ir import Graph
+from collections.abc import Sequence
+
+from compiler.ir import Fusion, Graph, Node, Value
+from compiler.types import product
 from runtime.dimensions import Dim
 
 
@@ -15,3 +18,71 @@ def contraction_flops(graph: Graph) -> Dim:
     what they hold, loops for all their steps. Depends on the batch's symbol.
     """
     return 2 * graph.multiply_adds
+
+
+def element_operations(graph: Graph) -> Dim:
+    """Operations on single elements that a graph asks for: one for each result of an element-wise op, whatever it is
+    (an exponential counts as an addition does), one for each element that a reduction or a window reads.
+
+    Copies, conversions, index maps, random bits and contractions count nothing; groups and loops what they hold.
+    """
+    total: Dim = 0
+    for node in graph.nodes:
+        total = total + _element_operations(node)
+    return total
+
+
+def _element_operations(node: Node) -> Dim:
+    op = node.op
+    body = op.fields.get("body")
+    if isinstance(body, Graph):
+        steps: Dim = op.fields.get("count", 1)
+        return element_operations(body) * steps
+    if op.name in _COPIES:
+        return 0
+    if op.fusion is Fusion.ELEMENTWISE:
+        return product(node.outputs[0].type.shape)
+    if op.fusion is Fusion.REDUCTION:
+        return product(node.inputs[0].type.shape)
+    if op.fusion is not Fusion.WINDOW:
+        return 0
+    size = op.fields.get("size")
+    if not isinstance(size, tuple):
+        return product(node.inputs[0].type.shape)
+    windows = node.inputs[-1] if op.name.endswith("_gradient") else node.outputs[0]
+    return product(windows.type.shape) * product(size)
+
+
+def least_bytes(body: Graph) -> tuple[Dim, Dim]:
+    """Bytes that a kernel must at least read and write: each operand once, of tables only the rows that are used.
+
+    What a cache cannot hold from one use to the next comes on top.
+    """
+    users = body.users()
+    read: Dim = 0
+    for entry in body.inputs:
+        read = read + _bytes_read(entry.value, users[entry.value])
+    written: Dim = 0
+    for _, value in body.outputs:
+        rows = value.producer.inputs[1] if value.op is not None and value.op.name == "put_rows" else value
+        written = written + rows.type.size_in_bytes
+    return read, written
+
+
+def _bytes_read(value: Value, readers: Sequence[Node]) -> Dim:
+    if not all(node.op.name in _PARTIAL and node.inputs[0] is value for node in readers):
+        return value.type.size_in_bytes
+    used: Dim = 0
+    for node in readers:
+        used = used + (0 if node.op.name == "put_rows" else node.outputs[0].type.size_in_bytes)
+    return used
+
+
+def ops_of(graph: Graph) -> tuple[str, ...]:
+    """The names of a graph's ops in the order in which they first appear."""
+    return tuple(dict.fromkeys(node.op.name for node in graph.nodes))
+
+
+_COPIES = frozenset({"cast", "stop_gradient", "put_rows"})
+# Ops that read, of their first operand, no more than they give.
+_PARTIAL = frozenset({"take", "slice", "put_rows"})
