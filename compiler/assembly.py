@@ -21,6 +21,7 @@ from compiler.target import Target
 from compiler.types import TensorType, symbols_of_type
 from runtime.cache import default_cache
 from runtime.dimensions import Dim
+from runtime.logs import log
 from runtime.loops import Loop
 from runtime.program import Buffer, Instruction, Kernel, Program
 
@@ -225,7 +226,9 @@ def _kernel_index(a: Assembly, label: str, source: str, namespace: Mapping[str, 
     index = a.kernel_of[key] = len(a.kernels)
     symbol, object_code = default_cache().get(key) or ("", b"")
     a.kernels.append(Kernel(label, key, symbol, object_code, source))
-    if not symbol:
+    if symbol:
+        log("kernels", f"{label}: {len(object_code)} bytes from the cache")
+    else:
         if a.queue is None:
             a.queue = a.leave.enter_context(KernelQueue())
         a.compiling[index] = a.queue.start(source, namespace)
@@ -237,4 +240,5 @@ def _finish_kernels(a: Assembly) -> None:
         compiled = result()
         kernel = a.kernels[index]
         a.kernels[index] = dataclasses.replace(kernel, symbol=compiled.symbol, object_code=compiled.object_code)
+        log("kernels", f"{kernel.name}: compiled to {len(compiled.object_code)} bytes")
         default_cache().put(kernel.key, compiled.symbol, compiled.object_code)

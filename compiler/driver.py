@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from compiler.collector import collection_paused
@@ -15,13 +16,14 @@ from compiler.text import to_text
 from compiler.version import source_version
 from runtime.cache import default_cache
 from runtime.dimensions import Dim
+from runtime.logs import logged_topics
 from runtime.program import Program, ProgramError
 
 # The passes are imported where they run: a graph that was compiled before is loaded without them.
 if TYPE_CHECKING:
+    from compiler.instruments import Instrument
     from compiler.passes.context import PassContext, Remark
     from compiler.passes.plan_memory import MemoryPlan
-    from compiler.pipeline import Hook
     from runtime.executor import Executable
 
 EVERY_SIZE: Mapping[str, Dim] = {}
@@ -92,8 +94,7 @@ def compile_graph(
     target: Target | None = None,
     bindings: Mapping[str, Dim] | None = None,
     winograd: bool = True,
-    before: Hook | None = None,
-    after: Hook | None = None,
+    instruments: Sequence[Instrument] = (),
 ) -> Compiled:
     """Compile a graph for the CPU this process runs on.
 
@@ -101,7 +102,8 @@ def compile_graph(
     `winograd`: whether convolutions may take Winograd's form where that is faster, with a little more rounding.
 
     A graph compiled before on this machine is loaded from the cache, which neither runs the passes nor imports
-    Numba; hooks see the passes only when they run.
+    Numba. Instruments see the passes, so with any of them, or one that `GRAPHCORE_LOGS` or `GRAPHCORE_DUMP` asks for,
+    the passes run; see `compiler.instruments`.
 
     Raises:
         KernelCompileError: naming the kernel, if an op has no lowering for the target.
@@ -110,23 +112,32 @@ def compile_graph(
     sizes = dict(bindings or {})
     key = program_key(graph, target, sizes, winograd)
     cache = default_cache()
-    stored = cache.get(key)
+    stored = None if instruments or _is_watched() else cache.get(key)
     if stored is not None:
         try:
             return Compiled(graph, target, Program.from_bytes(stored[1]), sizes, winograd)
         except ProgramError:
             pass  # a damaged entry is a miss
     from compiler.assembly import assemble
+    from compiler.instruments.environment import environment_instruments
     from compiler.passes.context import PassContext
-    from compiler.pipeline import nothing, run_pipeline
+    from compiler.pipeline import run_pipeline
 
     context = PassContext(target, bindings=sizes, winograd=winograd)
-    optimized = run_pipeline(graph, context, before=before or nothing, after=after or nothing)
+    watching = (*instruments, *environment_instruments(graph, context))
+    optimized = run_pipeline(graph, context, instruments=watching)
     program = assemble(optimized, context)
+    for instrument in watching:
+        instrument.assembled(program)
     cache.put(key, PROGRAM_ENTRY, program.to_bytes())
     compiled = Compiled(graph, target, program, sizes, winograd)
     compiled.__dict__["_optimized"] = (optimized, context)
     return compiled
+
+
+def _is_watched() -> bool:
+    """Whether the environment asks to see what the compiler does, which a program from the cache would not show."""
+    return bool(os.environ.get("GRAPHCORE_DUMP") or logged_topics() - {"cache"})
 
 
 def program_key(

@@ -6,11 +6,11 @@ To add a pass: one file in `compiler/passes/`, one line here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
 
 from compiler.bodies import in_bodies
-from compiler.ir import Graph, Node
+from compiler.instruments.instrument import Failure, Instrument, Verification
+from compiler.ir import Graph
 from compiler.passes.canonicalize import canonicalize
 from compiler.passes.context import PassContext
 from compiler.passes.decompose import decompose
@@ -77,48 +77,48 @@ INSIDE_LOOPS: frozenset[Pass] = frozenset((
 ))  # fmt: skip
 
 
-class Hook(Protocol):
-    """Called before or after a pass, for looking only."""
-
-    def __call__(self, name: str, graph: Graph, context: PassContext, seconds: float) -> None:
-        """`seconds` is what the pass took (0 before it)."""
-
-
-def nothing(name: str, graph: Graph, context: PassContext, seconds: float) -> None:
-    """The hook that does nothing."""
-
-
 def run_pipeline(
     graph: Graph,
     context: PassContext | None = None,
     *,
-    passes: tuple[Pass, ...] = PIPELINE,
-    before: Hook = nothing,
-    after: Hook = nothing,
+    passes: Sequence[Pass] = PIPELINE,
+    instruments: Sequence[Instrument] = (),
 ) -> Graph:
-    """Run `passes` in order, verifying the graph after each.
+    """Run `passes` in order, verifying the graph after each, while `instruments` look on.
 
     An exception gains a note with the pass, those before it, and the graph it worked on.
     """
     context = context or PassContext()
-    checked: set[Node] = set()
-    verify(graph, checked)
+    verification = Verification()
+    verify(graph, verification.checked)
+    watching = (verification, *instruments)
     done: list[str] = []
-    for pass_ in passes:
+    for position, pass_ in enumerate(passes):
         name = pass_.__name__
-        before(name, graph, context, 0.0)
-        start = time.perf_counter()
+        if not all(instrument.should_run(name, graph, context) for instrument in watching):
+            continue
         try:
-            changed = pass_(_with_bodies(pass_, graph, context), context)
-            if changed is not graph:
-                verify(changed, checked)
+            graph = _run_watched(pass_, graph, context, watching)
         except Exception as error:
             error.add_note(f"in pass '{name}' (after {', '.join(done) or 'none'}), on:\n{to_text(graph)}")
+            failure = Failure(name, graph, context, tuple(rest.__name__ for rest in passes[position:]), error)
+            for instrument in watching:
+                instrument.failed(failure)
             raise
-        graph = changed
         done.append(name)
-        after(name, graph, context, time.perf_counter() - start)
     return graph
+
+
+def _run_watched(pass_: Pass, graph: Graph, context: PassContext, watching: Sequence[Instrument]) -> Graph:
+    name = pass_.__name__
+    for instrument in watching:
+        instrument.before(name, graph, context)
+    start = time.perf_counter()
+    changed = pass_(_with_bodies(pass_, graph, context), context)
+    seconds = time.perf_counter() - start
+    for instrument in watching:
+        instrument.after(name, graph, changed, context, seconds)
+    return changed
 
 
 def _with_bodies(pass_: Pass, graph: Graph, context: PassContext) -> Graph:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,9 +19,19 @@ from runtime.dimensions import parse_dim
 
 INLINE_ELEMENTS = 64
 
-_PARAMETER = re.compile(r'(input|variable) (%\w+) ("(?:[^"\\]|\\.)*"): (.+)\Z')
+# What the pretty form writes between its two operands.
+INFIX = {
+    "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "**": "power",
+    "<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "not_equal",
+    "&": "logical_and", "|": "logical_or",
+}  # fmt: skip
+
+_PARAMETER = re.compile(r'(input|variable) (%\w+)(?: ("(?:[^"\\]|\\.)*"))?: (.+)\Z')
+_VALUE_NAME = re.compile(r"%\w+\Z")
 _RESULT = re.compile(r'(return|update) ("(?:[^"\\]|\\.)*")=(%\w+)\Z')
-_NODE = re.compile(r"(.+?) = (\w+)\(([^()]*)\)\s*(.*)\Z")
+_NODE = re.compile(r'([^"=]+?) = (\w+)\(([^()]*)\)\s*(.*)\Z')
+_INFIX_NODE = re.compile(r'([^"=]+?) = (%\w+) ([-+*/<>=!&|]+) (%\w+)(.*)\Z')
+_NUMBER_NODE = re.compile(r'(%\w+): ([^"=]+?) = (True|False|nan|-?inf|-?\d[\d.e+-]*)((?:\s.*)?)\Z')
 _PLACE = re.compile(r'\s*(?:@("(?:[^"\\]|\\.)*"))?\s*(?:#("(?:[^"\\]|\\.)*"))?\Z')
 PLAIN_NAME = re.compile(r"[\w./:-]+\Z", re.ASCII)
 _HEAD = re.compile(r'graph ([\w./:-]+|"(?:[^"\\]|\\.)*") \{\Z')
@@ -45,6 +56,16 @@ def parse(text: str, constants: Mapping[str, ArrayAttribute] | None = None) -> G
     if reader.peek() is not None:
         raise reader.error("expected the end of the text after the graph")
     return graph
+
+
+class _Written(NamedTuple):
+    """A node as it is written: its results with their types, its op, its operands, and what follows them."""
+
+    results: str
+    op: str
+    inputs: list[str]
+    rest: str
+    attributes: dict[str, object] | None = None
 
 
 class _Reader:
@@ -86,7 +107,8 @@ class _Reader:
     def _statement(self, b: Builder, known: dict[str, Value], line: str) -> None:
         if match := _PARAMETER.match(line):
             declare = b.input if match[1] == "input" else b.variable
-            self._define(known, match[2], declare(json.loads(match[3]), parse_type(match[4])))
+            name = json.loads(match[3]) if match[3] else match[2][1:]
+            self._define(known, match[2], declare(name, parse_type(match[4])))
             self.at += 1
         elif match := _RESULT.match(line):
             name, value = json.loads(match[2]), self._value(known, match[3])
@@ -96,30 +118,24 @@ class _Reader:
                 b.update(name, value)
             self.at += 1
         elif match := _NODE.match(line):
-            self._node(b, known, match)
+            names = [name.strip() for name in match[3].split(",") if name.strip()]
+            self._node(b, known, _Written(match[1], match[2], names, match[4]))
+        elif (match := _INFIX_NODE.match(line)) and match[3] in INFIX:
+            self._node(b, known, _Written(match[1], INFIX[match[3]], [match[2], match[4]], match[5]))
+        elif match := _NUMBER_NODE.match(line):
+            type_ = parse_type(match[2])
+            attributes = {"shape": type_.shape, "value": self._attribute(match[3]), "dtype": type_.dtype}
+            self._node(b, known, _Written(f"{match[1]}: {match[2]}", "full", [], match[4], attributes))
         else:
             raise self.error("expected an input, a variable, a node, a return or an update")
 
-    def _node(self, b: Builder, known: dict[str, Value], match: re.Match[str]) -> None:
+    def _node(self, b: Builder, known: dict[str, Value], written: _Written) -> None:
         start = self.at
-        inputs = tuple(self._value(known, name.strip()) for name in match[3].split(",") if name.strip())
-        cls = OPS.get(match[2])
+        inputs = tuple(self._value(known, name) for name in written.inputs)
+        cls = OPS.get(written.op)
         if cls is None:
-            raise self.error(f"unknown op '{match[2]}'")
-        if match[4].endswith("{"):
-            attributes, rest = self._attributes(match[4][:-1].strip())
-            if rest:
-                raise self.error(f"expected nothing between the attributes and the body, not {rest!r}")
-            self.at += 1
-            attributes["body"] = self.graph()
-            closing = self.peek() or ""
-            if not closing.startswith("}"):
-                raise self.error("expected '}' after the body")
-            rest = closing[1:]
-            self.at += 1
-        else:
-            attributes, rest = self._attributes(match[4])
-            self.at += 1
+            raise self.error(f"unknown op '{written.op}'")
+        attributes, rest = self._attributes_and_body(written)
         place = _PLACE.match(rest)
         end, self.at = self.at, start
         if place is None:
@@ -127,14 +143,35 @@ class _Reader:
         layer, source = (json.loads(text) if text else "" for text in place.groups())
         with b.scope(layer=layer, source=source):
             outputs = b.emit_all(self._op(cls, attributes), *inputs)
-        declared = [part.split(":", 1) for part in re.split(r",\s*(?=%)", match[1])]
+        self._results(known, written, outputs)
+        self.at = end
+
+    def _attributes_and_body(self, written: _Written) -> tuple[dict[str, object], str]:
+        """The attributes of a node, and the text behind them; goes on to the line after the node."""
+        if not written.rest.endswith("{"):
+            attributes, rest = self._attributes(written.rest)
+            self.at += 1
+            return (written.attributes or {}) | attributes, rest
+        attributes, rest = self._attributes(written.rest[:-1].strip())
+        if rest:
+            raise self.error(f"expected nothing between the attributes and the body, not {rest!r}")
+        self.at += 1
+        attributes["body"] = self.graph()
+        closing = self.peek() or ""
+        if not closing.startswith("}"):
+            raise self.error("expected '}' after the body")
+        self.at += 1
+        return attributes, closing[1:]
+
+    def _results(self, known: dict[str, Value], written: _Written, outputs: tuple[Value, ...]) -> None:
+        """Name the results; a type that is written must be the one that the op's rule gives."""
+        declared = [part.partition(":") for part in re.split(r",\s*(?=%)", written.results)]
         if len(declared) != len(outputs):
-            raise self.error(f"'{match[2]}' has {len(outputs)} results, not {len(declared)}")
-        for (name, type_text), value in zip(declared, outputs, strict=True):
-            if parse_type(type_text) != value.type:
+            raise self.error(f"'{written.op}' has {len(outputs)} results, not {len(declared)}")
+        for (name, colon, type_text), value in zip(declared, outputs, strict=True):
+            if colon and parse_type(type_text) != value.type:
                 raise self.error(f"{name.strip()} is declared {type_text.strip()}, the rule gives {value.type}")
             self._define(known, name.strip(), value)
-        self.at = end
 
     def _op(self, cls: type[Op], attributes: dict[str, object]) -> Op:
         make: type = cls
@@ -144,6 +181,8 @@ class _Reader:
         return op
 
     def _define(self, known: dict[str, Value], name: str, value: Value) -> None:
+        if not _VALUE_NAME.match(name):
+            raise self.error(f"expected a value such as %name, not {name!r}")
         if name in known:
             raise self.error(f"{name} is defined twice")
         known[name] = value

@@ -11,6 +11,7 @@ import numpy as np
 from compiler.assembly import label_of
 from compiler.codegen.cpu import print_loop_kernel
 from compiler.driver import compile_graph
+from compiler.instruments import Records
 from compiler.ir import Graph
 from compiler.loops import LoopKernel
 from compiler.lower import lower_group, plan_of
@@ -35,11 +36,11 @@ def up_to(name: str) -> tuple[Graph, PassContext]:
 def passes() -> None:
     """A line for each pass: how many nodes it leaves."""
 
-    def report(name: str, graph: Graph, context: PassContext, seconds: float) -> None:
-        print(f"{name:36}{len(graph.nodes):4} nodes")
-
+    records = Records()
+    run_pipeline(TRACED, instruments=(records,))
     print(f"{'traced':36}{len(TRACED.nodes):4} nodes")
-    run_pipeline(TRACED, after=report)
+    for record in records.records:
+        print(f"{record.name:36}{record.nodes_after:4} nodes")
 
 
 def differentiated() -> None:

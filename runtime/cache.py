@@ -22,6 +22,8 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+from runtime.logs import log
+
 __all__ = ["CacheWarning", "ObjectCache", "default_cache", "default_folder", "open_cache"]
 
 # The digit is the version of the format: entries of another one are missing, and are replaced.
@@ -67,11 +69,14 @@ class ObjectCache:
         try:
             data = _read_own_file(path)
         except OSError:
+            log("cache", f"{key[:12]}: missing")
             return None
         entry = None if data is None else _decode(key, data)
         if entry is None:
+            log("cache", f"{key[:12]}: damaged or not safe, removed: {path}")
             _remove(path)
             return None
+        log("cache", f"{key[:12]}: found {entry[0]}, {len(entry[1])} bytes")
         _touch(path)
         return entry
 
@@ -87,6 +92,7 @@ class ObjectCache:
         except OSError as error:
             self._disable(f"{self.folder} cannot be written: {error.strerror or error}")
             return False
+        log("cache", f"{key[:12]}: stored {symbol}, {len(object_code)} bytes")
         if not self._trimmed:
             self._trimmed = True
             self.trim()

@@ -18,6 +18,7 @@ from compiler.ops.registry import OPS
 from compiler.ops.sources import ArrayAttribute, Constant, Full
 from compiler.passes.context import PassContext
 from compiler.passes.fuse import fuse
+from compiler.pipeline import run_pipeline
 from compiler.text import ParseError, large_constants, parse, to_text
 from compiler.types import SHORT_NAMES, TensorType
 from runtime.dimensions import dim_max, symbol
@@ -30,6 +31,11 @@ def round_trip(graph: Graph) -> Graph:
     again = parse(text, large_constants(graph))
     assert again == graph
     assert to_text(again) == text
+    pretty = to_text(graph, pretty=True)
+    assert parse(pretty, large_constants(graph)) == graph
+    assert to_text(parse(pretty, large_constants(graph)), pretty=True) == pretty
+    whole = to_text(graph, inline=10**9, pretty=True)
+    assert parse(whole) == graph
     return again
 
 
@@ -105,6 +111,37 @@ def test_large_constants_inside_fused_bodies_are_found():
     round_trip(one_node(Fused(inner)))
 
 
+@st.composite
+def arrays_of_any_bits(draw):
+    """Arrays of every dtype: subnormal and negative zero, infinities, NaNs with their payload."""
+    dtype = draw(st.sampled_from(sorted(SHORT_NAMES)))
+    shape = draw(st.lists(st.integers(0, 5), max_size=3).map(tuple))
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    data = draw(st.binary(min_size=size, max_size=size))
+    array = np.frombuffer(data, "uint8" if dtype == "bool" else dtype).reshape(shape)
+    return array % 2 == 1 if dtype == "bool" else array
+
+
+@given(arrays=st.lists(arrays_of_any_bits(), min_size=1, max_size=4), value=st.floats(width=32))
+def test_graphs_of_constants_keep_every_bit_in_both_forms(arrays, value):
+    b = Builder("constants")
+    for i, array in enumerate(arrays):
+        b.output(f"y{i}", b.emit(Constant(ArrayAttribute(array))))
+    b.output("full", b.emit(Full((N, 2), value)))
+    b.output("n", b.input("n", TensorType((N,))))
+    graph = b.build()
+    for text in (to_text(graph, inline=10**9), to_text(graph, pretty=True, inline=10**9)):
+        for node, array in zip(parse(text).nodes, arrays, strict=False):
+            assert node.op.array.array.tobytes() == array.tobytes()
+    round_trip(graph)
+
+
+@settings(max_examples=60, deadline=None)
+@given(graph=graphs(gradients=True))
+def test_random_graphs_after_all_passes_round_trip(graph):
+    round_trip(run_pipeline(graph))
+
+
 names = st.text(max_size=12)
 
 
@@ -145,6 +182,41 @@ def test_comments_blank_lines_and_own_names():
     )
     assert graph.nodes[0].layer == "a // b"
     assert str(graph.inputs[0].value.type) == "f32[h,3]"
+
+
+PRETTY = """\
+graph g {
+  input %x: f32[n,3]
+  variable %dense_kernel "dense/kernel": f32[n,3]
+  variable %p2_0 "0": f32[]
+  variable %dense_kernel_3 "dense.kernel": f32[n,3]
+  %4: f32[n,3] = 0.5
+  %5: f32[n,3] = %x * %4 @"a = f(x)" #"train.py:3"
+  %6: bool[n,3] = %5 < %dense_kernel @"dense"
+  %7: f32[3] = reduce_sum(%5) {axes=(0,)}
+  return "y"=%6
+  return "z"=%7
+}
+"""
+
+
+def test_the_pretty_form_names_values_and_leaves_out_what_goes_without_saying():
+    graph = parse(PRETTY)
+    assert to_text(graph, pretty=True) == PRETTY
+    assert parse(to_text(graph)) == graph
+    assert [node.op.name for node in graph.nodes] == ["full", "multiply", "less", "reduce_sum"]
+    assert graph.nodes[1].layer == "a = f(x)"
+
+
+def test_types_of_results_and_attributes_with_a_default_need_not_be_written():
+    graph = parse("""graph g {
+      input %x: f32[n,3]
+      variable %w: f32[3,5]
+      %y = matmul(%x, %w)
+      return "y"=%y
+    }""")
+    assert str(graph.results[0].type) == "f32[n,5]"
+    assert not graph.nodes[0].op.transpose_a
 
 
 def test_sources_may_be_left_out():
