@@ -135,7 +135,7 @@ def kernel_costs(model: str) -> list[Cost]:
     compile_for_training(keras, keras_model)
     keras_model.train_on_batch(workload.inputs(workload.batch), workload.targets(workload.batch))
     found: dict[str, list[tuple[str, Printed]]] = {}
-    for node in keras_model.lowered("train").compiled.graph.nodes:
+    for node in keras_model.lower("train").compiled.graph.nodes:
         if is_kernel(node) and isinstance(node.op, Fused):
             kernel = cpu_kernel(node.op.body, host_target())
             found.setdefault(kernel.source, []).append((label_of(node), (kernel.source, kernel.namespace)))

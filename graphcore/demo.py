@@ -122,7 +122,7 @@ def run(epochs: int = 7, seed: int = 0) -> int:
     model.summary()
     accuracy = train(model, epochs)
 
-    step = model.lowered("train")
+    step = model.lower("train").step
     show_graph(console, step.compiled)
     (x_train, y_train), _ = digits.load_data()
     show_kernels(console, step.measure(Batch(x_train[:BATCH_SIZE], y_train[:BATCH_SIZE]), PROFILED_STEPS))

@@ -58,9 +58,9 @@ class GraphcoreEngine(Engine):
         model = self._model(task)
         if task.kind == "infer":
             model.predict_on_batch(task.workload.inputs(task.batch))
-            return _flops(model.lowered("predict").graph, task.batch)
+            return _flops(model.lower("predict").traced.graph, task.batch)
         model.train_on_batch(*_arrays(task, task.batch))
-        return _flops(model.lowered("train").graph, task.batch)
+        return _flops(model.lower("train").traced.graph, task.batch)
 
     def versions(self) -> dict[str, str]:
         """graphcore's, and those of the libraries that its speed rests on."""

@@ -172,8 +172,25 @@ class Session:
                 stacklevel=2,
             )
 
+    def foreseen(self, model: Trainer, kind: str, batch: Batch) -> StepProgram:
+        """A program for batches like this one before there are any; what is resolved for them is forgotten again, so
+        that data of another form can follow.
+
+        Raises:
+            ValueError: if the batch does not fit the model, losses or metrics.
+        """
+        unbuilt = self._unbuilt()
+        try:
+            return self._trace(model, kind, batch, input_types(model, batch), None)
+        finally:
+            for part in unbuilt:
+                part.unbuild()
+
+    def _unbuilt(self) -> list[CompileLoss | CompileMetrics]:
+        return [part for part in (self.compile_loss, self.compile_metrics) if part and not part.built]
+
     def _trace(self, model: Trainer, kind: str, batch: Batch, types: Any, layout: Layout | None) -> StepProgram:
-        unbuilt = [part for part in (self.compile_loss, self.compile_metrics) if part and not part.built]
+        unbuilt = self._unbuilt()
         step = getattr(model, f"{kind}_step")
         try:
             if kind == "train":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from graphcore import optimizers
 from graphcore.callbacks.callback import Logs
@@ -25,9 +25,11 @@ from graphcore.training.data.arrays import Batch, split_validation, to_arrays, u
 from graphcore.training.data.epochs import EpochIterator
 from graphcore.training.data.iterable_adapter import standardize_batch
 from graphcore.training.loops import Validation, evaluate_loop, fit_loop, predict_loop
-from graphcore.training.program import StepProgram
 from graphcore.training.session import Session
 from graphcore.training.steps import Steps
+
+if TYPE_CHECKING:
+    from graphcore.training.lowering import StepStages
 
 
 class Trainer(Steps):
@@ -276,17 +278,24 @@ class Trainer(Steps):
             session.expect_prediction(self, x)
         return outputs
 
-    def lowered(self, kind: str = "train") -> StepProgram:
-        """The program last used to "train", "test" or "predict".
+    def lower(self, kind: str = "train") -> StepStages:
+        """What became of a step, stage by stage: `traced`, `optimized`, `kernels`, `memory`, `program`.
+
+        It is the program last used for such steps. Where none has run, one is made for the batches that the model
+        declares: inputs as its `Input`s say, targets (of type `floatx()`) shaped like the outputs, or, for losses of
+        class numbers, int64 labels without the last axis, and no sample weights. Data of other types or shapes will
+        run another program; so will `fit` with arrays, whose program takes the rows of a batch from all of the data.
+
+        Args:
+            kind: "train", "test" or "predict"; before `compile()` only the last is possible.
 
         Raises:
-            ValueError: if there is none yet.
+            ValueError: if no step has run and the model is not compiled or does not declare its inputs, or if its
+                losses expect other targets.
         """
-        program = self.training_session.latest.get(kind)
-        if program is None:
-            known = ", ".join(map(repr, self.training_session.latest)) or "none"
-            raise ValueError(f"There is no {kind!r} program yet: run a step first. Programs so far: {known}")
-        return program
+        from graphcore.training.lowering import lower_step  # here, since training needs no tables
+
+        return lower_step(self, kind)
 
     def _prepare(self, kind: str, adapter: Adapter) -> None:
         """Trace the program and check the data, before anything is changed."""

@@ -44,7 +44,7 @@ def test_a_training_step_agrees_with_the_cpu() -> None:
     )
     x, y = digits(3, 8)
     model.train_on_batch(x, y)
-    step = model.lowered("train")
+    step = model.lower("train").step
     before = [np.array(variable.array) for variable in step.variables]
     _, updated = compile_graph_for_cuda(step.graph).run([x, y], before)
     step.run([x, y])
@@ -63,6 +63,6 @@ def test_the_demo_itself_predicts_as_on_the_cpu() -> None:
     model = demo.build_model()
     x, _ = digits(1, 28)
     expected = model.predict_on_batch(x)
-    step = model.lowered("predict")
+    step = model.lower("predict").step
     (actual,), _ = compile_graph_for_cuda(step.graph).run([x], [np.array(v.array) for v in step.variables])
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-6)

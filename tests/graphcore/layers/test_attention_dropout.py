@@ -59,8 +59,8 @@ def test_a_training_step_with_dropout_and_padding_keeps_no_scores() -> None:
     model, compiled = trained(True)
     for array, other in zip(compiled, trained(False)[1], strict=True):
         np.testing.assert_allclose(array, other, rtol=1e-4, atol=1e-5)
-    text = to_text(model.lowered("train").compiled.graph)
+    text = to_text(model.lower("train").compiled.graph)
     assert {"attention_kernel", "attention_gradient_kernel"} <= set(re.findall(r"attention\w*kernel", text))
-    (length,) = {entry.value.type.shape[1] for entry in model.lowered("train").compiled.traced.inputs[:1]}
+    (length,) = {entry.value.type.shape[1] for entry in model.lower("train").compiled.traced.inputs[:1]}
     assert str(length) in text
     assert not re.search(rf"\[[^\]]*{re.escape(str(length))},{re.escape(str(length))}[^\]]*\]", text)

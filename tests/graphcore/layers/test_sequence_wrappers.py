@@ -135,7 +135,7 @@ def test_an_axis_that_is_not_the_batch_is_computed_at_once() -> None:
     model = Model(inputs, layers.TimeDistributed(layers.Softmax(axis=-2))(inputs))
     x = np.random.default_rng(1).normal(size=(2, 4, 5, 3)).astype(np.float32)
     np.testing.assert_allclose(model.predict(x, verbose=0).sum(-2), np.ones((2, 4, 3)), rtol=1e-5)
-    assert "scan(" not in to_text(model.lowered("predict").graph)
+    assert "scan(" not in to_text(model.lower("predict").traced.graph)
 
 
 def test_masks_of_steps_and_of_entries() -> None:
@@ -166,7 +166,7 @@ def test_activity_losses_in_a_model_are_summed_over_the_steps(regularizer: Any, 
     penalty = 0.01 * (outputs**2).sum() if regularizer == "l2" else np.abs(outputs).max((0, 2)).sum()
     expected = penalty / len(X) + (outputs**2).mean()
     assert model.train_on_batch(X, np.zeros((4, 6, 2))) == pytest.approx(expected, rel=1e-5)
-    assert ("scan(" in to_text(model.lowered("train").graph)) == (regularizer != "l2")
+    assert ("scan(" in to_text(model.lower("train").traced.graph)) == (regularizer != "l2")
 
 
 def test_a_loss_that_a_layer_adds_at_each_step() -> None:
@@ -203,7 +203,7 @@ def test_a_model_at_each_step_is_called_once() -> None:
     each = np.stack([inner.predict(frames[:, t], verbose=0) for t in range(5)], 1)
     expected = model.layers[-1](each)
     np.testing.assert_allclose(model.predict(frames, verbose=0), expected, rtol=1e-5, atol=1e-6)
-    graph = to_text(model.lowered("predict").graph)
+    graph = to_text(model.lower("predict").traced.graph)
     assert graph.count("convolution(") == 1
     assert graph.count("scan(") == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_the_demo_fails_below_its_target(monkeypatch: pytest.MonkeyPatch, capsys
             assert len(batch.x) == demo.BATCH_SIZE
 
     monkeypatch.setattr(demo, "train", lambda model, epochs: 0.9 if epochs == 1 else 0.97)
-    monkeypatch.setattr(demo.keras.Model, "lowered", lambda self, kind: Step())
+    monkeypatch.setattr(demo.keras.Model, "lower", lambda self, kind: SimpleNamespace(step=Step()))
     for name in ("show_graph", "show_kernels", "show_memory"):
         monkeypatch.setattr(demo, name, lambda console, what: None)
     assert demo.run(epochs=1) == 1

@@ -62,7 +62,7 @@ def test_compiled_steps_are_those_of_the_interpreter(rule: str) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_rows_without_gradient_stay_where_the_rule_says_so(rule: str) -> None:
     model, weights = trained(rule, True)
-    compiled = model.lowered("train").compiled
+    compiled = model.lower("train").compiled
     sparse = any("touched_rows" in instruction.label for instruction in compiled.program.instructions)
     assert sparse is (rule in SPARSE)
     if not sparse:

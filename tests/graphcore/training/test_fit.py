@@ -416,7 +416,7 @@ def test_another_dtype_or_weights_need_another_program_and_compile_forgets_all()
 def test_the_step_is_one_graph_with_its_state_as_variables() -> None:
     model = linear(optimizer=Adam(), metrics=["mae"])
     model.fit(X, Y, verbose=0)
-    graph = model.lowered("train").graph
+    graph = model.lower("train").traced.graph
     assert [entry.name for entry in graph.inputs] == ["rows", "x", "y"]
     assert [str(entry.value.type) for entry in graph.inputs] == ["i64[batch]", "f64[samples]", "f64[samples]"]
     assert graph.outputs == ()
@@ -424,12 +424,6 @@ def test_the_step_is_one_graph_with_its_state_as_variables() -> None:
     for part in ("only/kernel", "loss/total", "loss/count", "mean_absolute_error/total", "/iteration"):
         assert sum(name.endswith(part) for name in updated) == 1, part
     assert sum("momentum" in name or "velocity" in name for name in updated) == 2
-
-
-def test_lowered_names_the_programs_there_are() -> None:
-    model = linear()
-    with pytest.raises(ValueError, match="no 'train' program yet: run a step first"):
-        model.lowered()
 
 
 def test_integers_and_bytes_are_cast_in_the_graph() -> None:

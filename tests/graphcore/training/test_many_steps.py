@@ -260,7 +260,7 @@ def test_a_stride_bounds_calls_and_sets_where_hooks_are_called() -> None:
 def test_bytes_are_trained_on_as_they_are(calls: list[int], slow_clock: None) -> None:
     model = classifier()
     model.fit(X, Y, batch_size=16, shuffle=True, verbose=0)
-    inputs = {entry.name: entry.value.type for entry in model.lowered("train").graph.inputs}
+    inputs = {entry.name: entry.value.type for entry in model.lower("train").traced.graph.inputs}
     assert {name: str(type_) for name, type_ in inputs.items()} == {
         "rows": "i64[batch]",
         "x": "u8[samples,4,3]",
@@ -351,7 +351,7 @@ def test_a_profile_of_a_program_that_takes_rows_by_number_takes_a_batch() -> Non
     model = classifier()
     model.fit(X, Y, verbose=0)
     before = everything(model)
-    model.lowered("train").measure(Batch(X[:32], Y[:32]), runs=2)
+    model.lower("train").step.measure(Batch(X[:32], Y[:32]), runs=2)
     for array, other in zip(everything(model), before, strict=True):
         np.testing.assert_array_equal(array, other)
 

@@ -80,7 +80,7 @@ def test_weights_and_compile_take_effect_at_once(model: keras.Model) -> None:
     model.compile("sgd", "mse")
     model.fit(rows(8), np.ones((8, 3), np.float32), verbose=0)
     np.testing.assert_allclose(model.predict_on_batch(x), expected(model, x), rtol=1e-5, atol=1e-6)
-    assert model.lowered("predict") is model.training_session.latest["predict"]
+    assert model.lower("predict").step is model.training_session.latest["predict"]
 
 
 def test_floats_for_an_integer_input_are_looked_at_each_time() -> None:
@@ -95,10 +95,10 @@ def test_floats_for_an_integer_input_are_looked_at_each_time() -> None:
 def test_a_change_of_floatx_is_noticed(model: keras.Model, float_type: None) -> None:
     x = rows(2)
     model.predict_on_batch(x)
-    program = model.lowered("predict")
+    program = model.lower("predict").step
     keras.config.set_floatx("float64")
     model.predict_on_batch(x)
-    assert model.lowered("predict") is not program
+    assert model.lower("predict").step is not program
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_released_executable_and_other_threads_are_noticed(model: keras.Model)
             keras.config.set_num_threads(threads)
             for _ in range(8):
                 np.testing.assert_allclose(model.predict_on_batch(x), right, rtol=1e-5, atol=1e-6)
-        model.lowered("predict").compiled.executable.release()
+        model.lower("predict").compiled.executable.release()
         for _ in range(2):
             np.testing.assert_allclose(model.predict_on_batch(x), right, rtol=1e-5, atol=1e-6)
     finally:

@@ -48,8 +48,8 @@ def check(model: keras.Model, rows: int = 16) -> None:
 def model() -> keras.Model:
     made = make_model()
     check(made)
-    assert made.lowered("predict").compiled.program.prepared > 0
-    assert made.lowered("predict").compiled.memory.prepared_bytes >= 24 * 24 * 4
+    assert made.lower("predict").compiled.program.prepared > 0
+    assert made.lower("predict").compiled.memory.prepared_bytes >= 24 * 24 * 4
     return made
 
 
@@ -127,7 +127,7 @@ def test_frozen_layers_are_prepared_in_training_too() -> None:
     model.layers[1].trainable = False
     model.compile(keras.optimizers.SGD(0.05), "mse")
     model.train_on_batch(X, Y)
-    assert model.lowered("train").compiled.program.prepared > 0
+    assert model.lower("train").compiled.program.prepared > 0
     reference = make_model()
     reference.layers[1].trainable = False
     reference.compile(keras.optimizers.SGD(0.05), "mse")

@@ -40,7 +40,7 @@ def test_one_compilation_serves_lengths_from_1_to_300() -> None:
         x, y = words(3, length, length), np.arange(3)
         losses = [m.train_on_batch(x, y) for m in (model, interpreted)]
         np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
-        programs.add(id(model.lowered("train").compiled))
+        programs.add(id(model.lower("train").compiled))
     assert len(programs) == 1
     for ours, theirs in zip(model.get_weights(), interpreted.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)

@@ -81,7 +81,7 @@ def test_the_net_of_every_kind_is_what_it_says() -> None:
     model = net_of_every_kind()
     model.compile("adam", "sparse_categorical_crossentropy")
     model.train_on_batch(np.zeros((16, 14, 14, 3), "float32"), np.zeros(16, "int64"))
-    compiled = model.lowered("train").compiled
+    compiled = model.lower("train").compiled
     labels = " ".join(instruction.label for instruction in compiled.program.instructions)
     for kind in ("winograd_convolution", "convolution_kernel_gradient", "average_pool"):
         assert kind in labels, kind

@@ -36,7 +36,7 @@ def trained(allowed: bool) -> tuple[str, list[np.ndarray]]:
     x, y = rng.normal(size=(6, 14, 14, 16)).astype("float32"), rng.normal(size=(6, 3)).astype("float32")
     for _ in range(3):
         model.train_on_batch(x, y)
-    program = model.lowered("train").compiled.program
+    program = model.lower("train").compiled.program
     return " ".join(instruction.label for instruction in program.instructions), model.get_weights()
 
 
