@@ -10,13 +10,14 @@ ARGS ?=
 # Options of pip for the peers; benchmarks/peers/requirements.txt names one that saves a long download.
 PEERS_PIP ?=
 
-.PHONY: help demo test lint bench bench-kernels bench-peers
+.PHONY: help demo test lint docs bench bench-kernels bench-peers
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   install into $(VENV) if needed, then run: graphcore demo"
 	@echo "make test   install into $(VENV) if needed, then run every test, the CUDA simulator's in a process of their own"
 	@echo "make lint   ruff and mypy"
+	@echo "make docs   how it works, as web pages in docs/_build/html"
 	@echo "make bench  graphcore against the machine's roof: steps, inference, first step, memory, kernels"
 	@echo "make bench-kernels  every kind of matrix product and convolution on one thread"
 	@echo "make bench-peers    graphcore beside Keras, PyTorch and ONNX Runtime, installed into $(PEERS)"
@@ -38,6 +39,10 @@ lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
 	@echo "==> mypy --strict"
 	@$(BIN)/mypy --strict
+
+docs: $(VENV)/.installed-dev
+	@echo "==> sphinx, into docs/_build/html"
+	@$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
 
 bench: $(VENV)/.installed
 	@echo "==> graphcore against the machine's roof (quiet machine, please)"

@@ -65,3 +65,14 @@ print(*(float(array) for array in compile_graph(graph).executable.run([np.asarra
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["8.0", "12.0"], done.stderr
+
+
+def test_the_pages_build_without_a_warning(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")}
+    assert pages <= {page.stem for page in tmp_path.glob("*.html")}
+    assert "two signs that cancel" in (tmp_path / "write_a_pass.html").read_text(encoding="utf-8")
