@@ -13,7 +13,6 @@ beside the size of its scores; and single kernels on one thread. Prints tables a
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import math
 import sys
 import tempfile
@@ -108,7 +107,7 @@ def main() -> None:
     ]
     document = to_json(rows, machine, session.versions, {"command": sys.argv[1:]})
     document |= further_figures(rows)
-    document["roof"] = [dataclasses.asdict(roof) for roof in roofs]
+    document["roof"] = [roof._asdict() for roof in roofs]
     document["flops"] = [
         {"measure": measure, "workload": workload, "batch": batch, "flops": count}
         for (measure, workload, batch), count in flops.items()

@@ -3,7 +3,7 @@
 usage: python -m benchmarks.contractions [--seconds-each 0.4] [--dtype float32] [name ...]
 
 Each row: median and best time over many runs, GFLOP/s at the median and at the best, and each as a share of what a
-micro-kernel reaches (`benchmarks.roof_kernels`), at its median and its best, with all operands in the first-level
+micro-kernel reaches (`compiler.roof_kernels`), at its median and its best, with all operands in the first-level
 cache; in float64 the roof is taken as half of float32's. Kernels are compiled as programs' are. Times are the thread's
 own processor time: on a machine shared with others, wall-clock time measures the others.
 """
@@ -20,7 +20,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.roof_kernels import DEPTH, compile_roof_kernels
 from benchmarks.workloads import Array
 from compiler.codegen.contraction import (
     ContractionSpec,
@@ -35,6 +34,7 @@ from compiler.codegen.contraction import (
 )
 from compiler.codegen.microkernel import choose_tile
 from compiler.codegen.objects import compile_kernel
+from compiler.roof_kernels import DEPTH, compile_roof_kernels
 from compiler.target import host_target
 from runtime.dimensions import Dim, evaluate
 from runtime.loader import load

@@ -7,15 +7,11 @@ import datetime
 import os
 import platform
 import time
-from pathlib import Path
 from typing import Any
 
-_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+from runtime.operating_system import data_caches, processor_name, usable_cores
 
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+__all__ = ["Bystanders", "describe", "usable_cores"]
 
 
 def describe() -> dict[str, Any]:
@@ -24,10 +20,10 @@ def describe() -> dict[str, Any]:
 
     target = host_target()
     return {
-        "processor": _processor_name(),
+        "processor": processor_name(),
         "llvm_name": target.cpu,
         "cores": usable_cores(),
-        "caches": caches(),
+        "caches": data_caches(),
         "vector_bits": 8 * target.vector_bytes,
         "vector_registers": target.vector_registers,
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -36,30 +32,6 @@ def describe() -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "load_average": list(os.getloadavg()),
     }
-
-
-def caches() -> dict[str, int]:
-    """Bytes of each data cache of core 0 by name, "L1", "L2"...; empty where Linux does not tell."""
-    found: dict[str, int] = {}
-    for folder in sorted(_CACHES.glob("index*")):
-        with contextlib.suppress(OSError, ValueError):
-            if (folder / "type").read_text().strip() != "Instruction":
-                size = (folder / "size").read_text().strip()
-                found[f"L{(folder / 'level').read_text().strip()}"] = _bytes(size)
-    return found
-
-
-def _bytes(text: str) -> int:
-    units = {"K": 2**10, "M": 2**20, "G": 2**30}
-    return int(text[:-1]) * units[text[-1]] if text[-1] in units else int(text)
-
-
-def _processor_name() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 class Bystanders:

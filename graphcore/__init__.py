@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from graphcore.models import Sequential as Sequential
     from graphcore.operation import Operation as Operation
     from graphcore.optimizers import Optimizer as Optimizer
+    from graphcore.profiling import profile as profile
     from graphcore.regularizers import Regularizer as Regularizer
     from graphcore.tensor import KerasTensor as KerasTensor
     from graphcore.variable import Variable as Variable
@@ -107,6 +108,7 @@ _HOMES = {
     "Regularizer": "regularizers",
     "Sequential": "models",
     "Variable": "variable",
+    "profile": "profiling",
 }
 
 __version__ = "0.1.0"

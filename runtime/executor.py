@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from time import perf_counter_ns
 from typing import Any
-from weakref import WeakSet
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +20,7 @@ from runtime.native import native_loop
 from runtime.native_code import Frame
 from runtime.profile import Profile
 from runtime.program import DTYPES, Program
+from runtime.recorder import MOST_NOTES, is_anybody_recording, live, recorded_profile
 from runtime.threads import ThreadPool, borrow_pool, get_num_threads, return_pool
 from runtime.variables import BoundVariables
 
@@ -65,7 +64,7 @@ class Executable:
         # For `tracked` variables: the watch's number when the prepared instructions were last run, else 0.
         self._watch = self._variables.watch
         self._prepared_at = 0
-        _executables.add(self)
+        live.add(self)
 
     def __repr__(self) -> str:
         return f"<Executable of {self.program!r}>"
@@ -74,6 +73,15 @@ class Executable:
     def arena_bytes(self) -> int:
         """Bytes of arena held now: the largest that any call has needed."""
         return self._arena.size
+
+    def forget_recent(self) -> None:
+        """Let the next call look at everything, as if it were the first."""
+        with self._lock:
+            self._recent = None
+
+    def renew_lock(self) -> None:
+        """In a forked child: a lock that another thread of the parent held would never be released."""
+        self._lock = threading.Lock()
 
     def release(self) -> None:
         """Give back the memory kept between calls; the next call takes it again."""
@@ -297,6 +305,8 @@ class Executable:
             is_sampling = has_choice and binding.thread_choice.is_sampling
             is_alone = is_sampling or (tracked and self._watch is not None and not done)
             count = 1 if is_alone else moves.steps - done
+            if is_anybody_recording():
+                count = min(count, max(1, MOST_NOTES // (binding.most_calls + 1)))
             self._run(binding, tracked, None, moves, count)
             done += count
 
@@ -304,6 +314,7 @@ class Executable:
         self, binding: Binding, tracked: bool, profile: Profile | None, moves: Moves | None = None, steps: int = 1
     ) -> None:
         choice = binding.thread_choice
+        profile = profile or recorded_profile(self.program, binding.values)
         has_choice = binding.is_parallel and get_num_threads() > 1
         wants_pool = has_choice and choice.begin(steps)
         self._recent = None
@@ -315,7 +326,8 @@ class Executable:
             is_ready = self._begin(binding, tracked)
             if profile is not None:
                 threads = 1 if pool is None else pool.threads
-                binding.frame[_NOTES] = profile.attach(self.program, threads, binding.most_calls)
+                most = (binding.most_calls + 1) * steps
+                binding.frame[_NOTES] = profile.attach(self.program, binding.values, threads, most)
                 first_tick = self._loop.ticks()
             start = perf_counter_ns() if has_choice and choice.is_sampling else 0
             if moves is not None:
@@ -340,7 +352,7 @@ class Executable:
             self._prepared_at = number
         if profile is not None:
             profile.collect(first_tick, last_tick)
-        self._recent = binding
+        self._recent = None if is_anybody_recording() else binding
 
     def _place_memory(self, binding: Binding, pool: ThreadPool | None) -> None:
         """Point a binding to the arena, the scratch memory and the pool of this call."""
@@ -380,17 +392,3 @@ class Executable:
             f"instruction {index} ({instruction.label!r}) of program {self.program.name!r} failed: "
             f"its kernel {kernel!r} returned status {status}"
         )
-
-
-# Every executable of this process, for the lock to be renewed in a forked child.
-_executables: WeakSet[Executable] = WeakSet()
-
-
-def _renew_locks_after_fork() -> None:
-    # A lock that another thread of the parent held would never be released in the child.
-    for executable in list(_executables):
-        executable._lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks_after_fork)

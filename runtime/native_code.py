@@ -11,7 +11,8 @@ so the text itself depends on nothing but the processor.
   Whoever completes a phase opens the next one: a thread that sleeps, or has lost its core to another process, is
   not waited for unless it holds grains. Which thread works on an item changes no bit.
 - `run_steps(frame, steps, advances, count)` runs the frame so many times, and after each time moves `count`
-  addresses on: `advances` holds pairs of a buffer's number and the bytes from its one step to the next.
+  addresses on: `advances` holds pairs of a buffer's number and the bytes from its one step to the next. Where calls
+  are noted, each step is as well.
 - `work(pool, thread)` is a worker: it waits for a job, takes part, and waits again until it is told to stop.
 - `stop(pool)` tells them.
 - `ticks()` reads the processor's time stamp.
@@ -26,7 +27,18 @@ from runtime.native_loops import LOOPS
 from runtime.native_steps import STEPS
 from runtime.native_waiting import WAITING
 
-__all__ = ["ENTRY_POINTS", "LINE", "CallNote", "Frame", "Notes", "PhaseEntry", "Pool", "Record", "native_code"]
+__all__ = [
+    "ENTRY_POINTS",
+    "LINE",
+    "WHOLE_STEP",
+    "CallNote",
+    "Frame",
+    "Notes",
+    "PhaseEntry",
+    "Pool",
+    "Record",
+    "native_code",
+]
 
 ENTRY_POINTS = ("run", "run_pooled", "run_steps", "work", "stop", "ticks")
 
@@ -66,12 +78,16 @@ class Notes(IntEnum):
 class CallNote(IntEnum):
     """Slots of a row of notes: a call of a kernel."""
 
-    INDEX = 0  # of the instruction
-    BEGIN = 1  # first work item
+    INDEX = 0  # of the instruction, or WHOLE_STEP
+    BEGIN = 1  # first work item, or which step
     END = 2  # the one after the last
     FROM = 3  # ticks before the call
     UNTIL = 4  # and after it
     SIZE = 5
+
+
+# The index in the row that thread 0 adds after each step of `run_steps`, of all it did.
+WHOLE_STEP = -1
 
 
 class Record(IntEnum):
@@ -155,7 +171,9 @@ def native_code(architecture: str) -> str:
         "notes": _Numbers(Notes),
         "note": _Numbers(CallNote),
     }
-    text = (WAITING + ALONE + LOOPS + TOGETHER + STEPS).format(**slots, line=LINE, ticks=ticks, pause=pause)
+    text = (WAITING + ALONE + LOOPS + TOGETHER + STEPS).format(
+        **slots, line=LINE, ticks=ticks, pause=pause, whole_step=WHOLE_STEP
+    )
     return "\n".join([*declarations, text])
 
 

@@ -13,11 +13,19 @@ define i64 @run_steps(ptr %frame, i64 %steps, ptr %advances, i64 %count) {{
 entry:
   %table_address = call i64 @slot(ptr %frame, i64 {frame.ADDRESSES})
   %pool_address = call i64 @slot(ptr %frame, i64 {frame.POOL})
+  %notes_address = call i64 @slot(ptr %frame, i64 {frame.NOTES})
   %table = inttoptr i64 %table_address to ptr
   %pooled = icmp ne i64 %pool_address, 0
+  %noting = icmp ne i64 %notes_address, 0
   br label %step
 step:
   %step_number = phi i64 [ 0, %entry ], [ %step_next, %moved ]
+  br i1 %noting, label %read_clock, label %start
+read_clock:
+  %clock = call i64 {ticks}()
+  br label %start
+start:
+  %from = phi i64 [ 0, %step ], [ %clock, %read_clock ]
   br i1 %pooled, label %together, label %alone
 together:
   %failed_together = call i64 @run_pooled(ptr %frame)
@@ -28,10 +36,18 @@ alone:
 finished:
   ; A run ends when no worker is active in it any more, so none of them reads the addresses that change now.
   %failed = phi i64 [ %failed_together, %together ], [ %failed_alone, %alone ]
+  br i1 %noting, label %note_step, label %noted
+note_step:
+  %notes = inttoptr i64 %notes_address to ptr
+  %first_block_address = call i64 @slot(ptr %notes, i64 0)
+  %first_block = inttoptr i64 %first_block_address to ptr
+  call void @note(ptr %first_block, i64 {whole_step}, i64 %step_number, i64 0, i64 %from)
+  br label %noted
+noted:
   %succeeded = icmp slt i64 %failed, 0
   br i1 %succeeded, label %move, label %done
 move:
-  %position = phi i64 [ 0, %finished ], [ %position_next, %move_one ]
+  %position = phi i64 [ 0, %noted ], [ %position_next, %move_one ]
   %more_moves = icmp slt i64 %position, %count
   br i1 %more_moves, label %move_one, label %moved
 move_one:

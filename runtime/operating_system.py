@@ -3,15 +3,17 @@ wake."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import Any
 
 from runtime.native_code import Pool
 
-__all__ = ["PRIMITIVE_BYTES", "fill_waiting_slots", "usable_cores"]
+__all__ = ["PRIMITIVE_BYTES", "data_caches", "fill_waiting_slots", "processor_name", "usable_cores"]
 
 # More than a mutex or a condition variable takes on any platform (at most 64 bytes, on macOS).
 PRIMITIVE_BYTES = 256
@@ -22,6 +24,31 @@ def usable_cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _control_group_cores(Path("/sys/fs/cgroup"))
     return cores if quota is None else max(1, min(cores, quota))
+
+
+def data_caches(folder: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> dict[str, int]:
+    """Bytes of each data cache of core 0 by name, "L1", "L2"...; empty where Linux does not tell."""
+    found: dict[str, int] = {}
+    for entry in sorted(folder.glob("index*")):
+        with contextlib.suppress(OSError, ValueError):
+            if (entry / "type").read_text().strip() != "Instruction":
+                size = (entry / "size").read_text().strip()
+                found[f"L{(entry / 'level').read_text().strip()}"] = _bytes(size)
+    return found
+
+
+def _bytes(text: str) -> int:
+    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    return int(text[:-1]) * units[text[-1]] if text[-1] in units else int(text)
+
+
+def processor_name() -> str:
+    """What the maker calls the processor, as far as the system tells."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _control_group_cores(root: Path) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from runtime.arena import address_of, aligned_empty
 from runtime.native import nanoseconds_per_tick
-from runtime.native_code import CallNote, Notes
+from runtime.native_code import WHOLE_STEP, CallNote, Notes
 from runtime.program import Program
 
 __all__ = ["InstructionTime", "KernelCall", "Profile"]
@@ -58,23 +59,26 @@ class Profile:
     """Pass one to `Executable.run` to note every call of a kernel in it.
 
     The clock is read twice for each call, by the thread that makes it: some 20 nanoseconds each time. A profile
-    belongs to the first program it is used with, and must not be used by two threads at once.
+    belongs to the first program it is used with, and must not be used by two threads at once. `values` are what the
+    program's symbols were in the last run.
     """
 
     def __init__(self) -> None:
         self.program: Program | None = None
+        self.values: Mapping[str, int] = {}
         self._runs: list[_Run] = []
         self._blocks: list[_Table] = []
         self._addresses: _Table = np.zeros(0, np.int64)
+        self._threads = 1
 
     @property
     def runs(self) -> int:
         """How many runs there were."""
         return len(self._runs)
 
-    def attach(self, program: Program, threads: int, most_calls: int) -> int:
-        """The address of the table of the threads' blocks, for a run of `program` by so many threads, each of which
-        calls at most so many kernels; for the executor.
+    def attach(self, program: Program, values: Mapping[str, int], threads: int, most_calls: int) -> int:
+        """The address of the table of the threads' blocks, for a run of `program` at these values of its symbols by so
+        many threads, each of which calls at most so many kernels; for the executor.
 
         Raises `ValueError` when the profile has been used with another program.
         """
@@ -84,6 +88,7 @@ class Profile:
             raise ValueError(
                 f"this profile belongs to {self.program!r}, not to {program!r}; use one Profile for each program"
             )
+        self.values, self._threads = values, threads
         size = Notes.HEAD + most_calls * CallNote.SIZE
         if len(self._blocks) < threads or len(self._blocks[0]) < size:
             self._blocks = [aligned_empty((size,), np.int64).view(np.int64) for _ in range(threads)]
@@ -93,15 +98,25 @@ class Profile:
         return address_of(self._addresses)
 
     def collect(self, begin: int, until: int) -> None:
-        """Take what the threads have noted in a run between these ticks; for the executor."""
+        """Take what the threads have noted between these ticks, in one run or in several steps; for the executor."""
         dropped = sum(int(block[Notes.DROPPED]) for block in self._blocks)
         if dropped:
             raise RuntimeError(f"{dropped} kernel calls of {self.program!r} found no room in their thread's notes.")
         notes = []
-        for block in self._blocks:
+        for block in self._blocks[: self._threads]:
             end = Notes.HEAD + int(block[Notes.USED]) * CallNote.SIZE
             notes.append(block[Notes.HEAD : end].reshape(-1, CallNote.SIZE).copy())
-        self._runs.append(_Run(begin, until, tuple(notes)))
+        is_step = notes[0][:, CallNote.INDEX] == WHOLE_STEP
+        if not is_step.any():
+            self._runs.append(_Run(begin, until, tuple(notes)))
+            return
+        steps, notes[0] = notes[0][is_step], notes[0][~is_step]
+        # Steps follow one another, and a thread's calls are in order: each step has a stretch of every thread's.
+        starts = steps[:, CallNote.FROM]
+        cuts = [[*np.searchsorted(calls[:, CallNote.FROM], starts).tolist(), len(calls)] for calls in notes]
+        for number, step in enumerate(steps):
+            parts = (calls[cut[number] : cut[number + 1]] for calls, cut in zip(notes, cuts, strict=True))
+            self._runs.append(_Run(int(step[CallNote.FROM]), int(step[CallNote.UNTIL]), tuple(parts)))
 
     @property
     def instructions(self) -> tuple[InstructionTime, ...]:
@@ -144,6 +159,32 @@ class Profile:
             for index, first, end, since, until in notes.tolist()
         ]
         return tuple(sorted(found, key=lambda call: call.begin))
+
+    def spans(self) -> NDArray[np.int64]:
+        """The loop's clock at the begin and the end of each run, in ticks, `[runs, 2]`."""
+        return np.array([(run.begin, run.until) for run in self._runs], np.int64).reshape(-1, 2)
+
+    def team_sizes(self) -> NDArray[np.int64]:
+        """On how many threads each run was, whether or not all of them found work, `[runs]`."""
+        return np.array([len(run.notes) for run in self._runs], np.int64)
+
+    def items(self) -> NDArray[np.int64]:
+        """Work items of each instruction done at each run, those of all steps of a loop, `[runs, instructions]`."""
+        count = 0 if self.program is None else len(self.program.instructions)
+        done = np.zeros((self.runs, count), np.int64)
+        for row, run in zip(done, self._runs, strict=True):
+            for notes in run.notes:
+                np.add.at(row, notes[:, CallNote.INDEX], notes[:, CallNote.END] - notes[:, CallNote.BEGIN])
+        return done
+
+    def call_counts(self) -> NDArray[np.int64]:
+        """How often each instruction's kernel was called in each run, by all threads, `[runs, instructions]`."""
+        count = 0 if self.program is None else len(self.program.instructions)
+        counts = np.zeros((self.runs, count), np.int64)
+        for row, run in zip(counts, self._runs, strict=True):
+            for notes in run.notes:
+                row += np.bincount(notes[:, CallNote.INDEX], minlength=count)
+        return counts
 
     @property
     def total_nanoseconds(self) -> float:

@@ -97,6 +97,8 @@ class Instruction:
 
     `limit` is the number of a buffer with an int32, or -1. With it the kernel works as if the symbol `steps` had that
     value, at most its own: on the leading steps of arrays with time as their first axis.
+
+    `multiply_adds` are those of contractions, by definition, in one call over all items; for profiles.
     """
 
     kernel: int
@@ -109,6 +111,7 @@ class Instruction:
     fills: bool = False
     limit: int = -1
     steps: str = ""
+    multiply_adds: Dim = 0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -330,6 +333,7 @@ def _check_instruction(program: Program, index: int, instruction: Instruction) -
         _check_extent(program, f"{place}, extent {position}", extent)
     _check_dim(program, f"{place}, work", instruction.work)
     _check_dim(program, f"{place}, scratch", instruction.scratch)
+    _check_dim(program, f"{place}, multiply-adds", instruction.multiply_adds)
     if type(instruction.reads) is not int or not 0 <= instruction.reads <= len(instruction.operands):
         raise ProgramError(f"{place} reads {instruction.reads!r} of its {len(instruction.operands)} operands")
     if instruction.limit != -1:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -152,19 +153,25 @@ class StepProgram:
         if not self.jit:
             raise ValueError("Only compiled steps have kernels to measure. Compile the model with jit=True.")
         inputs = self._entries(batch)
-        before = [array.copy() for array in self._arrays]
         from runtime.profile import Profile  # here, so that describing a model does not load LLVM
 
         profile = Profile()
-        try:
+        with self.variables_kept():
             self.run(inputs)
             for _ in range(runs):
                 self.compiled.executable.run(inputs, self._arrays, profile, tracked=True)
+        return profile
+
+    @contextlib.contextmanager
+    def variables_kept(self) -> Iterator[None]:
+        """Inside, steps may run; afterwards the variables are as they were."""
+        before = [array.copy() for array in self._arrays]
+        try:
+            yield
         finally:
             for array, value in zip(self._arrays, before, strict=True):
                 array[...] = value
             contents.changed(self._arrays)
-        return profile
 
     def _interpret(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         if self._oracle is None:

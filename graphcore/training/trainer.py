@@ -29,6 +29,7 @@ from graphcore.training.session import Session
 from graphcore.training.steps import Steps
 
 if TYPE_CHECKING:
+    from graphcore.profiling import Recording
     from graphcore.training.lowering import StepStages
 
 
@@ -277,6 +278,28 @@ class Trainer(Steps):
         if batch.x is x and session.latest["predict"].returns_one_array:
             session.expect_prediction(self, x)
         return outputs
+
+    def profile(
+        self, x: Any, y: Any = None, sample_weight: Any = None, *, runs: int = 20, kind: str | None = None
+    ) -> Recording:
+        """Where the time of a step goes: every kernel and layer, over some runs on one batch.
+
+        Variables are put back as they were. `graphcore.profile()` does the same for whole calls of `fit` or `predict`.
+
+        Args:
+            x, y, sample_weight: one batch, as for `train_on_batch`.
+            runs: runs that count; a few come first, to compile and to choose between one thread and all.
+            kind: "train", "test" or "predict"; by default "train" where there is a `y`, else "predict".
+
+        Raises:
+            ValueError: if steps are interpreted, if `kind` is none of these, or if the batch does not fit.
+        """
+        from graphcore.profiling import profile_step  # here, since training needs none of it
+
+        kind = kind or ("predict" if y is None else "train")
+        if kind != "predict":
+            self._require_compile("profile")
+        return profile_step(self, kind, standardize_batch((x, y, sample_weight), None, "profile"), runs)
 
     def lower(self, kind: str = "train") -> StepStages:
         """What became of a step, stage by stage: `traced`, `optimized`, `kernels`, `memory`, `program`.

@@ -7,9 +7,7 @@ import graphcore
 from benchmarks.engines import ENGINES
 from benchmarks.keras_models import build
 from benchmarks.measures import task_of
-from benchmarks.roof_kernels import DEPTH, compile_roof_kernels
 from benchmarks.workloads import KERNELS, WORKLOADS, Task
-from compiler.target import Target, host_target
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
@@ -57,23 +55,3 @@ def test_engines_keep_their_compiled_code_where_they_are_told(tmp_path) -> None:
     assert ENGINES["graphcore"].environment(tmp_path) == {"GRAPHCORE_CACHE": str(tmp_path)}
     assert ENGINES["torch"].environment(tmp_path) == {}
     assert ENGINES["keras-jax"].environment(tmp_path)["KERAS_BACKEND"] == "jax"
-
-
-@pytest.mark.parametrize("vector_bytes", [16, 32, 64])
-def test_the_roofs_loops_compute_what_they_are_counted_for(vector_bytes: int) -> None:
-    host = host_target()
-    kernels = compile_roof_kernels(Target("cpu", host.cpu, host.features, vector_bytes, host.vector_registers))
-    rng = np.random.default_rng(0)
-    a = rng.standard_normal((kernels.rows, DEPTH), dtype=np.float32)
-    panel = rng.standard_normal((DEPTH, kernels.columns), dtype=np.float32)
-    result = np.empty((kernels.rows, kernels.columns), np.float32)
-    kernels.peak(3, a.ctypes.data, panel.ctypes.data, result.ctypes.data)
-    np.testing.assert_allclose(result, 3 * (a.astype(np.float64) @ panel), rtol=1e-4, atol=1e-3)
-    assert kernels.flops_of_a_turn == 2 * a.shape[0] * panel.size
-
-    left, right = rng.standard_normal((2, 1024), dtype=np.float32)
-    target = np.empty_like(left)
-    kernels.copy(left.size, target.ctypes.data, left.ctypes.data)
-    np.testing.assert_array_equal(target, left)
-    kernels.triad(left.size, target.ctypes.data, left.ctypes.data, right.ctypes.data)
-    np.testing.assert_allclose(target, left + 3.0 * right.astype(np.float64), rtol=1e-6, atol=1e-6)

@@ -39,6 +39,11 @@ class RoofKernels:
     held: tuple[LoadedCode, ...]
 
     @property
+    def depth(self) -> int:
+        """Steps of a turn."""
+        return DEPTH
+
+    @property
     def flops_of_a_turn(self) -> int:
         """Floating-point operations of one turn of `peak`."""
         return 2 * DEPTH * self.rows * self.columns

@@ -1,0 +1,126 @@
+"""Random batches that a model or a graph can be run on, for measuring: shapes matter, values do not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compiler.ir import Graph
+from compiler.types import TensorType, symbols_of_type
+from graphcore import tree
+from graphcore.layers import Embedding
+from graphcore.profiling import Recording, profile
+from graphcore.training.data.arrays import Array
+from runtime.dimensions import evaluate
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from graphcore.models import Model
+
+__all__ = ["profile_graph", "random_array", "random_inputs", "random_targets"]
+
+Random = np.random.Generator
+_WARM_RUNS = 7
+
+
+def random_array(shape: tuple[int, ...], dtype: str, rng: Random, below: int = 2) -> Array:
+    """Floats from 0.1 to 1 (so that they may be divided by, or have logarithms), bools, bytes of all values, and other
+    integers from 0 to `below`, excluded."""
+    kind = np.dtype(dtype).kind
+    if kind == "f":
+        return rng.uniform(0.1, 1.0, shape).astype(dtype)
+    high = 256 if dtype == "uint8" else 2 if kind == "b" else below
+    return rng.integers(0, high, shape).astype(dtype)
+
+
+def random_inputs(model: Model, batch: int, length: int, rng: Random) -> Any:
+    """A batch for a model's inputs; open sizes but the first become `length`, and integers are below the vocabulary of
+    the smallest `Embedding`.
+
+    Raises:
+        ValueError: for a model that declares no inputs.
+    """
+    declared = getattr(model, "inputs", None)
+    if not declared:
+        raise ValueError(
+            f"model '{model.name}' declares no inputs, so no data can be made up for it: start it with Input(...), or "
+            "call model.profile(x) with data of its own"
+        )
+    below = min((layer.input_dim for layer in model.flatten_layers() if isinstance(layer, Embedding)), default=2)
+    arrays = []
+    for tensor in declared:
+        rest = tuple(length if extent is None else extent for extent in tensor.shape[1:])
+        arrays.append(random_array((tensor.shape[0] or batch, *rest), tensor.dtype, rng, below))
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def random_targets(model: Model, x: Any, rng: Random) -> Any:
+    """Targets for a model's outputs, of the form that its losses take.
+
+    Raises:
+        ValueError: for a model that has not been compiled with a loss.
+    """
+    if not model.compiled or model.loss is None:
+        raise ValueError(
+            f"model '{model.name}' has no loss to train with: compile it in the script, or pass --loss NAME"
+        )
+    outputs = model.predict_on_batch(x)
+    leaves = tree.flatten(outputs)
+    losses = _losses(model, len(leaves))
+    targets = [_target(leaf, loss, rng) for leaf, loss in zip(leaves, losses, strict=True)]
+    return tree.pack_sequence_as(outputs, targets)
+
+
+def _losses(model: Model, count: int) -> list[str]:
+    """The name of each output's loss."""
+    loss = model.loss
+    if isinstance(loss, dict):
+        loss = [loss.get(name) for name in getattr(model, "output_names", loss)]
+    each = list(loss) if isinstance(loss, (list, tuple)) else [loss] * count
+    return [_name(entry) for entry in each]
+
+
+def _name(loss: Any) -> str:
+    text = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", ""))
+    return str(text).lower()
+
+
+def _target(output: Array, loss: str, rng: Random) -> Array:
+    classes = np.asarray(rng.integers(0, max(output.shape[-1], 1), output.shape[:-1]), np.int32)
+    if loss.startswith("sparse"):
+        return classes
+    if loss.startswith("categorical"):
+        return np.asarray(np.eye(output.shape[-1], dtype=np.float32)[classes])
+    if loss.startswith("binary"):
+        return np.asarray(rng.integers(0, 2, output.shape), np.float32)
+    return np.asarray(rng.uniform(0.1, 1.0, output.shape), np.float32)
+
+
+def profile_graph(graph: Graph, sizes: Mapping[str, int], batch: int, runs: int, rng: Random) -> Recording:
+    """Compile a graph and profile it on random arrays; symbols without a size become `batch`.
+
+    Raises:
+        ValueError: for a size of a symbol that the graph does not have.
+    """
+    from compiler.driver import compile_graph  # here, since models have been compiled already
+
+    symbols = sorted(frozenset().union(frozenset(), *(symbols_of_type(e.value.type) for e in graph.parameters)))
+    unknown = sorted(sizes.keys() - set(symbols))
+    if unknown:
+        raise ValueError(f"graph '{graph.name}' has no symbol {unknown[0]!r}; it has: {', '.join(symbols) or 'none'}")
+    values = {name: sizes.get(name, batch) for name in symbols}
+
+    def array(type_: TensorType) -> Array:
+        return random_array(tuple(evaluate(dim, values) for dim in type_.shape), type_.dtype, rng)
+
+    executable = compile_graph(graph).executable
+    inputs = [array(entry.value.type) for entry in graph.inputs]
+    variables = tuple(array(entry.value.type) for entry in graph.variables)
+    for _ in range(_WARM_RUNS):
+        executable.run(inputs, variables)
+    with profile() as recording:
+        for _ in range(runs):
+            executable.run(inputs, variables)
+    return recording
