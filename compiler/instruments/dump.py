@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from compiler.instruments.instrument import Failure
-from compiler.instruments.logs import memory_text
+from compiler.instruments.logs import memory_table, memory_text
 from compiler.instruments.records import Records
 from compiler.ir import Graph
 from compiler.passes.context import PassContext
@@ -65,7 +65,7 @@ class Dump(Records):
         if record.remarks:
             self._write("remarks.txt", "".join(f"{remark}\n" for remark in context.remarks))
         if name == "plan_memory":
-            self._write("memory.txt", memory_text(context) + "\n" + _slots(context))
+            self._write("memory.txt", memory_text(context) + "\n" + memory_table(context))
 
     def failed(self, failure: Failure) -> None:
         """Note the failure; `Reproducer` writes the file to run it again."""
@@ -106,15 +106,6 @@ def next_folder(parent: Path, name: str) -> Path:
 def plain(name: str) -> str:
     """A name with nothing in it that a file's name should not have."""
     return re.sub(r"[^\w.+-]+", "_", name, flags=re.ASCII).strip("._")[:60] or "graph"
-
-
-def _slots(context: PassContext) -> str:
-    if context.memory is None:
-        return ""
-    rows = [f"kernels {slot.first}..{slot.last}  block {slot.block}  {slot.size} bytes  {slot.value.type}"
-            f"{'  in the memory of an operand' if slot.reuses is not None else ''}\n"
-            for slot in context.memory.slots]  # fmt: skip
-    return "".join(rows)
 
 
 def _environment(context: PassContext) -> dict[str, object]:

@@ -9,7 +9,7 @@ from compiler.passes.context import PassContext
 from runtime.dimensions import symbols_of
 from runtime.logs import is_logged, log
 
-__all__ = ["Logs", "memory_text"]
+__all__ = ["Logs", "memory_table", "memory_text"]
 
 
 class Logs(Records):
@@ -43,3 +43,13 @@ def memory_text(context: PassContext) -> str:
         f"{len(plan.slots)} values in {len(plan.sizes)} blocks, {len(plan.direct)} written where they belong; "
         f"arena {place.size} bytes, bound {place.bound}{sizes}; {plan.prepared_bytes} made once and kept"
     )
+
+
+def memory_table(context: PassContext) -> str:
+    """A line for each value in the arena: the kernels during which it is kept, its block, size and type."""
+    lines = []
+    for slot in context.memory.slots if context.memory is not None else ():
+        reuse = "" if slot.reuses is None else "  in the memory of an operand"
+        place = f"kernels {slot.first}..{slot.last}  block {slot.block}  {slot.size} bytes"
+        lines.append(f"{place}  {slot.value.type}{reuse}\n")
+    return "".join(lines)

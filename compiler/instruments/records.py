@@ -26,14 +26,17 @@ class PassRecord:
     remarks: int  # how many the pass made
 
     @property
-    def summary(self) -> str:
-        """The record in a line."""
-        if not self.changed:
-            return f"{self.name}: {1e3 * self.seconds:.1f} ms, unchanged"
+    def change(self) -> str:
+        """What the pass did to the nodes, in a line."""
         ops = [f"+{count} {name}" for name, count in self.added.items()]
         ops += [f"-{count} {name}" for name, count in self.removed.items()]
-        change = f" ({', '.join(ops)})" if ops else ""
-        return f"{self.name}: {1e3 * self.seconds:.1f} ms, {self.nodes_before} -> {self.nodes_after} nodes{change}"
+        return f"{self.name}: {self.nodes_before} -> {self.nodes_after} nodes" + (f" ({', '.join(ops)})" if ops else "")
+
+    @property
+    def summary(self) -> str:
+        """The record in a line."""
+        milliseconds = f"{1e3 * self.seconds:.1f} ms"
+        return f"{self.change}, {milliseconds}" if self.changed else f"{self.name}: unchanged, {milliseconds}"
 
 
 class Records(Instrument):
