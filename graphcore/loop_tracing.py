@@ -141,7 +141,8 @@ def run_loop(
         sequences: [count, ...] each.
         count: how many steps; needed where there is no sequence.
         reverse: from the last entry to the first.
-        limit: an int32 scalar: entries from there on are not computed; states stay, stacks are zero.
+        limit: an int32 scalar: entries from there on are not computed. States stay, and with them what is stacked of
+            them; other stacks are zero there.
 
     Raises:
         ValueError: if a step gives other states than it takes, or adds a loss.
