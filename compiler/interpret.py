@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -10,6 +12,22 @@ from compiler.ir import Array, Graph, Node, Value
 from compiler.ops.binding import bind
 from compiler.types import TensorType, concrete_shape
 from runtime.dimensions import SymbolicInt, symbols_of
+
+
+# Sees each node with the arrays that it read and made; may raise.
+Check = Callable[[Node, Sequence[Array], Sequence[Array]], None]
+
+_current_check: ContextVar[Check | None] = ContextVar("check", default=None)
+
+
+@contextlib.contextmanager
+def checked_by(check: Check) -> Iterator[None]:
+    """Inside, every node that this thread interprets is shown to `check`, those in bodies of loops too."""
+    token = _current_check.set(check)
+    try:
+        yield
+    finally:
+        _current_check.reset(token)
 
 
 class BindingError(ValueError):
@@ -44,12 +62,15 @@ def bind_symbols(names: Sequence[str], types: Sequence[TensorType], arrays: Sequ
 
 def evaluate_nodes(nodes: Iterable[Node], known: dict[Value, Array], bindings: dict[str, int]) -> None:
     """Run `nodes` in order, adding every result to `known`."""
+    check = _current_check.get()
     with np.errstate(all="ignore"):
         for node in nodes:
             bound = bind(node.op, bindings) if bindings else node.op
-            results = bound.reference(*(known[value] for value in node.inputs))
-            for value, array in zip(node.outputs, results, strict=True):
-                known[value] = np.asarray(array)
+            inputs = [known[value] for value in node.inputs]
+            results = [np.asarray(array) for array in bound.reference(*inputs)]
+            if check is not None:
+                check(node, inputs, results)
+            known.update(zip(node.outputs, results, strict=True))
 
 
 def interpret(

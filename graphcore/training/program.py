@@ -45,6 +45,7 @@ class StepProgram:
         results: what the traced function returned, with the number of an output in the place of each tensor.
         jit: compile the graph at the first run; otherwise interpret it with NumPy.
         layout: in which form the program takes a batch; None for as it is.
+        checked: interpret, and stop at the first NaN or infinity (`compiler.nonfinite`).
 
     Attributes:
         updated: identities (`id`) of the variables that the step gives new values.
@@ -57,11 +58,13 @@ class StepProgram:
         results: Any,
         jit: bool,
         layout: Layout | None = None,
+        checked: bool = False,
     ) -> None:
         self.graph = graph
         self.layout = layout
         self.variables = tuple(variables)
-        self.jit = jit
+        self.jit = jit and not checked
+        self.checked = checked
         self._results = results
         names = {name for name, _ in graph.updates}
         pairs = zip(graph.variables, self.variables, strict=True)
@@ -177,7 +180,10 @@ class StepProgram:
         if self._oracle is None:
             context = PassContext(host_target())
             self._oracle = eliminate_dead_code(differentiate(self.graph, context), context)
-        outputs, updates = interpret(self._oracle, inputs, self._arrays)
+        run = interpret
+        if self.checked:
+            from compiler.nonfinite import interpret_checked as run  # here, since few programs look for NaN
+        outputs, updates = run(self._oracle, inputs, self._arrays)
         # An output may be the memory of an input or variable, which the next step overwrites.
         copies = tuple(np.array(output) for output in outputs)
         for entry, array in zip(self._oracle.variables, self._arrays, strict=True):
@@ -224,6 +230,7 @@ def trace_step(
     jit: bool,
     returns_results: bool = True,
     layout: Layout | None = None,
+    checked: bool = False,
 ) -> StepProgram:
     """Trace `function` on a batch of these types.
 
@@ -236,6 +243,7 @@ def trace_step(
         jit: see `StepProgram`.
         returns_results: whether the tensors that the function returns become outputs of the graph.
         layout: in which form the program takes the batch; None for as it is.
+        checked: see `StepProgram`.
     """
     trace = Trace(name, training=training)
     with trace:
@@ -258,7 +266,7 @@ def trace_step(
 
         numbered = tree.map_structure(number, results)
     graph, variables = trace.finish(outputs)
-    return StepProgram(graph, variables, numbered, jit, layout)
+    return StepProgram(graph, variables, numbered, jit, layout, checked)
 
 
 def _declare(trace: Trace, types: Sequence[InputType], layout: Layout | None) -> list[KerasTensor]:

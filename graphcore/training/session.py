@@ -36,6 +36,7 @@ class Session:
 
     Attributes:
         jit: compile programs; otherwise interpret them.
+        checked: interpret them, and stop at the first NaN or infinity.
         steps_per_execution: batches between two calls of batch callbacks; None calls them as often as they ask.
         compile_loss: the losses, or None.
         compile_metrics: the metrics, or None.
@@ -46,6 +47,7 @@ class Session:
     """
 
     jit: bool = True
+    checked: bool = False
     steps_per_execution: int | None = None
     compile_loss: CompileLoss | None = None
     compile_metrics: CompileMetrics | None = None
@@ -204,6 +206,7 @@ class Session:
                 jit=self.jit,
                 returns_results=kind == "predict" or model._reports_own_logs(kind),
                 layout=layout,
+                checked=self.checked,
             )
         except Exception:
             # What was resolved for data that do not fit must not outlive them.

@@ -70,6 +70,7 @@ class Trainer(Steps):
         auto_scale_loss: bool = True,
         *,
         jit: bool | None = None,
+        debug: str | None = None,
     ) -> None:
         """Choose how the model is trained. Trainable weights are those that are trainable now.
 
@@ -86,13 +87,19 @@ class Trainer(Steps):
             jit_compile: the same switch as `jit`; "auto" compiles.
             auto_scale_loss: warn if a mixed_float16 model trains without `loss_scale_factor`.
             jit: True (the default) compiles each step to native code, False interprets it with NumPy.
+            debug: "nan" stops at the first op that makes NaN or infinity: `compiler.nonfinite.NonFiniteError` names
+                op, layer, line and what it read, and no variable has changed in that step. Steps are interpreted,
+                hundreds of times slower.
 
         Raises:
             ValueError: if `jit` and `jit_compile` contradict each other or an argument is not understood.
         """
+        if debug not in (None, "nan"):
+            raise ValueError(f"`debug` must be None or 'nan'. Received: debug={debug!r}")
         names = getattr(self, "output_names", None)
         session = Session(
-            jit=jit_switch(jit, jit_compile, run_eagerly),
+            jit=jit_switch(jit, jit_compile, run_eagerly) and debug is None,
+            checked=debug == "nan",
             steps_per_execution=None
             if steps_per_execution == "auto"
             else positive_integer(steps_per_execution, "steps_per_execution") or 1,
