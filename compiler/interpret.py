@@ -13,7 +13,6 @@ from compiler.ops.binding import bind
 from compiler.types import TensorType, concrete_shape
 from runtime.dimensions import SymbolicInt, symbols_of
 
-
 # Sees each node with the arrays that it read and made; may raise.
 Check = Callable[[Node, Sequence[Array], Sequence[Array]], None]
 

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from graphcore import tree as tree
     from graphcore import utils as utils
     from graphcore.dtype_policies import DTypePolicy as DTypePolicy
+    from graphcore.explanation import explain as explain
     from graphcore.initializers import Initializer as Initializer
     from graphcore.layers import Input as Input
     from graphcore.layers import InputSpec as InputSpec
@@ -108,6 +109,7 @@ _HOMES = {
     "Regularizer": "regularizers",
     "Sequential": "models",
     "Variable": "variable",
+    "explain": "explanation",
     "profile": "profiling",
 }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -34,6 +36,14 @@ if TYPE_CHECKING:
 Repeated: TypeAlias = tuple[
     "StepProgram", np.dtype[Any], Callable[[Array, Sequence[Array], Any], Array | None], tuple[Array, ...], Any
 ]
+
+
+_recent: deque[weakref.ref[StepProgram]] = deque(maxlen=64)
+
+
+def recent_programs() -> list[StepProgram]:
+    """The programs compiled last, as far as they are still in use, the latest first."""
+    return [program for reference in reversed(_recent) if (program := reference()) is not None]
 
 
 class StepProgram:
@@ -81,6 +91,7 @@ class StepProgram:
             from compiler.driver import compile_graph  # here, since describing a model needs no compiler
 
             self._compiled = compile_graph(self.graph, winograd=settings.winograd())
+            _recent.append(weakref.ref(self))
         return self._compiled
 
     @property
