@@ -124,7 +124,6 @@ class Executable:
         with self._lock:
             if variables is not self._variables.arrays and self._variables.take(variables):
                 self._recent = None
-                self._prepared_at = 0
             arrays, addresses, shapes = self._usable(inputs)
             binding = self._binding_for(shapes)
             for buffer, address in zip(self.program.inputs, addresses, strict=True):
@@ -254,7 +253,6 @@ class Executable:
         with self._lock:
             if variables is not self._variables.arrays and self._variables.take(variables):
                 self._recent = None
-                self._prepared_at = 0
             arrays, addresses, shapes = self._usable(inputs)
             moves = Moves(steps)
             shapes = moves.split(self.program, self.program.inputs, arrays, split)

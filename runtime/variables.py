@@ -52,6 +52,9 @@ class BoundVariables:
     def take(self, variables: Sequence[Array]) -> bool:
         """Check a set of arrays and keep it; False if it is the set that is kept already.
 
+        What was prepared stays so where the arrays that it was prepared from are the same: a generator of text gives
+        its program larger caches from time to time, and the same weights.
+
         Raises `TypeError` for a wrong dtype and `ValueError` for a wrong count, shape or layout, or for two that
         are the same memory.
         """
@@ -68,11 +71,12 @@ class BoundVariables:
             if not self.are_symbolic:
                 check_shape(self._program.buffers[index], array.shape, {})
         self.addresses = self._distinct_addresses(arrays)
+        is_prepared = known is not None and all(known[place] is arrays[place] for place in self._prepared)
         self.arrays = arrays
         self.shapes = tuple(array.shape for array in arrays)
         self.version += 1
         self.followers = Followers(arrays[place] for place in self._updated) if self._updated else None
-        if self.watch is not None:
+        if self.watch is not None and not is_prepared:
             self.watch.follow(arrays[place] for place in self._prepared)
         return True
 

@@ -155,7 +155,7 @@ class Generator:
         self._slots = np.arange(capacity, dtype=np.int32)
         pairs = zip(self.graph.variables, self._fixed, strict=True)
         self._arrays = tuple(caches[entry.name] if array is None else array for entry, array in pairs)
-        contents.changed(self._arrays)
+        contents.changed(caches.values())
 
 
 def _all_ended(made: Array, end_token: int | None) -> bool:

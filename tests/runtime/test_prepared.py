@@ -91,6 +91,31 @@ def test_a_report_makes_them_run_again(program: Program, threads: int) -> None:
         assert not call()
 
 
+def test_other_variables_beside_those_they_read_leave_them_as_they_are(program: Program, threads: int) -> None:
+    """A generator of text gets larger caches, and keeps its weights."""
+    size = symbol("size")
+    beside = replace(
+        program,
+        symbols=("batch", "size"),
+        buffers=(*program.buffers, Buffer("cache", "int64", (size,), "variable")),
+        variables=(1, 7),
+    )
+    w = np.arange(4)
+    call = Caller(beside, w)
+    call.variables = (w, np.zeros(3, np.int64))
+    assert call()
+    for length in (3, 5, 5, 7):
+        call.variables = (w, np.zeros(length, np.int64))
+        assert not call()
+    call.variables = (w.copy(), call.variables[1])
+    assert call(), "other weights"
+    w[0] += 10
+    contents.changed((w,))
+    call.variables = (w, call.variables[1])
+    assert call()
+    assert not call()
+
+
 def test_programs_report_what_they_update(program: Program, native: ModuleType, threads: int) -> None:
     w, other = np.arange(4), np.arange(4)
     call = Caller(program, w)
