@@ -96,6 +96,12 @@ class GraphStage(Stage):
 
         return to_dot(self.graph)
 
+    def to_model_explorer(self) -> str:
+        """For Model Explorer; see `compiler.inspect.to_model_explorer`."""
+        from compiler.inspect.model_explorer import to_model_explorer
+
+        return to_model_explorer(self.graph)
+
     def sheet(self) -> Sheet:
         """A row for each node."""
         number = {entry.value: position for position, entry in enumerate(self.graph.parameters)}

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.assembly import label_of
 from compiler.inspect.graph_stage import dim_data, type_data
-from compiler.inspect.sheet import Sheet
+from compiler.inspect.sheet import Sheet, renderable_of
 from compiler.inspect.stage import Stage
 from compiler.passes.schedule import TYPICAL_EXTENT
 from runtime.dimensions import evaluate
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from compiler.driver import Compiled
     from compiler.passes.plan_memory import MemoryPlan, Slot
     from runtime.placement import Placement
@@ -94,9 +96,13 @@ class MemoryStage(Stage):
             ],
         }
 
-    def sheet(self) -> Sheet:
-        """A row for each block, at the typical sizes."""
-        data = self.to_dict()
+    def table(self, sizes: Mapping[str, int] | None = None) -> RenderableType:
+        """The table for `rich`, for these sizes (None: the typical ones)."""
+        return renderable_of(self.sheet(sizes))
+
+    def sheet(self, sizes: Mapping[str, int] | None = None) -> Sheet:
+        """A row for each block, for these sizes (None: the typical ones)."""
+        data = self.to_dict(sizes)
         rows = []
         for block in data["blocks"]:
             names = dict.fromkeys(value["label"] for value in block["values"])
@@ -105,8 +111,8 @@ class MemoryStage(Stage):
                 str(block["block"]), f"{block['offset']:,}", f"{block['bytes']:,}", str(block["size"]), life,
                 "; ".join(names),
             ))  # fmt: skip
-        sizes = ", ".join(f"{name} = {size}" for name, size in data["sizes"].items())
-        title = f"memory: {data['bytes']:,} bytes" + (f" at {sizes}" if sizes else "")
+        given = ", ".join(f"{name} = {size}" for name, size in data["sizes"].items())
+        title = f"memory: {data['bytes']:,} bytes" + (f" at {given}" if given else "")
         least = data["bytes"] / data["bound"] if data["bound"] else 1.0
         notes = (f"Alive at once: {data['bound']:,} bytes; the plan takes {least:.3f} times that.",)
         columns = ("Block", "Offset", "Bytes", "Size", "Alive in", "Made by")

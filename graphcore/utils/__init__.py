@@ -1,5 +1,9 @@
 """`keras.utils`."""
 
+from typing import TYPE_CHECKING
+
+from graphcore.on_demand import declared as _declared
+from graphcore.on_demand import on_demand as _on_demand
 from graphcore.training.data.arrays import pack_x_y_sample_weight as pack_x_y_sample_weight
 from graphcore.training.data.arrays import unpack_x_y_sample_weight as unpack_x_y_sample_weight
 from graphcore.training.data.py_dataset import PyDataset as PyDataset
@@ -14,3 +18,14 @@ from graphcore.utils.text_files import text_dataset_from_directory as text_datas
 from graphcore.utils.timeseries import timeseries_dataset_from_array as timeseries_dataset_from_array
 
 Sequence = PyDataset  # the older name
+
+if TYPE_CHECKING:
+    from graphcore.utils.model_plot import model_to_dot as model_to_dot
+    from graphcore.utils.model_plot import plot_model as plot_model
+
+_HOMES = _declared(__name__).homes
+__getattr__ = _on_demand(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})
