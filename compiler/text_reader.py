@@ -26,16 +26,17 @@ INFIX = {
     "&": "logical_and", "|": "logical_or",
 }  # fmt: skip
 
-_PARAMETER = re.compile(r'(input|variable) (%\w+)(?: ("(?:[^"\\]|\\.)*"))?: (.+)\Z')
+_PARAMETER = re.compile(r'(input|variable)\s+(%\w+)(?:\s*("(?:[^"\\]|\\.)*"))?\s*:\s*(.+)\Z')
 _VALUE_NAME = re.compile(r"%\w+\Z")
-_RESULT = re.compile(r'(return|update) ("(?:[^"\\]|\\.)*")=(%\w+)\Z')
-_NODE = re.compile(r'([^"=]+?) = (\w+)\(([^()]*)\)\s*(.*)\Z')
-_INFIX_NODE = re.compile(r'([^"=]+?) = (%\w+) ([-+*/<>=!&|]+) (%\w+)(.*)\Z')
-_NUMBER_NODE = re.compile(r'(%\w+): ([^"=]+?) = (True|False|nan|-?inf|-?\d[\d.e+-]*)((?:\s.*)?)\Z')
-_PLACE = re.compile(r'\s*(?:@("(?:[^"\\]|\\.)*"))?\s*(?:#("(?:[^"\\]|\\.)*"))?\Z')
+_RESULT = re.compile(r'(return|update)\s*("(?:[^"\\]|\\.)*")\s*=\s*(%\w+)\Z')
+_NODE = re.compile(r'([^"=]+?)\s*=\s*(\w+)\s*\(([^()]*)\)\s*(.*)\Z')
+_INFIX_NODE = re.compile(r'([^"=]+?)\s*=\s*(%\w+)\s*([-+*/<>=!&|]+)\s*(%\w+)(.*)\Z')
+_LITERAL = r"True|False|nan|-?inf|-?\d+(?:\.\d*)?(?:e[+-]?\d+)?"
+_NUMBER_NODE = re.compile(rf'(%\w+)\s*:\s*([^"=]+?)\s*=\s*({_LITERAL})((?:\s.*)?)\Z')
+_PLACE = re.compile(r'\s*(?:@\s*("(?:[^"\\]|\\.)*"))?\s*(?:#\s*("(?:[^"\\]|\\.)*"))?\Z')
 PLAIN_NAME = re.compile(r"[\w./:-]+\Z", re.ASCII)
-_HEAD = re.compile(r'graph ([\w./:-]+|"(?:[^"\\]|\\.)*") \{\Z')
-_ARRAY = re.compile(r"array (\w+) \[([\d,]*)\] (hex|sha256) (\S+)\Z")
+_HEAD = re.compile(r'graph\s+([\w./:-]+|"(?:[^"\\]|\\.)*")\s*\{\Z')
+_ARRAY = re.compile(r"array\s+(\w+)\s*\[([\d,\s]*)\]\s*(hex|sha256)\s+(\S+)\Z")
 _INTEGER = re.compile(r"-?\d+\Z")
 _FLOAT = re.compile(r"-?(?:\d+\.\d*|\d+)(?:e[+-]?\d+)?\Z|-?inf\Z|nan\Z")
 
@@ -99,7 +100,7 @@ class _Reader:
                 raise
             except (ValueError, TypeError, KeyError) as error:
                 raise self.error(str(error)) from error
-        if line is None:
+        if line != "}":
             raise self.error("expected '}' at the end of the graph")
         self.at += 1
         return b.build()
@@ -118,8 +119,7 @@ class _Reader:
                 b.update(name, value)
             self.at += 1
         elif match := _NODE.match(line):
-            names = [name.strip() for name in match[3].split(",") if name.strip()]
-            self._node(b, known, _Written(match[1], match[2], names, match[4]))
+            self._node(b, known, _Written(match[1], match[2], _split(match[3]), match[4]))
         elif (match := _INFIX_NODE.match(line)) and match[3] in INFIX:
             self._node(b, known, _Written(match[1], INFIX[match[3]], [match[2], match[4]], match[5]))
         elif match := _NUMBER_NODE.match(line):
@@ -271,4 +271,9 @@ def _split(text: str) -> list[str]:
             parts.append(text[start:i])
             start = i + 1
     parts.append(text[start:])
-    return [part.strip() for part in parts if part.strip()]
+    parts = [part.strip() for part in parts]
+    if not parts[-1]:
+        parts.pop()  # nothing at all, or behind the last comma
+    if "" in parts:
+        raise ValueError("there is nothing between two commas")
+    return parts

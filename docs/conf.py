@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from sphinx.application import Sphinx
+
+from compiler.inspect.lexer import GraphLexer
 from graphcore import __version__
 
 project = "graphcore"
@@ -15,3 +18,8 @@ html_theme = "furo"
 html_title = "graphcore"
 html_show_copyright = False
 html_show_sphinx = False
+
+
+def setup(app: Sphinx) -> None:
+    """The colours of graphs, known to Pygments by itself only where the package is installed."""
+    app.add_lexer("gcir", GraphLexer)
