@@ -62,6 +62,14 @@ def test_wheel_holds_the_digits_with_their_licence_and_nothing_else_of_the_check
 
 
 @pytest.mark.slow
+def test_wheel_holds_the_templates_of_the_report_page(wheel: zipfile.ZipFile) -> None:
+    folder = "compiler/inspect/report_page/templates/"
+    names = {Path(name).name for name in wheel.namelist() if name.startswith(folder)}
+    assert {"page.html", "page.css", "listing.js"} <= names
+    assert names == {path.name for path in (ROOT / folder).iterdir()}
+
+
+@pytest.mark.slow
 def test_wheel_has_the_command(wheel: zipfile.ZipFile) -> None:
     (entry_points,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
     assert "graphcore = graphcore.cli:main" in wheel.read(entry_points).decode("utf-8")

@@ -270,6 +270,29 @@ class Model(Trainer, Layer):
 
         print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
 
+    def report(
+        self, path: Any = None, kind: str = "train", x: Any = None, y: Any = None, *, batch_size: int = 32
+    ) -> str:
+        """A page that shows what the compiler made of a step: layers, passes, fusion, memory, kernels, a profile.
+
+        One HTML file that needs no network. The step is compiled and run a few times; variables stay as they are.
+
+        Args:
+            path: where to write it; None for nowhere.
+            kind: "train", "test" or "predict"; before `compile()` only the last is possible.
+            x, y: one batch to run on; without it the step is that of `lower(kind)`, on made-up numbers.
+            batch_size: samples of the made-up batch.
+
+        Returns:
+            The page.
+
+        Raises:
+            ValueError: as `lower` does, or if the batch does not fit.
+        """
+        from graphcore.report import model_report  # here, since pages need what nothing else does
+
+        return model_report(self, path, kind, x, y, batch_size)
+
     # -- configuration -----------------------------------------------------------------------------------
 
     def get_config(self) -> dict[str, Any]:

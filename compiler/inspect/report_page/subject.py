@@ -1,0 +1,168 @@
+"""What a report is about: a graph, what the passes made of it, its program, its layers, and a profile of some runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compiler.inspect.stages import Stages
+from compiler.instruments.instrument import Instrument
+from compiler.ir import Array, Graph, Input
+from compiler.passes.context import PassContext
+from compiler.passes.schedule import TYPICAL_EXTENT
+from compiler.pipeline import run_pipeline
+from runtime.dimensions import evaluate
+
+if TYPE_CHECKING:
+    from compiler.driver import Compiled
+    from compiler.inspect.calls import KernelCall
+    from runtime.profile import Profile
+
+__all__ = ["LayerRow", "PassRun", "Subject", "measured", "path_of", "typical_sizes"]
+
+RUNS = 5
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LayerRow:
+    """One call of a layer.
+
+    Attributes:
+        path: names of the models and layers around it, then its own.
+        kind: its class; empty if that is not known.
+        shape: of its result, as text.
+        parameters: weights that are its own, counted at its first call only.
+        inputs: numbers of the rows whose results it reads.
+    """
+
+    path: tuple[str, ...]
+    kind: str = ""
+    shape: str = ""
+    parameters: int = 0
+    inputs: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PassRun:
+    """A pass as it ran: the graphs before and after it (the same object if it changed nothing) and its seconds."""
+
+    name: str
+    before: Graph
+    after: Graph
+    seconds: float
+
+
+class _Keeper(Instrument):
+    """Keeps the graphs before and after each pass."""
+
+    def __init__(self) -> None:
+        self.runs: list[PassRun] = []
+
+    def after(self, name: str, before: Graph, after: Graph, context: PassContext, seconds: float) -> None:
+        """Add a run."""
+        self.runs.append(PassRun(name, before, after, seconds))
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """See the module's text. `sizes` gives every symbol a value, `layers` is empty where only the graph is known."""
+
+    title: str
+    kind: str
+    compiled: Compiled
+    sizes: Mapping[str, int]
+    layers: tuple[LayerRow, ...] = ()
+    profile: Profile | None = None
+    data_note: str = ""
+
+    @property
+    def traced(self) -> Graph:
+        """The graph before all passes."""
+        return self.compiled.traced
+
+    @functools.cached_property
+    def stages(self) -> Stages:
+        """The stages of its compilation."""
+        return Stages(self.traced, lambda: self.compiled)
+
+    @functools.cached_property
+    def passes(self) -> tuple[PassRun, ...]:
+        """All passes, run again."""
+        compiled, keeper = self.compiled, _Keeper()
+        context = PassContext(compiled.target, bindings=compiled.bindings, winograd=compiled.winograd)
+        run_pipeline(self.traced, context, instruments=(keeper,))
+        return tuple(keeper.runs)
+
+    def after(self, name: str) -> Graph:
+        """The graph after the last run of a pass."""
+        return [run.after for run in self.passes if run.name == name][-1]
+
+    @functools.cached_property
+    def calls(self) -> tuple[KernelCall, ...]:
+        """The program's instructions with the nodes they come from."""
+        return self.stages.kernels.calls
+
+    @functools.cached_property
+    def seconds(self) -> tuple[float, ...]:
+        """What each instruction took in one run, the median of those measured, all threads' times added up; empty if
+        nothing was measured."""
+        if self.profile is None or not self.profile.runs:
+            return ()
+        return tuple((np.median(self.profile.times(), axis=0) * 1e-9).tolist())
+
+    def number(self, dim: object) -> int:
+        """A size at these `sizes`."""
+        return evaluate(dim, self.sizes)  # type: ignore[arg-type]
+
+
+def path_of(layer: str) -> tuple[str, ...]:
+    """The path that a node's layer names."""
+    return tuple(layer.split("/")) if layer else ()
+
+
+def typical_sizes(compiled: Compiled, sizes: Mapping[str, int]) -> dict[str, int]:
+    """A value for each symbol: those given, else the extents that the compiler takes for typical.
+
+    Raises:
+        ValueError: for a symbol that the graph does not have.
+    """
+    symbols = compiled.program.symbols
+    unknown = sorted(set(sizes) - set(symbols))
+    if unknown:
+        raise ValueError(f"the graph has no symbol {unknown[0]!r}; its symbols are: {', '.join(symbols) or 'none'}")
+    return dict.fromkeys(symbols, TYPICAL_EXTENT) | dict(sizes)
+
+
+def measured(
+    compiled: Compiled, sizes: Mapping[str, int], variables: Sequence[Array] | None = None, runs: int = RUNS
+) -> Profile:
+    """A profile of some runs on made-up arrays: floats between -1 and 1, integers 1.
+
+    Args:
+        compiled: what runs.
+        sizes: of all its symbols.
+        variables: arrays to use for the graph's variables in place of made-up ones; they are copied.
+        runs: counted runs; one more comes first.
+    """
+    from runtime.profile import Profile
+
+    generator = np.random.default_rng(0)
+
+    def made(entry: Input) -> Array:
+        shape = tuple(evaluate(dim, sizes) for dim in entry.value.type.shape)
+        is_float = entry.value.type.dtype.startswith("float")
+        numbers = generator.uniform(-1, 1, shape) if is_float else np.ones(shape)
+        return np.asarray(numbers, entry.value.type.dtype)
+
+    inputs = [made(entry) for entry in compiled.traced.inputs]
+    state = [array.copy() for array in variables] if variables is not None else None
+    state = state or [made(entry) for entry in compiled.traced.variables]
+    profile = Profile()
+    compiled.executable.run(inputs, state)
+    for _ in range(runs):
+        compiled.executable.run(inputs, state, profile)
+    return profile

@@ -1,0 +1,106 @@
+"""`model.report()`: the report page of a model's step, which knows the layers that the step's graph came from."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compiler.inspect.report_page import write_report
+from compiler.inspect.report_page.layers import rows_of_graph
+from compiler.inspect.report_page.subject import RUNS, LayerRow, Subject, measured, typical_sizes
+from graphcore.layers.layer import Layer
+from graphcore.ops.dispatch import FunctionCall
+from graphcore.training.checks import check_batch
+from graphcore.training.data.iterable_adapter import standardize_batch
+
+if TYPE_CHECKING:
+    from compiler.ir import Graph
+    from graphcore.models.function_graph import FunctionGraph
+    from graphcore.models.model import Model
+
+__all__ = ["layer_rows", "model_report"]
+
+TITLES = {"train": "training step", "test": "evaluation step", "predict": "prediction"}
+
+
+def model_report(
+    model: Model, path: str | Path | None, kind: str, x: Any, y: Any, batch_size: int, measure: bool = True
+) -> str:
+    """See `Model.report`."""
+    title = TITLES.get(kind, kind)
+    if x is None:
+        step = model.lower(kind).step
+        compiled = step.compiled
+        sizes = typical_sizes(compiled, {"batch": batch_size} if "batch" in compiled.program.symbols else {})
+        arrays = [np.asarray(variable) for variable in step.variables]
+        profile = measured(compiled, sizes, arrays) if measure else None
+        note = "made-up inputs: floats between -1 and 1, integers 1"
+    else:
+        batch = standardize_batch((x, None if kind == "predict" else y, None), None, "report")
+        step = model.training_session.program(model, kind, batch)
+        check_batch(model, batch)
+        compiled = step.compiled
+        profile = step.measure(batch, RUNS) if measure and step.jit else None
+        sizes = typical_sizes(compiled, {} if profile is None else dict(profile.values))
+        note = "the batch that was given"
+    rows = layer_rows(model, compiled.traced)
+    return write_report(Subject(model.name, title, compiled, sizes, rows, profile, note), path)
+
+
+def layer_rows(model: Model, traced: Graph) -> tuple[LayerRow, ...]:
+    """A row for each call of a layer: from the model's own graph, or, where `call` is Python, from the traced one."""
+    if model.graph is None:
+        return _rows_of_subclass(model, traced)
+    rows: list[LayerRow] = []
+    counted: set[int] = set()
+    _walk(model.graph, (), {}, rows, counted)
+    return tuple(rows)
+
+
+def _walk(
+    graph: FunctionGraph, prefix: tuple[str, ...], made: dict[int, int], rows: list[LayerRow], counted: set[int]
+) -> None:
+    """Append the rows of a graph; `made` maps tensors to the rows that made them."""
+    for node in graph.nodes:
+        operation = node.operation
+        inner = getattr(operation, "graph", None)
+        sources = tuple(dict.fromkeys(made[id(tensor)] for tensor in node.inputs if id(tensor) in made))
+        if inner is not None and node.inputs:
+            known = {id(tensor): made[id(source)] for tensor, source in zip(inner.inputs, node.inputs, strict=False)}
+            _walk(inner, (*prefix, operation.name), known, rows, counted)
+            for tensor, result in zip(node.outputs, inner.outputs, strict=False):
+                made[id(tensor)] = known.get(id(result), len(rows) - 1)
+            continue
+        if node.is_input and all(id(tensor) in made for tensor in node.outputs):
+            continue  # stands for what the model around it passes in
+        made.update((id(tensor), len(rows)) for tensor in node.outputs)
+        shapes = ", ".join(str(tensor.shape) for tensor in node.outputs if tensor is not None)
+        kind = "function" if isinstance(operation, FunctionCall) else operation.kind
+        rows.append(LayerRow((*prefix, operation.name), kind, shapes, _parameters(operation, counted), sources))
+
+
+def _parameters(operation: Any, counted: set[int]) -> int:
+    """Weights of an operation that no earlier row has counted."""
+    if not isinstance(operation, Layer) or not operation.built:
+        return 0
+    new = [weight for weight in operation.weights if id(weight) not in counted]
+    counted.update(map(id, new))
+    return sum(int(np.prod(weight.shape)) for weight in new)
+
+
+def _rows_of_subclass(model: Model, traced: Graph) -> tuple[LayerRow, ...]:
+    """The layers that the graph names, with what the model knows of those whose names are unique."""
+    layers: dict[str, Any] = {}
+    for layer in model.flatten_layers():
+        layers[layer.name] = None if layer.name in layers else layer
+    rows = []
+    counted: set[int] = set()
+    for row in rows_of_graph(traced):
+        layer = layers.get(row.path[-1])
+        if layer is not None:
+            row = dataclasses.replace(row, kind=layer.kind, parameters=_parameters(layer, counted))
+        rows.append(row)
+    return tuple(rows)
