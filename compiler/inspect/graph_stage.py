@@ -74,11 +74,16 @@ class GraphStage(Stage):
         return f"<{self.name}: {self.graph!r}>"
 
     def __str__(self) -> str:
-        return self.text()
+        return self.text(pretty=True)
 
-    def text(self, *, sources: bool = True) -> str:
-        """The text form, which `compiler.text.parse` reads; without `sources` the user's lines are left out."""
-        return to_text(self.graph, sources=sources)
+    def text(self, *, sources: bool = True, pretty: bool = False) -> str:
+        """The text form, which `compiler.text.parse` reads.
+
+        Args:
+            sources: with the user's files and lines.
+            pretty: the form for people: values by names, attributes that differ from their defaults.
+        """
+        return to_text(self.graph, sources=sources, pretty=pretty)
 
     def to_dict(self) -> dict[str, Any]:
         """See `Stage.to_dict` and `graph_data`."""

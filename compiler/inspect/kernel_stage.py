@@ -6,9 +6,10 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from compiler.grouping import is_cloned
 from compiler.inspect.calls import KernelCall, kernel_calls
 from compiler.inspect.graph_stage import dim_data
-from compiler.inspect.operations import ops_of
+from compiler.inspect.operations import ops_in
 from compiler.inspect.sheet import Sheet
 from compiler.inspect.stage import Stage
 from compiler.ir import Fusion, Graph, Node
@@ -80,25 +81,22 @@ class KernelInfo:
 
         return plan_of(self.calls[0].body).kind
 
-    @property
+    @functools.cached_property
     def prologue(self) -> tuple[str, ...]:
-        """Ops that are computed in passing before the contraction; empty for other kernels."""
-        return self._around[0]
-
-    @property
-    def epilogue(self) -> tuple[str, ...]:
-        """Ops that are computed on each finished element of the contraction; empty for other kernels."""
-        return self._around[1]
+        """Ops that make the contraction's operands in passing; empty for other kernels."""
+        body = self.calls[0].body
+        core = _core(body)
+        return () if core is None else ops_in(_before(body, core))
 
     @functools.cached_property
-    def _around(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def epilogue(self) -> tuple[str, ...]:
+        """Ops that follow on each finished element of the contraction, or image; empty for other kernels."""
         body = self.calls[0].body
         core = _core(body)
         if core is None:
-            return (), ()
-        later = _after(body, core)
-        before = (node for node in body.nodes if node is not core and node not in later)
-        return _names(before), _names(node for node in body.nodes if node in later)
+            return ()
+        others = _before(body, core)
+        return ops_in([node for node in body.nodes if node is not core and node not in others and not is_cloned(node)])
 
     @functools.cached_property
     def choices(self) -> dict[str, str]:
@@ -217,14 +215,10 @@ def _core(body: Graph) -> Node | None:
     return next((node for node in body.nodes if node.op.fusion in kinds), None)
 
 
-def _after(body: Graph, core: Node) -> set[Node]:
-    """The nodes that need the core's result."""
-    found: set[Node] = set()
-    for node in body.nodes:
-        if any(value.node is core or value.node in found for value in node.inputs):
-            found.add(node)
-    return found
-
-
-def _names(nodes: Any) -> tuple[str, ...]:
-    return ops_of(Graph("", (), (), tuple(nodes), ()))
+def _before(body: Graph, core: Node) -> list[Node]:
+    """The nodes that the core's operands need, in order."""
+    needed = {value.node for value in core.inputs}
+    for node in reversed(body.nodes):
+        if node in needed:
+            needed |= {value.node for value in node.inputs}
+    return [node for node in body.nodes if node in needed]

@@ -197,16 +197,23 @@ def _centres(
         joined = above if turn % 2 == 0 else below
         for layer in order:
             wanted = [_wanted(vertex, centres, joined) for vertex in layer]
-            weights = [BEND_WEIGHT if isinstance(vertex, _Bend) else 1.0 for vertex in layer]
+            weights = [_weight(vertex) for vertex in layer]
             found = _apart(wanted, weights, [extents[vertex][0] for vertex in layer])
             centres.update(zip(layer, found, strict=True))
     return centres
 
 
+def _weight(vertex: Any) -> float:
+    return BEND_WEIGHT if isinstance(vertex, _Bend) else 1.0
+
+
 def _wanted(vertex: Any, centres: Mapping[Any, float], joined: _Joined) -> float:
-    """The mean of the neighbours on one side."""
+    """The mean of the neighbours on one side, with the weights by which they were placed: what pushes two of them
+    apart does not move it, so that blocks one below the other do not drift to one side."""
     others = joined.get(vertex, ())
-    return sum(centres[other] for other in others) / len(others) if others else centres[vertex]
+    if not others:
+        return centres[vertex]
+    return sum(centres[other] * _weight(other) for other in others) / sum(map(_weight, others))
 
 
 def _apart(wanted: Sequence[float], weights: Sequence[float], widths: Sequence[float]) -> list[float]:

@@ -80,7 +80,12 @@ def _bytes_read(value: Value, readers: Sequence[Node]) -> Dim:
 
 def ops_of(graph: Graph) -> tuple[str, ...]:
     """The names of a graph's ops in the order in which they first appear."""
-    return tuple(dict.fromkeys(node.op.name for node in graph.nodes))
+    return ops_in(graph.nodes)
+
+
+def ops_in(nodes: Sequence[Node]) -> tuple[str, ...]:
+    """The names of the ops of nodes in the order in which they first appear."""
+    return tuple(dict.fromkeys(node.op.name for node in nodes))
 
 
 _COPIES = frozenset({"cast", "stop_gradient", "put_rows"})

@@ -14,6 +14,7 @@ __all__ = ["HTML_BYTES", "Sheet", "html_of", "renderable_of"]
 
 HTML_BYTES = 150_000  # of rows in HTML, from which on the others are only counted
 _LONGEST_CELL = 300  # characters
+_MOST_NOTES = 20
 
 _STYLE = (
     "border-collapse:collapse;font-family:ui-monospace,monospace;font-size:12px;font-variant-numeric:tabular-nums"
@@ -61,10 +62,11 @@ def html_of(sheet: Sheet) -> str:
         if room < 0:
             break
         rows.append(text)
-    notes = list(sheet.notes)
-    if len(rows) < len(sheet.rows):
-        notes.append(f"… and {len(sheet.rows) - len(rows)} more rows; to_dict() has them all.")
-    below = "".join(f"<div>{_cell(note)}</div>" for note in notes[:40])
+    notes = [f"… and {len(sheet.rows) - len(rows)} more rows; to_dict() has them all."] * (len(rows) < len(sheet.rows))
+    notes += sheet.notes[:_MOST_NOTES]
+    if len(sheet.notes) > _MOST_NOTES:
+        notes.append(f"… and {len(sheet.notes) - _MOST_NOTES} more lines.")
+    below = "".join(f"<div>{_cell(note)}</div>" for note in notes)
     caption = f'<caption style="text-align:left;font-weight:bold">{_cell(sheet.title)}</caption>'
     return (
         f'<div><table style="{_STYLE}">{caption}<thead><tr>{head}</tr></thead>'

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graphcore.commands.arguments import SUBJECT_HELP, load_subject
+from graphcore.commands.highlighting import show
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,6 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--kind", choices=("train", "test", "predict"),
         help="which step of a model (default: train if it is compiled, else predict)",
     )  # fmt: skip
+    parser.add_argument("--generic", action="store_true", help="print every attribute and op by its name")
     forms = parser.add_mutually_exclusive_group()
     forms.add_argument("--table", action="store_true", help="a table (kernels and memory: always)")
     forms.add_argument("--json", action="store_true", help="plain data")
@@ -61,7 +63,8 @@ def run(options: Namespace) -> int:
     stages = _stages(options)
     shown = _kernel_text(stages, options) if options.kernel is not None else _shown(stages, options)
     if isinstance(shown, str):
-        _write(shown, options.output)
+        is_graph = options.stage in GRAPH_STAGES and not (options.json or options.dot or options.model_explorer)
+        _write(shown, options.output, coloured=is_graph)
         return 0
     from rich.console import Console
 
@@ -115,7 +118,7 @@ def _shown(stages: Stages, options: Namespace) -> str | RenderableType:
 def _graph_text(stage: GraphStage, options: Namespace) -> str:
     if options.dot:
         return stage.to_dot()
-    return stage.to_model_explorer() if options.model_explorer else stage.text()
+    return stage.to_model_explorer() if options.model_explorer else stage.text(pretty=not options.generic)
 
 
 def _kernel_text(stages: Stages, options: Namespace) -> str:
@@ -133,11 +136,14 @@ def _kernel_text(stages: Stages, options: Namespace) -> str:
     return f"# {kernel!r}\n{choices}{kernel.source}"
 
 
-def _write(text: str, output: Path | None) -> None:
-    if output is None:
-        print(text, end="" if text.endswith("\n") else "\n")
-    else:
+def _write(text: str, output: Path | None, *, coloured: bool) -> None:
+    text = text if text.endswith("\n") else text + "\n"
+    if output is not None:
         output.write_text(text, encoding="utf-8")
+    elif coloured:
+        show(text)
+    else:
+        print(text, end="")
 
 
 def _size(text: str) -> tuple[str, int]:

@@ -98,6 +98,20 @@ def test_a_chain_is_straight_and_a_cycle_refused() -> None:
     assert layered_layout(networkx.DiGraph(), {}).length == 0
 
 
+def test_blocks_with_a_way_around_do_not_drift() -> None:
+    """Residual blocks one below the other: what joins them lies on one line, and so does every way around."""
+    graph = networkx.DiGraph()
+    for block in range(8):
+        networkx.add_path(graph, [("join", block), ("a", block), ("b", block), ("join", block + 1)])
+        graph.add_edge(("join", block), ("join", block + 1))
+    layout = layered_layout(graph, {vertex: (80.0 if vertex[0] == "a" else 60.0, 10.0) for vertex in graph})
+    joins = [box.across + box.width / 2 for (kind, _), box in layout.boxes.items() if kind == "join"]
+    assert max(joins) - min(joins) < 12.0
+    for points in layout.edges.values():
+        bends = [across for across, _ in points[1:-1]]
+        assert not bends or max(bends) - min(bends) < 12.0
+
+
 PICTURE = Drawing(
     100.0, 60.0,
     (

@@ -126,6 +126,15 @@ def test_choices_name_the_generator_the_tile_and_the_epilogue(dense: Stages) -> 
     assert kernel.choices["tile"].startswith(f"{tile.rows} rows x {tile.columns} columns of float32")
 
 
+def test_what_a_kernel_adds_is_no_prologue() -> None:
+    """The repeated bias stands before the product in the body, but belongs to what follows it."""
+    found = stages(parse((DOCS / "step.graph").read_text(encoding="utf-8")))
+    kernel = found.kernels[0]
+    assert set(kernel.calls[0].ops) == {"matmul", "broadcast", "add"}
+    assert kernel.prologue == ()
+    assert kernel.epilogue == ("add",)
+
+
 def test_costs_of_a_dense_layer(dense: Stages) -> None:
     (call,) = dense.kernels.calls
     n = symbol("n")

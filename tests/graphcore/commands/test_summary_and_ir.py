@@ -69,7 +69,10 @@ def test_summary_draws(capsys: pytest.CaptureFixture[str], script: str, graph: s
 
 def test_ir_prints_a_graph_that_reads_back(capsys: pytest.CaptureFixture[str], graph: str) -> None:
     assert parse(shown(capsys, "ir", graph, "--stage", "traced")) == parse(GRAPH)
-    assert "fused(" in shown(capsys, "ir", graph)
+    assert parse(shown(capsys, "ir", graph, "--stage", "traced", "--generic")) == parse(GRAPH)
+    assert "transpose_a=False" in shown(capsys, "ir", graph, "--generic")
+    assert "transpose_a=False" not in shown(capsys, "ir", graph)
+    assert "relu" in shown(capsys, "ir", graph)
     assert shown(capsys, "ir", graph, "--dot", "--stage", "traced").startswith('digraph "dense"')
 
 
