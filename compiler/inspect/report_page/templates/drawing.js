@@ -84,6 +84,7 @@ function act(target) {
   else if (block) { const one = blocks[Number(block.dataset.block)]; openBlock(one); const first = leavesOf(one)[0], item = visibleItems(layerTree).find(each => leavesOf(each).includes(first)); draw(typeof item === "number" ? "r" + item : "b" + item.id); }
   else if (row) { all("#model tr.picked").forEach(one => one.classList.remove("picked")); const own = byId("layer-" + row.dataset.row); own.classList.add("picked"); own.scrollIntoView({block: "nearest"}); }
 }
+if (drawing) {
 drawing.addEventListener("click", event => act(event.target));
 drawing.addEventListener("keydown", event => {
   if (event.key === "Enter" || event.key === " ") { event.preventDefault(); act(event.target); return; }
@@ -103,3 +104,4 @@ byId("fold-all").addEventListener("click", () => { for (const block of blocks) b
 byId("unfold-all").addEventListener("click", () => { openWhatFits(boxLimit); draw(); });
 let isDrawn = false;
 (shownHooks.model ||= []).push(() => { if (!isDrawn) { isDrawn = true; openWhatFits(40); draw(); drawing.scrollLeft = (drawing.scrollWidth - drawing.clientWidth) / 2; } });
+}
