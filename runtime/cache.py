@@ -98,6 +98,11 @@ class ObjectCache:
             self.trim()
         return True
 
+    def remove(self, key: str) -> None:
+        """Forget the entry for `key`, if there is one."""
+        if self.folder is not None:
+            _remove(self._path(key))
+
     def trim(self) -> int:
         """Remove the entries used longest ago until the cache is within `limit_bytes`; returns the bytes
         removed."""
