@@ -71,12 +71,21 @@ class Variable:
 class KernelTranslator:
     """Emits one kernel's statements into a function of its own."""
 
-    def __init__(self, context: Any, builder: Any, meaning: Callable[[str], Any], pure: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        context: Any,
+        builder: Any,
+        meaning: Callable[[str], Any],
+        pure: Callable[[str], bool],
+        locate: Callable[[int], Any] | None = None,
+    ) -> None:
         """Emit through `builder` with Numba's target `context`.
 
         `meaning`: the intrinsic or NumPy scalar type that a name stands for, None for no such name. `pure`: whether
         that intrinsic's result depends on its arguments alone, so that it is emitted once for equal arguments.
+        `locate`: LLVM's metadata for a line of the text, which its instructions then carry.
         """
+        self._locate = locate
         self._context = context
         self._builder = builder
         self._meaning = meaning
@@ -102,7 +111,10 @@ class KernelTranslator:
     # Statements.
 
     def _statements(self, body: list[ast.stmt]) -> None:
+        around = self._builder.debug_metadata
         for statement in body:
+            if self._locate is not None:
+                self._builder.debug_metadata = self._locate(statement.lineno)
             match statement:
                 case ast.Assign(targets=[ast.Name(id=name)]):
                     self._bind(statement, name, self._value(statement.value))
@@ -114,6 +126,7 @@ class KernelTranslator:
                     self._while_loop(statement)
                 case _:
                     raise self._refusal(statement, "no such statement in kernels")
+        self._builder.debug_metadata = around
 
     def _bind(self, node: ast.AST, name: str, value: Typed) -> None:
         if name in self._indices:

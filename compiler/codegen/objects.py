@@ -16,6 +16,7 @@ import ast
 import dataclasses
 import functools
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -67,6 +68,8 @@ OPTIONS: dict[str, Any] = {
     "_nrt": False,  # nothing is allocated, so nothing is counted
 }
 DTYPES = ("float32", "float64", "int8", "int16", "int32", "uint8", "uint16", "uint32", "uint64")
+# Directives and labels that come with locations and that nobody reads.
+_FOR_DEBUGGERS = re.compile(r"^(?:\t\.cfi_.*|\.Ltmp\d+:)\n", re.MULTILINE)
 PRIVATE = {f"private_{dtype}": dtype for dtype in (*DTYPES, "int64")}
 
 
@@ -107,8 +110,13 @@ def compile_kernel(source: str, namespace: Mapping[str, object]) -> CompiledKern
 
 
 def kernel_texts(source: str, namespace: Mapping[str, object]) -> KernelTexts:
-    """What `compile_kernel` makes of the same arguments, as text; raises as it does."""
-    return KernelTexts(*_module_job(source, namespace)[1].texts())
+    """What `compile_kernel` makes of the same arguments, as text; raises as it does.
+
+    Both texts say which line of the source an instruction comes from: `!dbg` in LLVM's IR, `.loc` in the assembly. The
+    instructions are the same as without.
+    """
+    llvm, assembly = _module_job(source, namespace, located=True)[1].texts()
+    return KernelTexts(llvm, _FOR_DEBUGGERS.sub("", assembly))
 
 
 class KernelQueue:
@@ -133,20 +141,27 @@ class KernelQueue:
         return lambda: CompiledKernel(symbol, self._jobs.object_code(job))
 
 
-def _module_job(source: str, namespace: Mapping[str, object]) -> tuple[str, ModuleJob]:
+def _module_job(
+    source: str, namespace: Mapping[str, object], *, located: bool = False
+) -> tuple[str, ModuleJob]:
     """The name of a kernel's function and its LLVM module."""
     definition = kernel_definition(source)
     if [argument.arg for argument in definition.args.args] != list(PARAMETERS):
         raise KernelCompileError(f"A kernel's parameters are {', '.join(PARAMETERS)}. Received:\n{source}")
     symbol = f"kernel_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
     try:
-        return symbol, ModuleJob(_translated(symbol, definition, namespace))
+        return symbol, ModuleJob(_translated(symbol, definition, namespace, located))
     except Exception as error:
         raise KernelCompileError(f"This kernel cannot be compiled: {error}\n{source}") from error
 
 
-def _translated(symbol: str, definition: ast.FunctionDef, namespace: Mapping[str, object]) -> str:
-    """The text of an LLVM module with the kernel as function `symbol`, and the native parts that it needs."""
+def _translated(
+    symbol: str, definition: ast.FunctionDef, namespace: Mapping[str, object], located: bool
+) -> str:
+    """The text of an LLVM module with the kernel as function `symbol`, and the native parts that it needs.
+
+    `located`: instructions say which line they come from.
+    """
     context = cpu_target.target_context
     module = context.codegen()._create_empty_module(symbol)
     kind = context.call_conv.get_function_type(SIGNATURE.return_type, SIGNATURE.args)
@@ -159,12 +174,53 @@ def _translated(symbol: str, definition: ast.FunctionDef, namespace: Mapping[str
     parts = NativeParts()
     with context.push_code_library(parts):
         translator = KernelTranslator(
-            context, builder, lambda name: _meaning(name, namespace), lambda name: _function(name) is not None
-        )
+            context, builder, lambda name: _meaning(name, namespace), lambda name: _function(name) is not None,
+            _lines_of(module, function, definition.lineno) if located else None,
+        )  # fmt: skip
         translator.translate(definition, parameters)
     builder.ret(ir.Constant(kind.return_type, 0))
     fastmathpass.rewrite_module(module, FastMathOptions(FAST_MATH))  # type: ignore[no-untyped-call]
     return "\n".join([str(module), *parts.texts])
+
+
+def _lines_of(module: ir.Module, function: ir.Function, first: int) -> Callable[[int], Any]:
+    """Metadata for the lines of a function's text, without sections for a debugger: directives are all we read."""
+    add, token = module.add_debug_info, ir.DIToken
+    file = add("DIFile", {"filename": "kernel.py", "directory": ""})
+    unit = add(
+        "DICompileUnit",
+        {
+            "language": token("DW_LANG_Python"),
+            "file": file,
+            "producer": "graphcore",
+            "isOptimized": True,
+            "runtimeVersion": 0,
+            "emissionKind": token("DebugDirectivesOnly"),
+        },
+        is_distinct=True,
+    )
+    kind = add("DISubroutineType", {"types": module.add_metadata([None])})
+    scope = add(
+        "DISubprogram",
+        {
+            "name": "kernel",
+            "file": file,
+            "line": first,
+            "type": kind,
+            "isLocal": False,
+            "isDefinition": True,
+            "scopeLine": first,
+            "isOptimized": True,
+            "unit": unit,
+        },
+        is_distinct=True,
+    )
+    function.set_metadata("dbg", scope)
+    module.add_named_metadata("llvm.dbg.cu", unit)
+    integer = ir.IntType(32)
+    version = [ir.Constant(integer, 2), "Debug Info Version", ir.Constant(integer, 3)]
+    module.add_named_metadata("llvm.module.flags", version)
+    return lambda line: add("DILocation", {"line": line, "column": 1, "scope": scope})
 
 
 def kernel_scope(definition: ast.FunctionDef, namespace: Mapping[str, object]) -> dict[str, Any]:

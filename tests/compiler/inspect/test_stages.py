@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,26 @@ def test_the_assembly_is_that_of_the_object_code(found: Stages) -> None:
         ):
             again = machine.emit_object(parsed)
         assert code_sections(again) == code_sections(kernel.object_code)
+
+
+def test_instructions_name_their_lines() -> None:
+    """The line of the source that takes the square root, found by what it does."""
+    found = stages(graph('%1: f32[n] = sqrt(%0)\n%2: f32[n] = exp(%1)\nreturn "y"=%2', 'input %0 "x": f32[n]'))
+    kernel = found.kernels[0]
+    lines = kernel.source.splitlines()
+    (square_root,) = (number for number, line in enumerate(lines, 1) if "sqrt" in line)
+    line = 0
+    at: dict[int, list[str]] = {}
+    for text in kernel.assembly.splitlines():
+        location = re.match(r"\t\.loc\t1 (\d+)", text)
+        line = int(location[1]) if location else line
+        at.setdefault(line, []).append(text)
+    assert max(at) <= len(lines)
+    assert any("sqrt" in text for text in at[square_root])
+    assert not any("sqrt" in text for number in at if number != square_root for text in at[number])
+    scopes = dict(re.findall(r"^!(\d+) = !DILocation\(line: (\d+)", kernel.llvm, re.MULTILINE))
+    uses = re.findall(r"@llvm\.sqrt\.[^\n]*!dbg !(\d+)", kernel.llvm)
+    assert {scopes[use] for use in uses} == {str(square_root)}
 
 
 def test_choices_name_the_generator_the_tile_and_the_epilogue(dense: Stages) -> None:
