@@ -23,6 +23,7 @@ from compiler.passes.hoist_invariants import hoist_invariants
 from compiler.passes.infer_shapes import infer_shapes
 from compiler.passes.join_depthwise import join_depthwise
 from compiler.passes.limit_kernels import limit_kernels
+from compiler.passes.name_steps import name_steps
 from compiler.passes.pack_kernels import pack_kernels
 from compiler.passes.plan_memory import plan_memory
 from compiler.passes.recompute import recompute
@@ -39,6 +40,7 @@ Pass = Callable[[Graph, PassContext], Graph]
 
 PIPELINE: tuple[Pass, ...] = (
     infer_shapes,
+    name_steps,
     select_attention,
     differentiate,
     decompose,

@@ -75,6 +75,8 @@ def arange(b: Builder, start: Any, stop: Any = None, step: Any = 1, dtype: Any =
     if given is None and any(isinstance(number, float) for number in (start, stop, step)):
         given = standardize_dtype(None)
     first, last = (0, start) if stop is None else (start, stop)
+    if (first, step) == (0, 1) and isinstance(last, int) and (given or "int32") == "int32":
+        return f.iota(b, (max(last, 0),), 0, "int32")
     return f.constant(b, np.arange(first, last, step, dtype=given or "int32"))
 
 

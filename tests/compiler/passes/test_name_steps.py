@@ -1,0 +1,117 @@
+"""Loops of so many steps, as a number, become loops of `steps` steps, which kernels around them can be limited by."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compiler import functions as f
+from compiler.driver import compile_graph
+from compiler.interpret import interpret
+from compiler.ir import Builder, Graph
+from compiler.ops.scan import Scan
+from compiler.passes.context import PassContext
+from compiler.passes.differentiate import differentiate, emit_gradient
+from compiler.passes.name_steps import name_steps
+from compiler.target import CUDA_TARGET
+from compiler.text import to_text
+from compiler.types import TensorType
+from runtime.dimensions import Dim, symbol
+
+COUNT = 7
+
+
+def recurrence(
+    units: int = 5, features: int = 3, *, limited: bool = True, count: Dim = COUNT, flat: bool = False
+) -> Graph:
+    """h' = tanh(h @ w + x @ v) over x[batch, count, features]; the last state, and the derivatives of its sum."""
+    batch = symbol("batch")
+    body = Builder("cell")
+    state, matrix = TensorType((batch, units)), TensorType((units, units))
+    h, z, w = body.input("h", state), body.input("z", state), body.input("w", matrix)
+    body.output("h", f.tanh(body, f.add(body, f.matmul(body, h, w), z)))
+    b = Builder("step")
+    x, limit = b.input("x", TensorType((batch, count, features))), b.input("limit", TensorType((), "int32"))
+    w, v = b.variable("w", TensorType((units, units))), b.variable("v", TensorType((features, units)))
+    z = f.matmul(b, f.transpose(b, x, (1, 0, 2)), v)
+    start = f.full(b, (batch, units), 0.0)
+    loop = f.scan(b, body.build(), [start], [z], [w], limit=limit if limited else None)
+    loss = f.reduce_sum(b, f.square(b, loop.final[0]))
+    if flat:
+        loss = f.add(b, loss, f.reduce_sum(b, f.reshape(b, x, (batch, COUNT * features))))
+    b.output("last", loop.final[0])
+    for name, derivative in zip("wv", emit_gradient(b, loss, [w, v]), strict=True):
+        b.output(f"d{name}", derivative)
+    return b.build()
+
+
+def count_of(graph: Graph) -> Dim:
+    (scan,) = (node.op for node in graph.nodes if isinstance(node.op, Scan))
+    return scan.count
+
+
+def test_the_number_becomes_a_name() -> None:
+    context = PassContext()
+    graph = recurrence()
+    named = name_steps(graph, context)
+    assert str(count_of(named)) == "steps"
+    assert [str(entry.value.type) for entry in named.inputs] == ["f32[batch,steps,3]", "i32[]"]
+    assert [value.type for value in named.results] == [value.type for value in graph.results]
+    assert name_steps(named, context) is named
+    assert not context.remarks
+
+
+@pytest.mark.parametrize("limit", [0, 1, 4, 7, 9])
+def test_the_numbers_are_the_same_and_only_the_leading_steps_are_computed(limit: int) -> None:
+    graph = recurrence()
+    compiled = compile_graph(graph)
+    assert to_text(compiled.graph).count("fused_steps") >= 2, "the projection, and the derivative of its matrix"
+    random = np.random.default_rng(limit)
+    for batch in (1, 3):
+        x = random.standard_normal((batch, COUNT, 3)).astype("float32")
+        weights = [random.standard_normal(shape).astype("float32") for shape in ((5, 5), (3, 5))]
+        number = np.array(limit, np.int32)
+        wide = [array.astype("float64") for array in (x, *weights)]
+        expected, _ = interpret(differentiate(graph, PassContext()), [wide[0], number], wide[1:])
+        for result, exact in zip(compiled.executable.run([x, number], weights), expected, strict=True):
+            np.testing.assert_allclose(result, exact, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("graph", "remarks"),
+    [
+        (recurrence(limited=False), 0),
+        (recurrence(count=symbol("t")), 0),
+        (recurrence(units=COUNT), 1),
+        (recurrence(flat=True), 1),
+    ],
+    ids=["not limited", "a name already", "units too", "a row of all steps"],
+)
+def test_what_stays(graph: Graph, remarks: int) -> None:
+    context = PassContext()
+    assert name_steps(graph, context) is graph
+    assert len(context.remarks) == remarks
+    assert all("7 is not their number alone" in str(remark) for remark in context.remarks)
+    assert name_steps(recurrence(), PassContext(target=CUDA_TARGET)).inputs[0].value.type.shape[1] == COUNT
+
+
+def test_features_as_many_as_steps_are_told_apart_or_left() -> None:
+    """Types decide: an extent of the input that is the number too is renamed with it only where all fits."""
+    graph = recurrence(features=COUNT)
+    found = name_steps(graph, PassContext())
+    assert found is graph or [value.type for value in found.results] == [value.type for value in graph.results]
+
+
+def test_a_name_that_is_taken_is_not_given_again() -> None:
+    b = Builder("step")
+    body = Builder("count")
+    h = body.input("h", TensorType((symbol("steps"),)))
+    x = body.input("x", TensorType((symbol("steps"),)))
+    body.output("h", f.add(body, h, x))
+    x = b.input("x", TensorType((COUNT, symbol("steps"))))
+    limit = b.input("limit", TensorType((), "int32"))
+    b.output("y", f.scan(b, body.build(), [f.full(b, (symbol("steps"),), 0.0)], [x], limit=limit).final[0])
+    graph = b.build()
+    assert str(count_of(name_steps(graph, PassContext()))) == "steps_"
+    (result,) = compile_graph(graph).executable.run([np.ones((COUNT, 2), np.float32), np.array(3, np.int32)], ())
+    assert result.tolist() == [3, 3]
