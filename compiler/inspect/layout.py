@@ -23,7 +23,6 @@ ALIGNMENTS = 9  # odd: the last goes down, so that chains below a box are straig
 LAYER_GAP = 28.0  # between the boxes of neighbouring layers
 BOX_GAP = 18.0  # between boxes of one layer
 BEND_WIDTH = 6.0  # room for an edge that passes a layer
-BEND_WEIGHT = 4.0  # how much more than boxes bends keep to their neighbours: long edges are straight
 
 Vertex: TypeAlias = Hashable
 Point: TypeAlias = tuple[float, float]
@@ -197,39 +196,32 @@ def _centres(
         joined = above if turn % 2 == 0 else below
         for layer in order:
             wanted = [_wanted(vertex, centres, joined) for vertex in layer]
-            weights = [_weight(vertex) for vertex in layer]
-            found = _apart(wanted, weights, [extents[vertex][0] for vertex in layer])
+            found = _apart(wanted, [extents[vertex][0] for vertex in layer])
             centres.update(zip(layer, found, strict=True))
     return centres
 
 
-def _weight(vertex: Any) -> float:
-    return BEND_WEIGHT if isinstance(vertex, _Bend) else 1.0
-
-
 def _wanted(vertex: Any, centres: Mapping[Any, float], joined: _Joined) -> float:
-    """The mean of the neighbours on one side, with the weights by which they were placed: what pushes two of them
-    apart does not move it, so that blocks one below the other do not drift to one side."""
+    """The mean of the neighbours on one side. What pushes two of them apart moves both equally and not their mean, so
+    that blocks one below the other do not drift to one side."""
     others = joined.get(vertex, ())
-    if not others:
-        return centres[vertex]
-    return sum(centres[other] * _weight(other) for other in others) / sum(map(_weight, others))
+    return sum(centres[other] for other in others) / len(others) if others else centres[vertex]
 
 
-def _apart(wanted: Sequence[float], weights: Sequence[float], widths: Sequence[float]) -> list[float]:
-    """The centres nearest to those wanted, by weighted squares, that keep the order and do not overlap."""
+def _apart(wanted: Sequence[float], widths: Sequence[float]) -> list[float]:
+    """The centres nearest to those wanted, by the sum of squares, that keep the order and do not overlap."""
     shifts = [0.0]
     for left, right in itertools.pairwise(widths):
         shifts.append(shifts[-1] + (left + right) / 2 + BOX_GAP)
-    pools: list[tuple[float, float, int]] = []  # mean, weight, members
-    for want, weight, shift in zip(wanted, weights, shifts, strict=True):
-        mean, total, members = want - shift, weight, 1
+    pools: list[tuple[float, int]] = []  # mean, members
+    for want, shift in zip(wanted, shifts, strict=True):
+        mean, members = want - shift, 1
         while pools and pools[-1][0] > mean:
-            other, its_weight, its_members = pools.pop()
-            mean = (mean * total + other * its_weight) / (total + its_weight)
-            total, members = total + its_weight, members + its_members
-        pools.append((mean, total, members))
-    means = [mean for mean, _, members in pools for _ in range(members)]
+            other, its_members = pools.pop()
+            mean = (mean * members + other * its_members) / (members + its_members)
+            members += its_members
+        pools.append((mean, members))
+    means = [mean for mean, members in pools for _ in range(members)]
     return [mean + shift for mean, shift in zip(means, shifts, strict=True)]
 
 
@@ -242,25 +234,34 @@ def _placed(
     left = min(centres[vertex] - extents[vertex][0] / 2 for layer in layers for vertex in layer)
     right = max(centres[vertex] + extents[vertex][0] / 2 for layer in layers for vertex in layer)
     boxes: dict[Any, Place] = {}
-    tops: list[float] = []
-    heights: list[float] = []
+    bands: dict[Any, tuple[float, float]] = {}  # where the layer of each vertex and bend begins and ends
     top = 0.0
     for layer in layers:
         height = max(extents[vertex][1] for vertex in layer)
         for vertex in layer:
             width, length = extents[vertex]
+            bands[vertex] = top, top + height
             if not isinstance(vertex, _Bend):
                 across = centres[vertex] - width / 2 - left
                 boxes[vertex] = Place(across, top + (height - length) / 2, width, length)
-        tops.append(top)
-        heights.append(height)
         top += height + LAYER_GAP
-    edges = {}
-    for edge, chain in chains.items():
-        first, last = boxes[edge[0]], boxes[edge[1]]
-        points = [(first.across + first.width / 2, first.along + first.length)]
-        for bend in chain[1:-1]:
-            at = centres[bend] - left
-            points += [(at, tops[bend.layer]), (at, tops[bend.layer] + heights[bend.layer])]
-        edges[edge] = (*points, (last.across + last.width / 2, last.along))
+    edges = {edge: _points(chain, boxes, bands, centres, left) for edge, chain in chains.items()}
     return Layout(boxes, edges, right - left, top - LAYER_GAP)
+
+
+def _points(
+    chain: Sequence[Any],
+    boxes: Mapping[Any, Place],
+    bands: Mapping[Any, tuple[float, float]],
+    centres: Mapping[Any, float],
+    left: float,
+) -> tuple[Point, ...]:
+    """An edge from box to box: straight on within layers, where others stand beside it, and slanted between them."""
+    first, last = boxes[chain[0]], boxes[chain[-1]]
+    points = [(first.across + first.width / 2, first.along + first.length)]
+    points.append((points[0][0], bands[chain[0]][1]))
+    for bend in chain[1:-1]:
+        points += [(centres[bend] - left, along) for along in bands[bend]]
+    end = last.across + last.width / 2
+    points += [(end, bands[chain[-1]][0]), (end, last.along)]
+    return tuple(point for i, point in enumerate(points) if i == 0 or point != points[i - 1])
