@@ -133,6 +133,15 @@ def test_the_trace_is_json_and_properly_nested(threads: int) -> None:
     assert longest * 1e3 == pytest.approx(profiles[0].durations().sum(), rel=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["instruction", "call"])
+def test_the_walk_sees_what_is_not_nested(kind: str) -> None:
+    trace = trace_events(recorded(two_layers()))
+    wrong = next(event for event in reversed(trace["traceEvents"]) if event.get("cat") == kind)
+    wrong["dur"] += 1e6
+    with pytest.raises(AssertionError):
+        check_nesting(trace)
+
+
 def check_nesting(trace: dict[str, Any]) -> None:
     """Walk each thread's events with a stack of those that are open: no two overlap without one holding the other, and
     kinds come in their order."""
