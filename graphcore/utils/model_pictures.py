@@ -133,7 +133,7 @@ def _box(block: Block, x: float, y: float, width: float, height: float) -> list[
     return shapes
 
 
-def dot_text(block: Block, rankdir: str, dpi: float, subgraph: bool) -> str:
+def dot_text(block: Block, rankdir: str, dpi: float, subgraph: bool, splines: str) -> str:
     """A model's blocks in the DOT language (Gansner and North 2000)."""
     head = "subgraph" if subgraph else "digraph"
     name = f"cluster_{block.name}" if subgraph else block.name
@@ -141,7 +141,7 @@ def dot_text(block: Block, rankdir: str, dpi: float, subgraph: bool) -> str:
     if subgraph:
         lines.append(f"  label={quoted(block.name)};")
     else:
-        lines += [f"  rankdir={rankdir};", f"  dpi={dpi:g};", "  compound=true;"]
+        lines += [f"  rankdir={rankdir};", f"  dpi={dpi:g};", f"  splines={quoted(splines)};", "  compound=true;"]
     lines.append("  node [shape=record, fontname=Helvetica];")
     lines += _dot_lines(block, "n", "  ")
     return "\n".join([*lines, "}"]) + "\n"

@@ -64,6 +64,7 @@ def plot_model(
     dpi: float = 200,
     show_layer_activations: bool = False,
     show_trainable: bool = False,
+    splines: str = "ortho",
 ) -> ModelDrawing:
     """Draw a model and write the drawing to a file.
 
@@ -78,6 +79,7 @@ def plot_model(
         dpi: dots an inch, of PNG.
         show_layer_activations: names of the layers' activations.
         show_trainable: which of the layers that have weights are trainable.
+        splines: how Graphviz is to draw arrows, for DOT; pictures have straight lines.
 
     Returns:
         The drawing, which a notebook shows.
@@ -94,7 +96,7 @@ def plot_model(
         )
     drawing = model_to_dot(
         model, show_shapes, show_dtype, show_layer_names, rankdir, expand_nested, dpi,
-        show_layer_activations=show_layer_activations, show_trainable=show_trainable,
+        show_layer_activations=show_layer_activations, show_trainable=show_trainable, splines=splines,
     )  # fmt: skip
     data = drawing.create(format=kind)
     (path if path.suffix else path.with_suffix(".png")).write_bytes(data)
@@ -112,6 +114,7 @@ def model_to_dot(
     subgraph: bool = False,
     show_layer_activations: bool = False,
     show_trainable: bool = False,
+    splines: str = "ortho",
 ) -> ModelDrawing:
     """A drawing of a model: DOT text (`to_string()`), or a picture (`create(format="svg")`); see `plot_model`.
 
@@ -126,17 +129,20 @@ def model_to_dot(
     options = Options(
         show_shapes, show_dtype, show_layer_names, rankdir, expand_nested, show_layer_activations, show_trainable
     )
-    return ModelDrawing(blocks_of(model, options), options, dpi, subgraph)
+    return ModelDrawing(blocks_of(model, options), options, dpi, subgraph, splines)
 
 
 class ModelDrawing:
     """A drawing of a model, of which text and pictures are made."""
 
-    def __init__(self, block: Block, options: Options, dpi: float = 200, subgraph: bool = False) -> None:
+    def __init__(
+        self, block: Block, options: Options, dpi: float = 200, subgraph: bool = False, splines: str = "ortho"
+    ) -> None:
         self.block = block
         self.options = options
         self.dpi = dpi
         self.subgraph = subgraph
+        self.splines = splines
 
     def __repr__(self) -> str:
         return f"<ModelDrawing of {self.block.name!r}: {len(self.block.inner)} boxes>"
@@ -145,7 +151,7 @@ class ModelDrawing:
         """The text in the DOT language."""
         from graphcore.utils.model_pictures import dot_text
 
-        return dot_text(self.block, self.options.rankdir, self.dpi, self.subgraph)
+        return dot_text(self.block, self.options.rankdir, self.dpi, self.subgraph, self.splines)
 
     def __str__(self) -> str:
         return self.to_string()

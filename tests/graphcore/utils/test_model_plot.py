@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -76,6 +77,14 @@ def test_a_chain_leaves_its_input_out_and_a_subclass_is_one_box() -> None:
     assert titles(blocks_of(own, Options())) == ["Own"]
 
 
+def test_arguments_are_those_of_keras() -> None:
+    """As in Keras 3.15, in its order; it takes further ones only to refuse them."""
+    shown = "show_shapes show_dtype show_layer_names rankdir expand_nested dpi"
+    last = "show_layer_activations show_trainable splines"
+    assert list(inspect.signature(plot_model).parameters) == f"model to_file {shown} {last}".split()
+    assert list(inspect.signature(model_to_dot).parameters) == f"model {shown} subgraph {last}".split()
+
+
 def test_a_shared_layer_is_one_box() -> None:
     one, two = keras.Input((4,)), keras.Input((4,))
     shared = layers.Dense(4, name="shared")
@@ -119,6 +128,8 @@ def test_files(tmp_path: Path) -> None:
     text = (tmp_path / "model.dot").read_text(encoding="utf-8")
     assert text.startswith('digraph "two" {')
     assert r"\<script\>" in text
+    assert 'splines="ortho";' in text
+    assert 'splines="line";' in model_to_dot(model, splines="line").to_string()
     assert "lhead=cluster_n" in text
     assert text.count("{") - text.count("\\{") == text.count("}") - text.count("\\}")
 
