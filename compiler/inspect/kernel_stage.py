@@ -6,13 +6,14 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from compiler.grouping import is_cloned
+from compiler.grouping import Plan, is_cloned
 from compiler.inspect.calls import KernelCall, kernel_calls
 from compiler.inspect.graph_stage import dim_data
 from compiler.inspect.operations import ops_in
 from compiler.inspect.sheet import Sheet
 from compiler.inspect.stage import Stage
 from compiler.ir import Fusion, Graph, Node
+from runtime.dimensions import Dim
 
 if TYPE_CHECKING:
     from compiler.codegen.kernels import CpuKernel
@@ -75,11 +76,15 @@ class KernelInfo:
         return self._texts.assembly
 
     @functools.cached_property
-    def kind(self) -> str:
-        """"contraction", "map", "row", "column", "whole" or "generated"; see `compiler.grouping`."""
+    def _plan(self) -> Plan:
         from compiler.lower import plan_of
 
-        return plan_of(self.calls[0].body).kind
+        return plan_of(self.calls[0].body)
+
+    @property
+    def kind(self) -> str:
+        """"contraction", "map", "row", "column", "whole" or "generated"; see `compiler.grouping`."""
+        return self._plan.kind
 
     @functools.cached_property
     def prologue(self) -> tuple[str, ...]:
@@ -100,9 +105,15 @@ class KernelInfo:
 
     @functools.cached_property
     def choices(self) -> dict[str, str]:
-        """What the compiler chose for this kernel, in words. Imports Numba."""
-        printed, body = self.printed, self.calls[0].body
-        found = {"loops": self.kind}
+        """What the compiler chose for this kernel, in words; sizes are those of its first call. Imports Numba."""
+        from compiler.tiles import tile_of
+
+        printed, body, plan = self.printed, self.calls[0].body, self._plan
+        found = {"loops": plan.kind, "over": _extents(plan.shape)}
+        if plan.axes:
+            found["reduced axes"] = _extents(plan.axes)
+        if blocks := tile_of(body):
+            found["blocks"] = _extents(blocks)
         core = _core(body)
         if core is not None:
             found["core"] = core.op.name
@@ -207,6 +218,10 @@ def call_data(call: KernelCall) -> dict[str, Any]:
         "bytes_read": dim_data(read),
         "bytes_written": dim_data(written),
     }
+
+
+def _extents(dims: Sequence[Dim]) -> str:
+    return f"[{', '.join(map(str, dims))}]"
 
 
 def _core(body: Graph) -> Node | None:

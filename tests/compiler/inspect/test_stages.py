@@ -147,6 +147,14 @@ def test_choices_name_the_generator_the_tile_and_the_epilogue(dense: Stages) -> 
     assert kernel.choices["tile"].startswith(f"{tile.rows} rows x {tile.columns} columns of float32")
 
 
+def test_choices_of_loops_name_what_they_run_over(found: Stages) -> None:
+    for kernel in found.kernels.kernels:
+        assert kernel.choices["loops"] == kernel.kind
+    rows = graph('%1: f32[n] = reduce_sum(%0) {axes=(1,)}\nreturn "y"=%1', 'input %0 "x": f32[n,6]')
+    (kernel,) = stages(rows).kernels.kernels
+    assert kernel.choices == {"loops": "row", "over": "[n, 6]", "reduced axes": "[1]"}
+
+
 def test_what_a_kernel_adds_is_no_prologue() -> None:
     """The repeated bias stands before the product in the body, but belongs to what follows it."""
     found = stages(parse((DOCS / "step.graph").read_text(encoding="utf-8")))
