@@ -10,8 +10,6 @@ import platform
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 import graphcore
@@ -101,16 +99,10 @@ def _cache() -> Iterator[Finding]:
         return
     folder = default_folder()
     yield Finding("cache", "folder", str(folder))
-    sizes = [entry.stat().st_size for entry in _entries(folder)]
+    sizes = [entry.size for entry in store.entries()]
     limit = store.limit_bytes / 2**20
     yield Finding("cache", "entries", f"{len(sizes)}, {sum(sizes) / 2**20:.1f} of at most {limit:.0f} MiB")
     yield Finding("cache", "writing and reading", *_probe(store))
-
-
-def _entries(folder: Path | None) -> list[Path]:
-    with suppress(OSError):
-        return [path for path in (folder or Path()).iterdir() if path.is_file()]
-    return []
 
 
 def _probe(store: ObjectCache) -> tuple[str, str]:

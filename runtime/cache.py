@@ -21,10 +21,11 @@ from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import NamedTuple
 
 from runtime.logs import log
 
-__all__ = ["CacheWarning", "ObjectCache", "default_cache", "default_folder", "open_cache"]
+__all__ = ["CacheEntry", "CacheWarning", "ObjectCache", "default_cache", "default_folder", "open_cache"]
 
 # The digit is the version of the format: entries of another one are missing, and are replaced.
 _MAGIC = b"GCOBJ1\r\n"
@@ -34,6 +35,14 @@ _TEMPORARY_PREFIX = ".writing-"
 _STALE_SECONDS = 24 * 3600
 _LIMIT_BYTES = 2 << 30
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+class CacheEntry(NamedTuple):
+    """A file of the cache: when it was last used (seconds since 1970), and its bytes."""
+
+    used: float
+    size: int
+    path: Path
 
 
 class CacheWarning(UserWarning):
@@ -106,8 +115,8 @@ class ObjectCache:
     def trim(self) -> int:
         """Remove the entries used longest ago until the cache is within `limit_bytes`; returns the bytes
         removed."""
-        entries = sorted(self._entries())
-        excess = sum(size for _, size, _ in entries) - self.limit_bytes
+        entries = sorted(self.entries())
+        excess = sum(entry.size for entry in entries) - self.limit_bytes
         if excess <= 0:
             return 0
         # A quarter more than needed goes, so that not every process trims again.
@@ -122,12 +131,11 @@ class ObjectCache:
 
     def clear(self) -> None:
         """Remove every entry."""
-        for _, _, path in self._entries():
-            _remove(path)
+        for entry in self.entries():
+            _remove(entry.path)
 
-    def _entries(self) -> Iterator[tuple[float, int, Path]]:
-        """Time of last use, size and path of each entry; files left by crashed writers are removed on the
-        way."""
+    def entries(self) -> Iterator[CacheEntry]:
+        """All entries, in no order; files left by crashed writers are removed on the way."""
         if self.folder is None:
             return
         try:
@@ -143,7 +151,7 @@ class ObjectCache:
                 if time.time() - status.st_mtime > _STALE_SECONDS:
                     _remove(Path(item.path))
             elif item.name.endswith(_SUFFIX):
-                yield status.st_mtime, status.st_size, Path(item.path)
+                yield CacheEntry(status.st_mtime, status.st_size, Path(item.path))
 
     def _path(self, key: str) -> Path:
         assert self.folder is not None

@@ -14,12 +14,15 @@ STOREYS = ("graphcore", "compiler", "runtime")
 # What a package must not import: those above it, and libraries that belong to another storey.
 FORBIDDEN = {
     "graphcore": {"numba", "llvmlite"},
-    "compiler": {"graphcore", "h5py", "rich"},
-    "runtime": {"graphcore", "compiler", "numba", "networkx", "h5py", "rich"},
+    "compiler": {"graphcore", "h5py"},
+    "runtime": {"graphcore", "compiler", "numba", "networkx", "h5py", "rich", "jinja2", "pygments"},
 }
 
 # Numba takes half a second to import, and only the code generators need it.
 NUMBA_FOLDER = ROOT / "compiler" / "codegen"
+
+# What shows graphs to people, as tables and pages, has the libraries for that; no pass and no kernel does.
+SHOWING_FOLDER = ROOT / "compiler" / "inspect"
 
 
 def python_files(package: str) -> list[Path]:
@@ -68,6 +71,11 @@ def test_imports_go_down_only(package: str) -> None:
 def test_only_code_generators_import_numba() -> None:
     elsewhere = [path for path in python_files("compiler") if NUMBA_FOLDER not in path.parents]
     assert [line for path in elsewhere for line in violations(path, {"numba"})] == []
+
+
+def test_only_what_shows_graphs_imports_libraries_for_that() -> None:
+    elsewhere = [path for path in python_files("compiler") if SHOWING_FOLDER not in path.parents]
+    assert [line for path in elsewhere for line in violations(path, {"rich", "jinja2", "pygments"})] == []
 
 
 def test_no_package_imports_the_tests_the_benchmarks_or_the_examples() -> None:

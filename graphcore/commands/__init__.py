@@ -8,7 +8,7 @@ from typing import Protocol
 __all__ = ["COMMANDS", "Command"]
 
 # Modules of this package, in the order in which `graphcore --help` lists them.
-COMMANDS = ("demo", "summary", "ir", "opt", "report", "diff", "profile", "doctor")
+COMMANDS = ("demo", "summary", "ir", "opt", "report", "diff", "profile", "bench", "doctor", "cache")
 
 
 class Command(Protocol):
