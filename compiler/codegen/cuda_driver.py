@@ -21,6 +21,7 @@ from compiler.assembly import Assembly, assemble, label_of
 from compiler.codegen.cuda import CudaKernel, LaunchLimits, cuda_kernel
 from compiler.codegen.cuda_compile import launchable
 from compiler.codegen.cuda_math import SIMULATED
+from compiler.instruments.environment import environment_instruments
 from compiler.ir import Array, Graph, Node
 from compiler.ops.fused import FusedGroup
 from compiler.passes.context import PassContext
@@ -53,7 +54,8 @@ def compile_graph_for_cuda(graph: Graph, *, limits: LaunchLimits | None = None) 
     """
     limits = limits or default_limits()
     context = PassContext(CUDA_TARGET)
-    optimized = run_pipeline(graph, context)
+    watching = environment_instruments(graph, context)
+    optimized = run_pipeline(graph, context, instruments=watching)
     kernels: list[CudaKernel] = []
 
     def emit(a: Assembly, node: Node) -> None:
@@ -61,7 +63,10 @@ def compile_graph_for_cuda(graph: Graph, *, limits: LaunchLimits | None = None) 
         if len(a.kernels) > len(kernels):
             kernels.append(kernel)
 
-    return CudaExecutable(assemble(optimized, context, emit), tuple(kernels), limits)
+    program = assemble(optimized, context, emit)
+    for instrument in watching:
+        instrument.assembled(program)
+    return CudaExecutable(program, tuple(kernels), limits)
 
 
 def _emit_instruction(a: Assembly, node: Node, limits: LaunchLimits) -> CudaKernel:

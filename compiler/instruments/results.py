@@ -103,7 +103,7 @@ def first_deviation(
             place = f"[{', '.join(str(int(index)) for index in at)}]"
             return Deviation(
                 name,
-                f"is {got[at]} at {place} where the interpreter's is {wanted[at]}; "
+                f"is {got[at]:.6g} at {place} where the interpreter's is {wanted[at]:.6g}; "
                 f"{int(wrong.sum())} of {wide.size} numbers differ",
             )
     return None

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import graphs
+from random_loops import loops
 
 from compiler.ir import Builder, Graph, Op
 from compiler.ops.fused import Fused
@@ -134,6 +135,13 @@ def test_graphs_of_constants_keep_every_bit_in_both_forms(arrays, value):
         for node, array in zip(parse(text).nodes, arrays, strict=False):
             assert node.op.array.array.tobytes() == array.tobytes()
     round_trip(graph)
+
+
+@settings(max_examples=25, deadline=None)
+@given(graph=loops())
+def test_random_loops_round_trip_before_and_after_all_passes(graph):
+    round_trip(graph)
+    round_trip(run_pipeline(graph))
 
 
 @settings(max_examples=60, deadline=None)

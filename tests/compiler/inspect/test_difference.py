@@ -7,6 +7,7 @@ import dataclasses
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_graphs import graphs
+from random_loops import loops
 
 from compiler.inspect.difference import difference
 from compiler.ir import Graph
@@ -54,6 +55,12 @@ def test_no_order_and_no_name_makes_a_difference(graph, data):
     assert not difference(graph, other)
     fused = fuse(graph, PassContext())
     assert not difference(fused, parse(to_text(fused)))
+
+
+@settings(max_examples=30, deadline=None)
+@given(graph=loops())
+def test_names_make_no_difference_to_loops(graph):
+    assert not difference(graph, parse(to_text(graph, pretty=True)))
 
 
 @settings(max_examples=60, deadline=None)
