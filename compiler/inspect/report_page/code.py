@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
-__all__ = ["code_lines", "linked_lines"]
+__all__ = ["code_lines", "linked_assembly", "linked_llvm"]
 
 # Token types that get a colour, by the shortest prefix of Pygments' short names.
 _CLASSES = {"c": "c", "k": "k", "m": "m", "s": "s", "nf": "f", "nv": "v", "nb": "v", "nl": "l", "o": "o", "nd": "f"}
@@ -30,33 +29,42 @@ def code_lines(text: str, language: str) -> list[str]:
     return ["".join(parts) for parts in lines]
 
 
-_LOCATION = re.compile(r"^\s*\.loc\s+\d+\s+(\d+)")
-_LLVM_USE = re.compile(r"!dbg !(\d+)")
-_LLVM_LINE = re.compile(r"^!(\d+) = (?:distinct )?!DILocation\(line: (\d+)")
+_LLVM_USE = re.compile(r",? !dbg !(\d+)")
+_LLVM_LINE = re.compile(r"!(\d+) = (?:distinct )?!DILocation\(line: (\d+)")
+_LLVM_NOTE = re.compile(r"!(llvm\.dbg\.cu|llvm\.module\.flags|\d+) = (?!.*loop|.*branch|.*prof)")
+_LOCATION = re.compile(r"\s*\.loc\s+\d+\s+(\d+)")
+_DIRECTIVE = re.compile(r"\s*\.(file|cfi_)|\.L(tmp|func_)\w*:")
 
 
-def linked_lines(source: str, llvm: str, assembly: str) -> dict[str, list[int]]:
-    """For each line of the IR and of the assembly the line of the source it comes from, counted from 1; 0 for none.
+def linked_llvm(text: str) -> tuple[str, list[int]]:
+    """LLVM's IR without its debug locations, and for each line that of the kernel's text that it comes from.
 
-    Taken from the debug locations in the texts.
+    Lines are counted from 1; 0 stands for none.
     """
-    most = source.count("\n") + 1
-    line_of = {int(m[1]): int(m[2]) for m in map(_LLVM_LINE.match, llvm.splitlines()) if m}
-    in_llvm = []
-    for text in llvm.split("\n"):
-        use = _LLVM_USE.search(text)
-        line = line_of.get(int(use[1]), 0) if use else 0
-        in_llvm.append(line if line <= most else 0)
-    return {"llvm": in_llvm, "assembly": [line if line <= most else 0 for line in _assembly_lines(assembly)]}
-
-
-def _assembly_lines(assembly: str) -> Iterator[int]:
-    line = 0
-    for text in assembly.split("\n"):
-        found = _LOCATION.match(text)
-        if found:
-            line = int(found[1])
-        elif text[:1] not in ("\t", " "):
-            yield 0
+    line_of = {found[1]: int(found[2]) for found in _LLVM_LINE.finditer(text)}
+    kept, lines = [], []
+    for line in text.split("\n"):
+        if _LLVM_NOTE.match(line):
             continue
-        yield line
+        use = _LLVM_USE.search(line)
+        kept.append(_LLVM_USE.sub("", line) if use else line)
+        lines.append(line_of.get(use[1], 0) if use else 0)
+    return "\n".join(kept), lines
+
+
+def linked_assembly(text: str) -> tuple[str, list[int]]:
+    """Assembly without its debug directives, and the same as for `linked_llvm`."""
+    kept, lines = [], []
+    current = 0
+    for line in text.split("\n"):
+        found = _LOCATION.match(line)
+        if found:
+            current = int(found[1])
+            continue
+        if _DIRECTIVE.match(line):
+            current = 0 if line.startswith(".Lfunc_end") else current
+            continue
+        is_instruction = line[:1] == "\t" and line[1:2] not in (".", "#")
+        kept.append(line)
+        lines.append(current if is_instruction else 0)
+    return "\n".join(kept), lines

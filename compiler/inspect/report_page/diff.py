@@ -1,19 +1,19 @@
 """What a pass changed, line by line: graphs are renamed alike before they are compared.
 
 Printed graphs number their values, so one new node would change every line behind it. Here a value keeps its name
-through all passes: a node that is the same object, computes the same of the same, or has the same place among nodes of
-its op, type and layer passes its name on. Lines are then laid side by side along the longest chain of pairs that both
-graphs have in the same order (patience diff).
+through all passes: a node that is the same object, computes the same from the inputs on, reads the same names, or has
+the same place among the remaining nodes of its op, type and layer passes its name on. Lines are then laid side by side
+along the longest chain of pairs that both graphs have in the same order (patience diff).
 """
 
 from __future__ import annotations
 
 import bisect
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from compiler.ir import Graph, Node, Value
+from compiler.ir import Graph, Input, Node, Value
 from compiler.text import attributes_text
 
 __all__ = ["Line", "Naming", "Row", "side_by_side", "visible"]
@@ -71,24 +71,24 @@ class Naming:
     def follow(self, graph: Graph) -> list[tuple[int, int]]:
         """Name the next graph's values and take its lines; returns pairs of places of nodes that match."""
         old = self.lines
-        place = {line.node: i for i, line in enumerate(old)}
-        kept = set(graph.nodes)
+        equal = _equal_nodes(self._parameters, [line.node for line in old], graph.parameters, graph.nodes)
+        used = set(equal.values())
         same: dict[object, deque[int]] = defaultdict(deque)
         alike: dict[object, deque[int]] = defaultdict(deque)
         for i, line in enumerate(old):
-            if line.node not in kept:
+            if i not in used:
                 same[_same(line.node, self._names)].append(i)
                 alike[_alike(line.node)].append(i)
         for before, after in zip(self._parameters, graph.parameters, strict=False):
             self._names.setdefault(after.value, self._names[before.value])
-        used: set[int] = set()
         pairs = []
         for j, node in enumerate(graph.nodes):
-            found = place.get(node)
+            found = equal.get(j)
             if found is None:
                 found = _take(same[_same(node, self._names)], used)
                 found = _take(alike[_alike(node)], used) if found is None else found
-                for i, value in enumerate(node.outputs):
+            for i, value in enumerate(node.outputs):
+                if value not in self._names:
                     self._names[value] = self._new() if found is None else self._names[old[found].node.outputs[i]]
             if found is not None:
                 used.add(found)
@@ -96,6 +96,37 @@ class Naming:
         self.lines = [Line(node, self._text(node)) for node in graph.nodes]
         self._parameters = graph.parameters
         return pairs
+
+
+def _equal_nodes(
+    old_parameters: Sequence[Input], old: Sequence[Node], parameters: Sequence[Input], nodes: Sequence[Node]
+) -> dict[int, int]:
+    """For places of `nodes` those of old nodes that are the same objects, or compute the same from the inputs on."""
+    table: dict[object, int] = {}
+    numbers: dict[Value, int] = {}
+    for entries in (old_parameters, parameters):
+        for i, entry in enumerate(entries):
+            numbers[entry.value] = table.setdefault(i, len(table))
+
+    def number(node: Node) -> int:
+        key = (node.op, node.layer, *(numbers[value] for value in node.inputs))
+        found = table.setdefault(key, len(table))
+        for i, value in enumerate(node.outputs):
+            numbers[value] = table.setdefault((found, i), len(table))
+        return found
+
+    places: dict[int, deque[int]] = defaultdict(deque)
+    for i, node in enumerate(old):
+        places[number(node)].append(i)
+    identity = {node: i for i, node in enumerate(old)}
+    found = {j: identity[node] for j, node in enumerate(nodes) if node in identity}
+    used = set(found.values())
+    for j, node in enumerate(nodes):
+        equal = number(node)
+        if j not in found and (place := _take(places[equal], used)) is not None:
+            found[j] = place
+            used.add(place)
+    return found
 
 
 def _same(node: Node, names: dict[Value, str]) -> object:

@@ -13,7 +13,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from compiler.inspect.report_page.charts import hue_of, log_ticks
-from compiler.inspect.report_page.code import code_lines, linked_lines
+from compiler.inspect.report_page.code import code_lines, linked_assembly, linked_llvm
 
 if TYPE_CHECKING:
     from compiler.inspect.kernel_stage import KernelInfo
@@ -25,7 +25,7 @@ __all__ = ["kernels_tab"]
 COVERED = 0.95
 MOST_COMPILED = 24
 PLAIN_BYTES = 80_000  # of kernels' text that can be read without scripts
-PACKED_BYTES = 420_000  # of compressed texts, from which on kernels have their own text only
+PACKED_BYTES = 260_000  # of compressed texts, from which on kernels have their own text only
 LONGEST_TEXT = 400_000  # characters of IR or instructions of one kernel, from which on the rest is left out
 WIDTH, HEIGHT = 640.0, 340.0  # of the roofline plot, without its margins
 
@@ -103,8 +103,9 @@ def _texts(kernel: KernelInfo, compiled: bool) -> dict[str, Any]:
     """Highlighted lines of a kernel's texts, and which lines of each belong together."""
     found: dict[str, Any] = {"source": code_lines(kernel.source, "python")}
     if compiled:
-        llvm, assembly = kernel.llvm, kernel.assembly
-        found["links"] = linked_lines(kernel.source, llvm, assembly)
+        llvm, llvm_links = linked_llvm(kernel.llvm)
+        assembly, assembly_links = linked_assembly(kernel.assembly)
+        found["links"] = {"llvm": llvm_links, "assembly": assembly_links}
         found["llvm"] = code_lines(_cut(llvm, ";"), "llvm")
         found["assembly"] = code_lines(_cut(assembly, "#"), "gas")
     return found

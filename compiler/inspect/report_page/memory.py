@@ -43,7 +43,11 @@ def memory_tab(subject: Subject) -> dict[str, Any]:
             "y": HEIGHT - (block["offset"] + block["bytes"]) / top * HEIGHT,
             "width": (last - block["first"] + 1) / steps * WIDTH,
             "height": block["bytes"] / top * HEIGHT,
+            "listed": False,
         })  # fmt: skip
+    largest = sorted(blocks, key=lambda block: -block["bytes"])[:MOST_LISTED]
+    for block in largest:
+        block["listed"] = True
     points = [(i / steps * WIDTH, HEIGHT - bytes_ / top * HEIGHT) for i, bytes_ in enumerate(alive)]
     busiest = max(range(len(alive)), key=alive.__getitem__, default=0)
     return {
@@ -58,7 +62,7 @@ def memory_tab(subject: Subject) -> dict[str, Any]:
         "top": top,
         "blocks": blocks,
         "sum": sum(block["bytes"] for block in blocks),
-        "largest": sorted(blocks, key=lambda block: -block["bytes"])[:MOST_LISTED],
+        "largest": largest,
         "curve": "M" + "L".join(f"{x:.1f},{y:.1f}H{x + WIDTH / steps:.1f}" for x, y in points) if points else "",
         "bound_y": HEIGHT - data["bound"] / top * HEIGHT,
         "peak_y": HEIGHT - data["bytes"] / top * HEIGHT,

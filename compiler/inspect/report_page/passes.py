@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["passes_tab"]
 
-MOST_ROWS = 250  # of one pass's diff
+MOST_ROWS = 200  # of one pass's diff
 MOST_OPS = 12  # changes in the number of ops that are named
 
 

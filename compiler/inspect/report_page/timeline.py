@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.inspect.report_page.attribution import layers_of, seconds_by
-from compiler.inspect.report_page.charts import hue_of, ticks
+from compiler.inspect.report_page.charts import hue_of, seconds_text, ticks
 
 if TYPE_CHECKING:
     from compiler.inspect.report_page.subject import Subject
@@ -72,7 +72,7 @@ def _timeline(subject: Subject, profile: Profile, run: int, duration: float) -> 
         "lanes": lanes,
         "calls": len(calls),
         "drawn": len(drawn),
-        "ticks": [{"x": at / (end * 1e6) * WIDTH, "text": f"{at:g}"} for at in ticks(end * 1e6, 8)],
+        "ticks": [{"x": at / (end * 1e6) * WIDTH, "text": seconds_text(at * 1e-6)} for at in ticks(end * 1e6, 8)],
         "accounted": total / (end * len(threads)) if threads else 0.0,
     }
 

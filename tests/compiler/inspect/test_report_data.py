@@ -9,7 +9,7 @@ import pytest
 
 from compiler.driver import compile_graph
 from compiler.inspect.report_page import charts
-from compiler.inspect.report_page.code import code_lines, linked_lines
+from compiler.inspect.report_page.code import code_lines, linked_assembly, linked_llvm
 from compiler.inspect.report_page.diff import Naming, Row, side_by_side, visible
 from compiler.inspect.report_page.fusion import fusion_tab
 from compiler.inspect.report_page.layers import MOST_CHILDREN, block_tree, model_tab
@@ -218,12 +218,23 @@ def test_highlighted_code_is_the_escaped_text() -> None:
 
 
 def test_lines_are_linked_by_debug_locations() -> None:
-    source = "one\ntwo\nthree"
     llvm = "define void @f() {\n  %a = add i64 1, 2, !dbg !7\n  ret void\n}\n!7 = !DILocation(line: 2, column: 1)"
-    assembly = "f:\n\t.loc\t1 3 0\n\taddq\t%rax, %rbx\nend:\n\t.loc\t1 99 0"
-    links = linked_lines(source, llvm, assembly)
-    assert links["llvm"] == [0, 2, 0, 0, 0]
-    assert links["assembly"] == [0, 3, 3, 0, 0]
+    assert linked_llvm(llvm) == ("define void @f() {\n  %a = add i64 1, 2\n  ret void\n}", [0, 2, 0, 0])
+    assembly = "f:\n.Lfunc_begin0:\n\t.loc\t1 3 0\n\taddq\t%rax, %rbx\n.L1:\n\tretq\n.Lfunc_end0:\n\tnop"
+    assert linked_assembly(assembly) == ("f:\n\taddq\t%rax, %rbx\n.L1:\n\tretq\n\tnop", [0, 3, 0, 3, 0])
+
+
+def test_the_lines_of_a_kernel_s_instructions_are_those_that_compute(subject: Subject) -> None:
+    for kernel in subject.stages.kernels.kernels:
+        assembly, links = linked_assembly(kernel.assembly)
+        llvm, _ = linked_llvm(kernel.llvm)
+        assert "!dbg" not in llvm
+        assert "DILocation" not in llvm
+        assert ".loc\t" not in assembly
+        lines = kernel.source.split("\n")
+        assert max(links) <= len(lines)
+        stores = [number for number, line in enumerate(lines, 1) if "] = " in line and "p" in line.split("[")[0]]
+        assert set(stores) & set(links) or not stores
 
 
 @pytest.mark.parametrize(

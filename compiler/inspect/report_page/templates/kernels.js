@@ -11,7 +11,7 @@ async function openKernel(details) {
   const parts = [["source", "Text of the kernel"], ["llvm", "LLVM IR"], ["assembly", "Instructions"]].filter(([key]) => data[key]);
   const sheets = {};
   let chosen = 0;
-  const lineOf = (key, i) => key === "source" ? i + 1 : data.links ? data.links[key][i] : 0;
+  const lineOf = (key, i) => key === "source" ? i + 1 : data.links ? data.links[key][i] || 0 : 0;
   for (const [key, title] of parts) {
     const box = document.createElement("div");
     box.innerHTML = `<div class="pane-title">${title}, ${data[key].length.toLocaleString("en")} lines</div><div class="pane" tabindex="0" role="region" aria-label="${title}"></div>`;
@@ -32,6 +32,12 @@ async function openKernel(details) {
       sheets[key].reveal(i);
       choose(key, lineOf(key, i));
     });
+  }
+  // Micro-kernels and the native part come first: begin at the kernel itself.
+  const starts = {source: /^def kernel/, llvm: /^define .*@kernel_/, assembly: /^kernel_\w+:/};
+  for (const [key] of parts) {
+    const start = data[key].findIndex(line => starts[key].test(line.replace(/<[^>]*>/g, "")));
+    if (start > 0) { sheets[key].root.scrollTop = (start - 1) * LINE; sheets[key].later(); }
   }
   function choose(from, line) {
     chosen = line;

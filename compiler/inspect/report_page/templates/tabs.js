@@ -75,7 +75,7 @@ const blockInfo = byId("block-info");
 function pickBlock(number, row) {
   all("#memory .picked").forEach(one => one.classList.remove("picked"));
   const rectangle = byId("memory").querySelector(`rect[data-block="${number}"]`);
-  if (rectangle) { rectangle.classList.add("picked"); blockInfo.textContent = `Block ${number}: ` + rectangle.querySelector("title").textContent.replace(/\n/g, ". "); }
+  if (rectangle) { rectangle.classList.add("picked"); const title = rectangle.querySelector("title"); blockInfo.textContent = `Block ${number}: ` + (title ? title.textContent : "one of the smallest"); }
   const own = row || byId("memory").querySelector(`tr[data-row-block="${number}"]`);
   if (own) own.classList.add("picked");
 }
