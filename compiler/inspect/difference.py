@@ -67,6 +67,7 @@ class _Comparison:
         self.pairs: dict[Node, Node] = {}
         self.changes: list[Change] = []
         self.numbers: dict[Hashable, int] = {}  # of what nodes compute, the same in both graphs
+        self.computed: dict[Value, Hashable] = {}  # what a value is computed as: of two alike either may be the partner
 
     def parameters(self) -> None:
         """Pair inputs and variables by name."""
@@ -89,6 +90,8 @@ class _Comparison:
     def pair_equal(self) -> None:
         """Pair nodes that compute the same from the same, in the order in which they stand."""
         deep = [_deep_keys(graph, self.numbers) for graph in (self.before, self.after)]
+        for keys in deep:
+            self.computed.update(((value, (key, value.index)) for node, key in keys.items() for value in node.outputs))
         waiting: dict[int, list[Node]] = defaultdict(list)
         for node in reversed(self.after.nodes):
             waiting[deep[1][node]].append(node)
@@ -110,6 +113,10 @@ class _Comparison:
     def _pair(self, old: Node, new: Node) -> None:
         self.pairs[old] = new
         self.same.update(zip(old.outputs, new.outputs, strict=False))
+
+    def _are_same(self, old: Value, new: Value) -> bool:
+        computed = self.computed.get(old)
+        return self.same.get(old) is new or (computed is not None and computed == self.computed.get(new))
 
     def report_nodes(self) -> None:
         """Changes of nodes, in the order of the first graph; what was added comes last."""
@@ -136,7 +143,7 @@ class _Comparison:
         if len(old.inputs) != len(new.inputs):
             details.append(f"{len(old.inputs)} operands -> {len(new.inputs)}")
         for position, (one, other) in enumerate(zip(old.inputs, new.inputs, strict=False)):
-            if self.same.get(one) is not other:
+            if not self._are_same(one, other):
                 names = f"{_origin(one, self.names[0])} -> {_origin(other, self.names[1])}"
                 details.append(f"operand {position}: {names}")
         details.extend(f"body: {line}" for line in _body_difference(old, new))
@@ -153,7 +160,7 @@ class _Comparison:
                 partner = there.pop(name, None)
                 if partner is None:
                     self.changes.append(Change("removed", f'{word} "{name}"'))
-                elif self.same.get(value) is not partner:
+                elif not self._are_same(value, partner):
                     details = f"{_origin(value, self.names[0])} -> {_origin(partner, self.names[1])}"
                     self.changes.append(Change("changed", f'{word} "{name}"', (details,)))
             self.changes.extend(Change("added", f'{word} "{name}"') for name in there)
