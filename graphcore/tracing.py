@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from graphcore.variable import Variable
 
 PACKAGE = str(Path(__file__).resolve().parent) + os.sep
+_COMMAND_LINE = PACKAGE + "cli.py"
 _NUMBERS = itertools.count(1)
 
 
@@ -223,9 +224,11 @@ class Trace:
 
 
 def user_source() -> str:
-    """`file.py:line` of the first frame outside graphcore; empty if there is none."""
+    """`file.py:line` of the first frame outside graphcore; empty if there is none, or if a command asked."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        if frame.f_code.co_filename == _COMMAND_LINE:
+            return ""
         frame = frame.f_back  # type: ignore[assignment]
     return "" if frame is None else f"{_short_path(frame.f_code.co_filename)}:{frame.f_lineno}"
 

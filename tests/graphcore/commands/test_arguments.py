@@ -94,3 +94,10 @@ def test_an_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.setattr("graphcore.commands.demo.run", fail)
     assert cli.main(["demo"]) == 2
     assert capsys.readouterr().err == "graphcore demo: no such thing\n"
+
+
+def test_no_line_of_a_command_is_a_line_of_the_user(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["ir", f"{script}:made", "--kind", "predict", "--stage", "traced"]) == 2
+    assert cli.main(["ir", f"{script}:make", "--kind", "predict", "--stage", "traced"]) == 0
+    sources = {line.partition('#"')[2] for line in capsys.readouterr().out.splitlines() if '#"' in line}
+    assert sources <= {'script.py:6"'}
