@@ -15,8 +15,10 @@ from graphcore.layers.layer import Layer
 from graphcore.ops.dispatch import FunctionCall
 from graphcore.training.checks import check_batch
 from graphcore.training.data.iterable_adapter import standardize_batch
+from runtime.dimensions import SymbolicInt
 
 if TYPE_CHECKING:
+    from compiler.driver import Compiled
     from compiler.ir import Graph
     from graphcore.models.function_graph import FunctionGraph
     from graphcore.models.model import Model
@@ -34,7 +36,7 @@ def model_report(
     if x is None:
         step = model.lower(kind).step
         compiled = step.compiled
-        sizes = typical_sizes(compiled, {"batch": batch_size} if "batch" in compiled.program.symbols else {})
+        sizes = typical_sizes(compiled, _declared_sizes(model, compiled, batch_size))
         arrays = [np.asarray(variable) for variable in step.variables]
         profile = measured(compiled, sizes, arrays) if measure else None
         note = "made-up inputs: floats between -1 and 1, integers 1"
@@ -48,6 +50,16 @@ def model_report(
         note = "the batch that was given"
     rows = layer_rows(model, compiled.traced)
     return write_report(Subject(model.name, title, compiled, sizes, rows, profile, note), path)
+
+
+def _declared_sizes(model: Model, compiled: Compiled, batch_size: int) -> dict[str, int]:
+    """What a model's inputs say of its program's symbols; a program may serve more lengths than its model."""
+    sizes = {"batch": batch_size} if "batch" in compiled.program.symbols else {}
+    for entry, tensor in zip(compiled.traced.inputs, model.inputs if model.graph is not None else (), strict=False):
+        for dim, extent in zip(entry.value.type.shape, tensor.shape, strict=False):
+            if isinstance(dim, SymbolicInt) and extent is not None and str(dim) in compiled.program.symbols:
+                sizes[str(dim)] = extent
+    return sizes
 
 
 def layer_rows(model: Model, traced: Graph) -> tuple[LayerRow, ...]:

@@ -184,6 +184,16 @@ def test_a_report_leaves_the_model_as_it_is() -> None:
         np.testing.assert_array_equal(np.array(variable), value)
 
 
+def test_made_up_batches_have_the_length_that_the_model_declares() -> None:
+    inputs = keras.Input((7,), dtype="int32")
+    x = keras.layers.Embedding(5, 2)(inputs)
+    model = keras.Model(inputs, keras.layers.SimpleRNN(3)(x))
+    page = model.report(kind="predict", batch_size=2)
+    assert "batch = 2" in page
+    assert "(None, 7, 2)" in page
+    assert "= 32" not in page.partition("</header>")[0]
+
+
 def test_an_uncompiled_model_has_no_training_step() -> None:
     inputs = keras.Input((4,))
     model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
