@@ -147,6 +147,8 @@ class Pool(IntEnum):
 
 # Slots of a cache line.
 LINE = 8
+# Grains of a range of which the last is taken by itself.
+MANY_GRAINS = 6
 
 
 def native_code(architecture: str) -> str:
@@ -172,7 +174,7 @@ def native_code(architecture: str) -> str:
         "note": _Numbers(CallNote),
     }
     text = (WAITING + ALONE + LOOPS + TOGETHER + STEPS).format(
-        **slots, line=LINE, ticks=ticks, pause=pause, whole_step=WHOLE_STEP
+        **slots, line=LINE, many=MANY_GRAINS, ticks=ticks, pause=pause, whole_step=WHOLE_STEP
     )
     return "\n".join([*declarations, text])
 

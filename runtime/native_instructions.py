@@ -189,10 +189,13 @@ try:
   %some_left = icmp sgt i64 %left, 0
   br i1 %some_left, label %take, label %next_range
 take:
-  ; Three quarters of what is left: few calls, and little to wait for at the end. Rounded down, so that the last of
-  ; several is taken by itself: the gradient of attention over 16 heads left each thread two of them to the last.
-  %left_and_three = add i64 %left, 3
-  %quarter = lshr i64 %left_and_three, 2
+  ; Three quarters of what is left: few calls, and little to wait for at the end. Of a range of many grains rounded
+  ; down, so that the last is taken by itself: the gradient of attention over 16 heads left each thread two of them to
+  ; the last. Of a few rounded up, since every call has to make its tables anew.
+  %many = icmp sge i64 %size, {many}
+  %rounding = select i1 %many, i64 3, i64 0
+  %left_and_rounding = add i64 %left, %rounding
+  %quarter = lshr i64 %left_and_rounding, 2
   %three_quarters = sub i64 %left, %quarter
   %is_last = icmp eq i64 %left, 1
   %number = select i1 %is_last, i64 1, i64 %three_quarters
