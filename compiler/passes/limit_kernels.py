@@ -19,6 +19,7 @@ from compiler.limits import is_limited_loop, reads_leading_steps
 from compiler.lower import plan_of
 from compiler.ops.contraction import Matmul
 from compiler.ops.fused import FusedGroup, FusedSteps
+from compiler.ops.packed_matmul import PackedMatmul
 from compiler.ops.reduce import ReduceSum
 from compiler.ops.scan import Scan
 from compiler.ops.sources import Dimension
@@ -146,7 +147,9 @@ class _Limits:
             case Fusion.REDUCTION:
                 return isinstance(node.op, ReduceSum) and 0 not in node.op.axes
             case Fusion.CONTRACTION:
-                is_product = isinstance(node.op, Matmul) and not node.op.transpose_a
+                is_product = (isinstance(node.op, Matmul) and not node.op.transpose_a) or isinstance(
+                    node.op, PackedMatmul
+                )
                 return is_product and not self._has_steps(node.inputs[1].type)
         return False
 

@@ -242,7 +242,7 @@ def test_what_surrounds_a_limited_loop_is_limited_too(compiled):
         return
     # The projection; the gradients of its kernel, of the recurrent one, and of the bias in two steps. That of the input
     # is in the loop.
-    assert sorted(limited) == ["matmul", "matmul", "matmul+add", "reduce_sum", "reduce_sum"]
+    assert sorted(limited) == ["matmul", "matmul", "packed_matmul+add", "reduce_sum", "reduce_sum"]
     x, variables = arrays(5, 9)
     garbage = x.copy()
     garbage[:, 3:] = np.inf

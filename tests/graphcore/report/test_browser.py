@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import large_models
 import pytest
 
 from compiler.inspect.report_page import page
@@ -23,7 +24,11 @@ pytestmark = [
         reason="needs chromium and chromedriver on the path: apt-get install chromium chromium-driver",
     ),
 ]
-TABS = ("model", "passes", "fusion", "memory", "kernels", "profile")
+MARKS = {
+    "model": "Layers", "passes": "changed", "fusion": "Groups", "memory": "arena", "kernels": "Code",
+    "profile": "By layer",
+}  # fmt: skip
+TABS = tuple(MARKS)
 LONG = 5000
 
 Browser = Any
@@ -79,14 +84,10 @@ def test_every_tab_shows_its_content_alone(
     opened: Callable[..., Browser], request: pytest.FixtureRequest, fixture: str, width: int, dark: bool
 ) -> None:
     driver = opened(request.getfixturevalue(fixture), width=width, dark=dark)
-    marks = {
-        "model": "Layers", "passes": "changed", "fusion": "Groups", "memory": "arena", "kernels": "Code",
-        "profile": "By layer",
-    }  # fmt: skip
     for tab in TABS:
         text = visible_text(driver, tab)
-        assert marks[tab] in text
-        assert not any(other in text for name, other in marks.items() if name not in (tab, "passes", "memory"))
+        assert MARKS[tab] in text
+        assert not any(other in text for name, other in MARKS.items() if name not in (tab, "passes", "memory"))
     # Nothing is wider than the window.
     assert driver.execute_script("return document.documentElement.scrollWidth") <= width
     lightness = driver.execute_script("return getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]")
@@ -199,6 +200,24 @@ def test_a_listing_of_5000_nodes_keeps_few_lines_in_the_page(
     find = driver.find_element("css selector", "[data-find=optimized]")
     find.send_keys("layer_2500\n")
     assert "layer_2500" in listing.find_element("css selector", ".line.here").text
+
+
+@pytest.mark.parametrize(("make", "batch"), [("cnn", 32), ("lstm", 32), ("transformer", 8), ("resnet50", 2)])
+def test_pages_of_whole_models(opened: Callable[..., Browser], tmp_path: Path, make: str, batch: int) -> None:
+    model = getattr(large_models, make)()
+    path = tmp_path / "model.html"
+    model.report(path, batch_size=batch)
+    size = path.stat().st_size
+    assert size <= 3_000_000
+    driver = opened(path)
+    print(f"{make}: {size / 1e6:.2f} MB, opened in {driver.execute_script(LOADED):.0f} ms", end="")
+    for tab, mark in MARKS.items():
+        assert mark in visible_text(driver, tab)
+    assert int(driver.find_element("id", "drawing").get_attribute("data-boxes")) <= 150
+    visible_text(driver, "model")
+    driver.set_script_timeout(60)
+    frames = driver.execute_async_script(SCROLL, driver.find_element("id", "listing-optimized"))
+    print(f", longest of {len(frames)} frames {max(frames):.0f} ms")
 
 
 LOADED = "return performance.getEntriesByType('navigation')[0].loadEventEnd"
