@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_a_training_step_of_a_model_in_a_script(tmp_path: Path, capsys: pytest.C
     options = ["--kind", "train", "--loss", "sparse_categorical_crossentropy", "--batch", "6", "--length", "9"]
     files = ["--json", str(figures), "--trace", str(trace)]
     assert cli.main(["profile", f"{script}:words", *options, "--runs", "3", *files]) == 0
-    assert "gru/gru_cell" in capsys.readouterr().out
+    assert re.search(r"gru\w*/gru_cell", capsys.readouterr().out)  # other tests may have made such layers before
     (program,) = json.loads(figures.read_text())["programs"]
     assert (program["name"], program["runs"], program["values"]["batch"]) == ("train_step", 3, 6)
     assert 9 in program["values"].values()
