@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from compiler.inspect.report_page.subject import Subject
     from compiler.roof import Roof
 
-__all__ = ["kernels_tab"]
+__all__ = ["add_instructions", "kernels_tab"]
 
 COVERED = 0.95
 MOST_COMPILED = 24
 PLAIN_BYTES = 80_000  # of kernels' text that can be read without scripts
-PACKED_BYTES = 100_000  # of compressed texts, from which on kernels have their own text only
+PACKED_BYTES = 260_000  # of compressed IR and instructions; the other kernels have their own text only
+MARK_BYTES = 64  # of the page, for each kernel that has them
 LONGEST_TEXT = 400_000  # characters of IR or instructions of one kernel, from which on the rest is left out
 WIDTH, HEIGHT = 640.0, 340.0  # of the roofline plot, without its margins
 
@@ -35,23 +36,44 @@ def kernels_tab(subject: Subject) -> dict[str, Any]:
     rows = [_row(subject, kernel) for kernel in subject.stages.kernels.kernels]
     rows.sort(key=lambda row: -row["seconds"])
     by_index = {kernel.index: kernel for kernel in subject.stages.kernels.kernels}
-    compiled = _costly(rows)
     texts: dict[int, str] = {}
-    room, packed_room = PLAIN_BYTES, PACKED_BYTES
+    room = PLAIN_BYTES
     for row in rows:
         kernel = by_index[row["index"]]
-        row["is_compiled"] = row["index"] in compiled and packed_room > 0
-        texts[kernel.index] = _packed(_texts(kernel, row["is_compiled"]))
-        packed_room -= len(texts[kernel.index]) if row["is_compiled"] else 0
+        row["is_compiled"] = False
+        texts[kernel.index] = _packed(_texts(kernel, compiled=False))
         row["plain"] = kernel.source if len(kernel.source) <= room else ""
         room -= len(row["plain"])
     return {
         "rows": rows,
         "texts": texts,
-        "compiled": sum(row["is_compiled"] for row in rows),
+        "compiled": 0,
         "roof": _roofline(subject, rows),
         "seconds": sum(row["seconds"] for row in rows),
     }
+
+
+def add_instructions(subject: Subject, tab: dict[str, Any], room: int) -> None:
+    """Put LLVM's IR and the processor's instructions beside the text of the costliest kernels.
+
+    Args:
+        subject: the page's.
+        tab: what `kernels_tab` gave; it is changed.
+        room: bytes by which the page may grow.
+    """
+    room = min(room, PACKED_BYTES)
+    by_index = {kernel.index: kernel for kernel in subject.stages.kernels.kernels}
+    costly = _costly(tab["rows"])
+    for row in tab["rows"]:
+        if row["index"] not in costly or room <= MARK_BYTES:
+            continue
+        packed = _packed(_texts(by_index[row["index"]], compiled=True))
+        growth = len(packed) - len(tab["texts"][row["index"]]) + MARK_BYTES
+        if growth <= room:
+            room -= growth
+            tab["texts"][row["index"]] = packed
+            row["is_compiled"] = True
+            tab["compiled"] += 1
 
 
 def _row(subject: Subject, kernel: KernelInfo) -> dict[str, Any]:
@@ -99,7 +121,7 @@ def _costly(rows: list[dict[str, Any]]) -> set[int]:
     return found
 
 
-def _texts(kernel: KernelInfo, compiled: bool) -> dict[str, Any]:
+def _texts(kernel: KernelInfo, *, compiled: bool) -> dict[str, Any]:
     """Highlighted lines of a kernel's texts, and which lines of each belong together."""
     found: dict[str, Any] = {"source": code_lines(kernel.source, "python")}
     if compiled:

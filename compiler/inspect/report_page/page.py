@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.inspect.report_page import charts
 from compiler.inspect.report_page.fusion import fusion_tab
-from compiler.inspect.report_page.kernels import kernels_tab
+from compiler.inspect.report_page.kernels import add_instructions, kernels_tab
 from compiler.inspect.report_page.layers import model_tab
 from compiler.inspect.report_page.memory import memory_tab
 from compiler.inspect.report_page.passes import passes_tab
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["TABS", "page_of"]
 
 TABS = ("Model", "Passes", "Fusion", "Memory", "Kernels", "Profile")
+PAGE_BYTES = 3_000_000  # kernels' IR and instructions take what the rest leaves of it
 SCRIPTS = ("tabs.js", "listing.js", "layout.js", "drawing.js", "kernels.js")
 
 
@@ -38,23 +39,26 @@ def page_of(subject: Subject) -> str:
     script = "".join(_part(name) for name in SCRIPTS)
     start = _part("start.js")
     template = _environment().get_template("page.html")
-    return template.render(
-        title=subject.title,
-        kind=subject.kind,
-        tabs=TABS,
-        style=_part("page.css"),
-        start=start,
-        script=script,
-        policy=_policy(start, script),
-        facts=_facts(subject),
-        model=model_tab(subject),
-        passes=passes_tab(subject),
-        fusion=fusion_tab(subject),
-        memory=memory_tab(subject),
-        kernels=kernels_tab(subject),
-        profile=profile_tab(subject),
-        listings=_listings(subject),
-    )
+    kernels = kernels_tab(subject)
+    parts = {
+        "title": subject.title,
+        "kind": subject.kind,
+        "tabs": TABS,
+        "style": _part("page.css"),
+        "start": start,
+        "script": script,
+        "policy": _policy(start, script),
+        "facts": _facts(subject),
+        "model": model_tab(subject),
+        "passes": passes_tab(subject),
+        "fusion": fusion_tab(subject),
+        "memory": memory_tab(subject),
+        "kernels": kernels,
+        "profile": profile_tab(subject),
+        "listings": _listings(subject),
+    }
+    add_instructions(subject, kernels, PAGE_BYTES - len(template.render(parts).encode()))
+    return template.render(parts)
 
 
 def _facts(subject: Subject) -> list[tuple[str, str]]:
