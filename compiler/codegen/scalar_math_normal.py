@@ -11,7 +11,6 @@ processor to look past (62 cycles for 8 elements).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,16 +19,17 @@ from compiler.codegen.scalar_math_exponential import exp_of_sum
 
 __all__ = ["normal_density", "normal_distribution"]
 
-_DENSITY = 1.0 / math.sqrt(2.0 * math.pi)
-
 
 @dataclass(frozen=True)
 class _NormalTable:
-    """M = numerator / denominator, highest power first; from `zero` on the distribution below the mean is 0."""
+    """M = numerator / denominator, highest power first; from `zero` on the distribution below the mean is 0. `density`:
+    1 / sqrt(2 pi), rounded, and what that leaves.
+    """
 
     numerator: tuple[float, ...]
     denominator: tuple[float, ...]
     zero: float
+    density: tuple[float, float]
 
 
 _TABLES = {
@@ -44,6 +44,7 @@ _TABLES = {
             1.0,
         ),
         zero=15.0,
+        density=(0.3989422917366028, -1.1335170105263179e-8),
     ),
     "float64": _NormalTable(
         numerator=(
@@ -74,6 +75,7 @@ _TABLES = {
             1.0,
         ),
         zero=39.0,
+        density=(0.3989422804014327, -2.4923272022777301e-17),
     ),
 }
 
@@ -89,18 +91,22 @@ def _decay(e: Emitter, x: Any) -> tuple[Any, Any, Any]:
 
 
 def normal_density(e: Emitter, x: Any) -> Any:
-    """exp(-x**2 / 2) / sqrt(2 pi); goes through the subnormal results down to 0. Error below 2.1 ulp (float64: 2)."""
+    """exp(-x**2 / 2) / sqrt(2 pi); goes through the subnormal results down to 0. Error below 1.7 ulp (float64: 2)."""
     _, p, exponent = _decay(e, x)
-    return e.scale(e.multiply(p, e.constant(_DENSITY)), exponent)
+    high, low = _TABLES[e.format.dtype].density
+    return e.scale(e.fma(p, e.constant(high), e.multiply(p, e.constant(low))), exponent)
 
 
 def normal_distribution(e: Emitter, x: Any) -> Any:
     """The share of a standard normal distribution below x; small results keep their relative accuracy.
 
-    Error below 6.0 ulp (float64: 6), at most 2.0 where the result is above one half.
+    Error below 1.9 ulp (float64: 8, at most 2 where the result is above one half). In float32 the quotient is taken in
+    float64, for 5 ns of 8 elements: a product of three rounded factors loses up to 6.
     """
     table = _TABLES[e.format.dtype]
     distance, p, exponent = _decay(e, x)
-    ratio = e.divide(e.horner(distance, table.numerator), e.horner(distance, table.denominator))
-    tail = e.scale(e.multiply(p, ratio), exponent)
+    wide = e.to("float64")
+    far = wide.convert(distance)
+    ratio = wide.divide(wide.horner(far, table.numerator), wide.horner(far, table.denominator))
+    tail = e.scale(e.convert(wide.multiply(wide.convert(p), ratio)), exponent)
     return e.select(e.compare("<", x, e.constant(0.0)), tail, e.subtract(e.constant(1.0), tail))
