@@ -71,12 +71,13 @@ class KernelTime:
 
 
 def kernel_times(profile: Profile) -> list[KernelTime]:
-    """Times by label, the longest first; those of all threads by their number."""
+    """Times by label, the longest first; those of all threads of a run by their number."""
     times: dict[str, KernelTime] = {}
-    for instruction in profile.instructions:
+    totals = profile.times_per_thread().sum(0)
+    for instruction, nanoseconds in zip(profile.instructions, totals.tolist(), strict=True):
         time = times.setdefault(instruction.label, KernelTime(instruction.label))
         time.calls += instruction.runs
-        time.milliseconds += instruction.nanoseconds / max(profile.threads, 1) / 1e6
+        time.milliseconds += nanoseconds / 1e6
     return sorted(times.values(), key=lambda time: -time.milliseconds)
 
 

@@ -19,6 +19,7 @@ from compiler.inspect.trace_events import trace_events
 from compiler.roof import Roof, roof
 from graphcore.training.checks import check_batch, positive_integer
 from graphcore.training.data.arrays import Batch
+from runtime.profile import WARM_RUNS
 from runtime.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Recording", "profile", "profile_step"]
 
 _ROWS = 20
-
-# The first compiles; the executable tries one thread and all in the next five.
-_WARM_RUNS = 7
 
 
 def profile() -> Recording:
@@ -64,7 +62,7 @@ def profile_step(model: Trainer, kind: str, batch: Batch, runs: int) -> Recordin
     if not program.jit:
         raise ValueError("Only compiled steps have kernels to profile. Compile the model with jit=True.")
     with program.variables_kept():
-        for _ in range(_WARM_RUNS):
+        for _ in range(WARM_RUNS):
             program(batch)
         with profile() as recording:
             for _ in range(runs):

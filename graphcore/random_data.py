@@ -13,6 +13,7 @@ from graphcore.layers import Embedding
 from graphcore.profiling import Recording, profile
 from graphcore.training.data.arrays import Array
 from runtime.dimensions import evaluate
+from runtime.profile import WARM_RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["profile_graph", "random_array", "random_inputs", "random_targets"]
 
 Random = np.random.Generator
-_WARM_RUNS = 7
 
 
 def random_array(shape: tuple[int, ...], dtype: str, rng: Random, below: int = 2) -> Array:
@@ -118,7 +118,7 @@ def profile_graph(graph: Graph, sizes: Mapping[str, int], batch: int, runs: int,
     executable = compile_graph(graph).executable
     inputs = [array(entry.value.type) for entry in graph.inputs]
     variables = tuple(array(entry.value.type) for entry in graph.variables)
-    for _ in range(_WARM_RUNS):
+    for _ in range(WARM_RUNS):
         executable.run(inputs, variables)
     with profile() as recording:
         for _ in range(runs):

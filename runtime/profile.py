@@ -12,8 +12,13 @@ from runtime.arena import address_of, aligned_empty
 from runtime.native import nanoseconds_per_tick
 from runtime.native_code import WHOLE_STEP, CallNote, Notes
 from runtime.program import Program
+from runtime.thread_choice import SAMPLES
 
-__all__ = ["InstructionTime", "KernelCall", "Profile"]
+__all__ = ["WARM_RUNS", "InstructionTime", "KernelCall", "Profile"]
+
+# Runs to make before those that count: the first prepares what later ones find ready, so many are samples of the choice
+# between one thread and all of them, and one more makes itself at home on the threads that were chosen.
+WARM_RUNS = 1 + SAMPLES + 1
 
 _Table = NDArray[np.int64]
 
@@ -162,6 +167,11 @@ class Profile:
                 np.add.at(row, notes[:, CallNote.INDEX], notes[:, CallNote.UNTIL] - notes[:, CallNote.FROM])
         return ticks * nanoseconds_per_tick()
 
+    def times_per_thread(self) -> NDArray[np.float64]:
+        """`times()` by the number of threads of each run, `[runs, instructions]`: with what threads spent between the
+        calls they add up to `durations()`, also where runs had different numbers of threads."""
+        return self.times() / self.team_sizes()[:, None]
+
     def durations(self) -> NDArray[np.float64]:
         """Nanoseconds that each run took, from entering native code to leaving it, `[runs]`."""
         return np.array([run.until - run.begin for run in self._runs], np.float64) * nanoseconds_per_tick()
@@ -220,18 +230,16 @@ class Profile:
     def table(self, most: int = 20) -> str:
         """The `most` costly instructions as text: mean microseconds of a run, share, label and kernel.
 
-        Times are those of all threads by their number, so with what they spent between the calls they add up to the
-        time of a run.
+        Times are those of all threads of a run by their number, so with what they spent between the calls they add up
+        to the time of a run.
         """
-        threads = max(self.threads, 1)
-        times = sorted(self.instructions, key=lambda time: -time.nanoseconds)
-        total = self.total_nanoseconds or 1.0
-        between = total - sum(time.nanoseconds for time in times) / threads
+        instructions, times = self.instructions, self.times_per_thread().sum(0)
+        order = sorted(range(len(instructions)), key=lambda position: -times[position])
+        rows = [(times[i], f"{instructions[i].label} ({instructions[i].kernel})") for i in order[:most]]
+        rows.append((self.total_nanoseconds - times.sum(), "between the calls of kernels"))
+        runs, total = max(self.runs, 1), self.total_nanoseconds or 1.0
         lines = [f"{'us/run':>10} {'share':>6}  instruction"]
-        for time in times[:most]:
-            mean, share = time.mean_nanoseconds / threads / 1e3, time.nanoseconds / threads / total
-            lines.append(f"{mean:10.2f} {share:6.1%}  {time.label} ({time.kernel})")
-        lines.append(f"{between / max(self.runs, 1) / 1e3:10.2f} {between / total:6.1%}  between the calls of kernels")
+        lines += [f"{time / runs / 1e3:10.2f} {time / total:6.1%}  {text}" for time, text in rows]
         return "\n".join(lines)
 
     def __repr__(self) -> str:

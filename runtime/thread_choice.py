@@ -8,10 +8,11 @@ because the load of a machine changes.
 
 from __future__ import annotations
 
-__all__ = ["ThreadChoice"]
+__all__ = ["SAMPLES", "ThreadChoice"]
 
 # The order of a round of samples. The first on the pool finds cold memory and sleeping workers.
 _ROUND = (True, True, True, False, False)
+SAMPLES = len(_ROUND)
 # Runs between rounds: soon again when the two were close, later when one was clearly quicker.
 _RUNS_WHEN_CLOSE = 100
 _RUNS_WHEN_CLEAR = 300
@@ -60,7 +61,7 @@ class ThreadChoice:
         best = self._best[pooled]
         self._best[pooled] = min(best, nanoseconds) if best else nanoseconds
         self._position += 1
-        if self._position == len(_ROUND):
+        if self._position == SAMPLES:
             self._decide()
 
     def _decide(self) -> None:

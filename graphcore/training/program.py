@@ -159,7 +159,7 @@ class StepProgram:
 
         Args:
             batch: arrays such as the step was traced for.
-            runs: counted runs; one more comes first, to warm up.
+            runs: counted runs; `WARM_RUNS` come first.
 
         Raises:
             ValueError: if the step is interpreted.
@@ -167,11 +167,12 @@ class StepProgram:
         if not self.jit:
             raise ValueError("Only compiled steps have kernels to measure. Compile the model with jit=True.")
         inputs = self._entries(batch)
-        from runtime.profile import Profile  # here, so that describing a model does not load LLVM
+        from runtime.profile import WARM_RUNS, Profile  # here, so that describing a model does not load LLVM
 
         profile = Profile()
         with self.variables_kept():
-            self.run(inputs)
+            for _ in range(WARM_RUNS):
+                self.run(inputs)
             for _ in range(runs):
                 self.compiled.executable.run(inputs, self._arrays, profile, tracked=True)
         return profile
