@@ -10,13 +10,15 @@ import pytest
 import compiler.ops  # noqa: F401  (fills the registry)
 from compiler.codegen.contraction import GENERATORS, generator_of
 from compiler.codegen.kernels import contraction_of
-from compiler.contractions import Contraction, ConvolutionGeometry, MatmulGeometry
+from compiler.contractions import Contraction, ConvolutionGeometry, MatmulGeometry, SeparableGeometry
 from compiler.ir import Fusion, Op
 from compiler.ops.contraction import Matmul
 from compiler.ops.convolution import Convolution
 from compiler.ops.kernel_gradient_parts import ConvolutionKernelGradientParts
 from compiler.ops.packed_convolution import PackedConvolution
+from compiler.ops.packed_matmul import PackedMatmul
 from compiler.ops.registry import OPS
+from compiler.ops.separable_convolution import SeparableConvolution
 from compiler.ops.winograd import WinogradConvolution, WinogradKernelGradient
 from compiler.types import TensorType
 from runtime.dimensions import symbol
@@ -45,6 +47,12 @@ CHOSEN: list[tuple[Op, tuple[TensorType, ...], str]] = [
     ),
     (WinogradConvolution(SAME), (IMAGES, TensorType((36, 16, 32))), "winograd_convolution"),
     (WinogradKernelGradient(SAME, 4), (IMAGES, RESULTS), "winograd_kernel_gradient"),
+    (PackedMatmul(40), (TensorType((BATCH, 5, 7)), TensorType((3, 7, 16))), "matmul"),
+    (
+        SeparableConvolution(24, ONES, SAME, ONES),
+        (IMAGES, *(TensorType(shape) for shape in ((2, 16, 16), (3, 3, 1, 16), (4, 16), (4, 24)))),
+        "separable_convolution",
+    ),
 ]
 
 
@@ -64,6 +72,9 @@ def products(contraction: Contraction) -> object:
     g = contraction.geometry
     if isinstance(g, MatmulGeometry):
         return g.batch * g.rows * g.depth * g.columns
+    if isinstance(g, SeparableGeometry):
+        taps = math.prod(g.depthwise.kernel_shape[:2])  # type: ignore[arg-type]
+        return math.prod(g.depthwise.output_shape) * (taps + g.filters)  # type: ignore[arg-type]
     assert isinstance(g, ConvolutionGeometry)
     return math.prod(g.output_shape) * math.prod(g.kernel_shape[:3])  # type: ignore[arg-type]
 
@@ -83,14 +94,13 @@ def test_every_sample_is_described_but_those_with_three_spatial_axes(op: Op, inp
 def test_what_passes_choose_is_described(op: Op, inputs: tuple[TensorType, ...], kind: str) -> None:
     found = described(op, inputs)
     assert found is not None
-    assert (found.spec.kind, found.spec.packed) == (kind, isinstance(op, PackedConvolution))
+    assert (found.spec.kind, found.spec.packed) == (kind, isinstance(op, PackedConvolution | PackedMatmul))
     assert isinstance(found.geometry, generator_of(found.spec).geometry)
     assert products(found) == op.multiply_adds(inputs, op.infer(*inputs))
 
 
 def test_every_kind_is_some_ops() -> None:
-    # A pass joins two convolutions to this one, of which tests/compiler/passes/test_join_depthwise.py makes some.
-    kinds = {kind for _, _, kind in CHOSEN} | {"separable_convolution"}
+    kinds = {kind for _, _, kind in CHOSEN}
     for op, inputs in sampled():
         found = described(op, inputs)
         kinds |= {found.spec.kind} if found else set()

@@ -109,6 +109,7 @@ def test_a_size_that_no_shape_shows_is_not_prepared():
 def test_numbers_through_changes_and_sizes():
     compiled = compile_graph(parse(textwrap.dedent(LOW_RANK)))
     assert compiled.program.prepared == 5, "panels of b, the product, its panels, its transpose, the panels of that"
+    assert compiled.memory.prepared_bytes == 2 * 64 * 64 * 4, "both panels stay; what they are made of does not"
     random = np.random.default_rng(0)
     a, b, s = (random.standard_normal(shape).astype(np.float32) for shape in ((64, 8), (8, 64), (64,)))
     for step, size in enumerate((3, 3, 40, 3, 1, 200, 40, 3)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 import graphcore as keras
 from compiler.roof import Roof
 from graphcore import layers, profiling
-from runtime import get_num_threads, set_num_threads
+from runtime import set_num_threads
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 6, 5)).astype(np.float32)
@@ -26,11 +25,9 @@ def known_roof(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=[1, 2])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    before = get_num_threads()
+def threads(request: pytest.FixtureRequest, threads_restored: None) -> int:
     set_num_threads(request.param)
-    yield request.param
-    set_num_threads(before)
+    return int(request.param)
 
 
 def recurrent() -> keras.Model:

@@ -18,6 +18,7 @@ from compiler.codegen.kernels import cpu_kernel
 from compiler.driver import Compiled, compile_graph
 from compiler.interpret import interpret
 from compiler.ir import Builder, Fusion, Graph
+from compiler.ops.attention import DotProductAttention
 from compiler.passes.context import PassContext
 from compiler.passes.differentiate import differentiate, emit_gradient
 from compiler.pipeline import run_pipeline
@@ -86,7 +87,8 @@ def assert_close(graph: Graph, arrays: Sequence[np.ndarray], results: Sequence[n
     largest = max(float(np.max(np.abs(right))) for right in exact)
     heads, key_heads = arrays[0].shape[2], arrays[1].shape[2]
     scores = np.einsum("bihd,bjhd->bhij", arrays[0], np.repeat(arrays[1], heads // key_heads, 2))
-    noise = 8 * np.finfo("float32").eps * largest * (2 + float(np.max(np.abs(scores))) / math.sqrt(arrays[0].shape[3]))
+    (scale,) = {node.op.scale for node in graph.nodes if isinstance(node.op, DotProductAttention)}
+    noise = np.finfo("float32").eps * largest * (8 + scale * float(np.max(np.abs(scores))))
     for name, result, right, single in zip(NAMES, results, exact, plain, strict=True):
         allowed = 2 * np.max(np.abs(single - right)) + noise
         error = np.max(np.abs(result - right))

@@ -22,6 +22,7 @@ from graphcore.commands.passes import available_passes
 FOLDER = Path(__file__).parent
 FILES = sorted(FOLDER.glob("*.gcir"))
 RUN = "// RUN: "
+ONLY_TEXT = ("hand_written",)  # is about reading and printing
 
 
 def words_of(path: Path) -> list[str]:
@@ -56,7 +57,7 @@ def test_its_passes_keep_the_numbers(path):
         passes = tuple(table[name] for name in words[words.index("--passes") + 1].split(","))
     results = Results(example_arrays(graph, {}))
     run_pipeline(graph, passes=passes, instruments=(results,))
-    assert results.expected is not None or "gradient" in path.read_text(encoding="utf-8")
+    assert (results.judged >= 1) != (path.stem in ONLY_TEXT), "what no pass changes, CHECK lines say nothing about"
 
 
 def test_a_line_that_does_not_hold_fails(tmp_path, capsys):

@@ -65,7 +65,7 @@ def test_no_order_and_no_name_makes_a_difference_to_loops(graph, data):
 
 @settings(max_examples=60, deadline=None)
 @given(graph=graphs(gradients=False), data=st.data())
-def test_each_changed_attribute_layer_or_lost_result_is_a_difference(graph, data):
+def test_each_changed_layer_or_lost_result_is_a_difference(graph, data):
     at = data.draw(st.integers(0, len(graph.nodes) - 1)) if graph.nodes else None
     if at is None:
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from compiler.ir import Builder
 from compiler.ops.scan import Scan
 from compiler.roof import Roof
 from compiler.types import TensorType
-from runtime import get_num_threads, set_num_threads
+from runtime import set_num_threads
 from runtime.dimensions import symbol
 from runtime.recorder import Recorder
 
@@ -25,11 +24,9 @@ BATCH = symbol("batch")
 
 
 @pytest.fixture(params=[1, 2])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    before = get_num_threads()
+def threads(request: pytest.FixtureRequest, threads_restored: None) -> int:
     set_num_threads(request.param)
-    yield request.param
-    set_num_threads(before)
+    return int(request.param)
 
 
 def roof_of(threads: int) -> Roof:

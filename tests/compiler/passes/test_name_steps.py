@@ -83,9 +83,10 @@ def test_the_numbers_are_the_same_and_only_the_leading_steps_are_computed(limit:
         (recurrence(limited=False), 0),
         (recurrence(count=symbol("t")), 0),
         (recurrence(units=COUNT), 1),
+        (recurrence(features=COUNT), 1),
         (recurrence(flat=True), 1),
     ],
-    ids=["not limited", "a name already", "units too", "a row of all steps"],
+    ids=["not limited", "a name already", "units too", "features too", "a row of all steps"],
 )
 def test_what_stays(graph: Graph, remarks: int) -> None:
     context = PassContext()
@@ -93,13 +94,6 @@ def test_what_stays(graph: Graph, remarks: int) -> None:
     assert len(context.remarks) == remarks
     assert all("7 is not their number alone" in str(remark) for remark in context.remarks)
     assert name_steps(recurrence(), PassContext(target=CUDA_TARGET)).inputs[0].value.type.shape[1] == COUNT
-
-
-def test_features_as_many_as_steps_are_told_apart_or_left() -> None:
-    """Types decide: an extent of the input that is the number too is renamed with it only where all fits."""
-    graph = recurrence(features=COUNT)
-    found = name_steps(graph, PassContext())
-    assert found is graph or [value.type for value in found.results] == [value.type for value in graph.results]
 
 
 def test_a_name_that_is_taken_is_not_given_again() -> None:

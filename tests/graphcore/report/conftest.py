@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import large_models
 import numpy as np
 import pytest
 
@@ -43,6 +44,17 @@ def model_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     x, y = rng.normal(size=(16, 6)).astype("float32"), rng.integers(0, 3, 16).astype("int32")
     page = small_model().report(path, "train", x, y)
     assert path.read_text(encoding="utf-8") == page
+    return path
+
+
+LARGE = [("cnn", 32), ("lstm", 32), ("transformer", 8), ("resnet50", 2)]
+
+
+@pytest.fixture(scope="session", params=LARGE, ids=[make for make, _ in LARGE])
+def large_page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    make, batch = request.param
+    path = tmp_path_factory.mktemp("report") / f"{make}.html"
+    getattr(large_models, make)().report(path, batch_size=batch)
     return path
 
 

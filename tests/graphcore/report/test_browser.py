@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import large_models
 import pytest
 
 from compiler.inspect.report_page import page
@@ -202,15 +201,9 @@ def test_a_listing_of_5000_nodes_keeps_few_lines_in_the_page(
     assert "layer_2500" in listing.find_element("css selector", ".line.here").text
 
 
-@pytest.mark.parametrize(("make", "batch"), [("cnn", 32), ("lstm", 32), ("transformer", 8), ("resnet50", 2)])
-def test_pages_of_whole_models(opened: Callable[..., Browser], tmp_path: Path, make: str, batch: int) -> None:
-    model = getattr(large_models, make)()
-    path = tmp_path / "model.html"
-    model.report(path, batch_size=batch)
-    size = path.stat().st_size
-    assert size <= 3_000_000
-    driver = opened(path)
-    print(f"{make}: {size / 1e6:.2f} MB, opened in {driver.execute_script(LOADED):.0f} ms", end="")
+def test_pages_of_whole_models(opened: Callable[..., Browser], large_page: Path) -> None:
+    driver = opened(large_page)
+    print(f"{large_page.stem} opened in {driver.execute_script(LOADED):.0f} ms", end="")
     for tab, mark in MARKS.items():
         assert mark in visible_text(driver, tab)
     assert int(driver.find_element("id", "drawing").get_attribute("data-boxes")) <= 150

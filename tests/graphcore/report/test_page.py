@@ -79,6 +79,13 @@ def test_tags_are_balanced_and_every_tab_has_text(text: str) -> None:
     assert len(set(page.ids)) == len(page.ids)
 
 
+@pytest.mark.slow
+def test_pages_of_whole_models_are_small(large_page: Path) -> None:
+    size = large_page.stat().st_size
+    print(f"{large_page.stem}: {size / 1e6:.2f} MB", end="")
+    assert size <= 3_000_000
+
+
 def test_links_lead_into_the_page_and_nothing_comes_from_elsewhere(text: str) -> None:
     page = Page(text)
     for tag, name, value in page.attributes:
