@@ -122,6 +122,7 @@ def assemble(graph: Graph, context: PassContext, emit: Callable[[Assembly, Node]
         target=str(context.target),
         prepared=sum(map(is_kernel, prepared_nodes(graph))),
         loops=tuple(a.loops),
+        fixed=tuple((name, context.fixed[name]) for name in symbols if name in context.fixed),
     )
 
 

@@ -1,17 +1,27 @@
-"""Checks of the arrays that a call gives to a program."""
+"""Checks of the arrays that a call gives to a program, and what their shapes say of its symbols."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+import dataclasses
+from collections.abc import Container, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.arena import address_of, aligned_copy
 from runtime.binding import ArraySpec, Shape
-from runtime.program import DTYPES, Program
+from runtime.dimensions import evaluate, substitute
+from runtime.program import DTYPES, Buffer, Program
 
-__all__ = ["check_in_place", "checked_array", "checked_outputs", "count_message", "usable_inputs"]
+__all__ = [
+    "bind_symbols",
+    "check_in_place",
+    "check_shape",
+    "checked_array",
+    "checked_outputs",
+    "count_message",
+    "usable_inputs",
+]
 
 Array = NDArray[np.generic]
 
@@ -91,3 +101,55 @@ def check_in_place(program: Program, index: int, array: object) -> None:
         )
     if not checked.flags.writeable:
         raise ValueError(f"{buffer.space} {buffer.name!r} is written in place, but the array is read-only")
+
+
+def bind_symbols(program: Program, shapes: Sequence[tuple[int, Shape]]) -> dict[str, int]:
+    """The values of the program's symbols, from the shapes of arrays given for buffers.
+
+    Raises `ValueError` that names the array and the axis when a rank or a fixed size differs, a symbol's fixed value
+    included, or when two axes give one symbol two values.
+    """
+    fixed = dict(program.fixed)
+    given = [(_with_fixed(program.buffers[index], fixed), shape) for index, shape in shapes]
+    values: dict[str, int] = {}
+    origin: dict[str, str] = {}
+    for buffer, shape in given:
+        if len(shape) != len(buffer.shape):
+            raise ValueError(
+                f"{_describe(buffer)}: expected {len(buffer.shape)} dimensions, got {len(shape)} (shape {shape})"
+            )
+        for axis, (declared, size) in enumerate(zip(buffer.shape, shape, strict=True)):
+            name = str(declared)
+            if name not in program.symbols:
+                continue
+            place = f"axis {axis} of {buffer.space} {buffer.name!r}"
+            if values.setdefault(name, size) != size:
+                raise ValueError(
+                    f"the symbol {name!r} is {values[name]} by {origin[name]}, but {size} by {place}; "
+                    f"give arrays that agree"
+                )
+            origin.setdefault(name, place)
+    for buffer, shape in given:
+        check_shape(buffer, shape, values)
+    return values | fixed
+
+
+def _with_fixed(buffer: Buffer, fixed: Mapping[str, int]) -> Buffer:
+    """The buffer as it was declared: with numbers in the place of symbols that have one value only."""
+    if not fixed:
+        return buffer
+    return dataclasses.replace(buffer, shape=tuple(substitute(dim, fixed) for dim in buffer.shape))
+
+
+def check_shape(buffer: Buffer, shape: Shape, values: Mapping[str, int]) -> None:
+    """Raise `ValueError` unless `shape` is the buffer's shape at these values."""
+    expected = tuple(evaluate(dim, values) for dim in buffer.shape)
+    if shape == expected:
+        return
+    given = "".join(f", {name} = {value}" for name, value in values.items())
+    raise ValueError(f"{_describe(buffer)}: expected shape {expected}, got {shape}{given}")
+
+
+def _describe(buffer: Buffer) -> str:
+    declared = ", ".join(str(dim) for dim in buffer.shape)
+    return f"{buffer.space} {buffer.name!r}, declared {buffer.dtype}[{declared}]"

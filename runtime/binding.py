@@ -23,7 +23,7 @@ from runtime.stretches import Span, StretchTable, stretch_table
 from runtime.thread_choice import ThreadChoice
 from runtime.threads import ThreadPool
 
-__all__ = ["ArraySpec", "Binding", "OneToOne", "bind_symbols", "check_shape"]
+__all__ = ["ArraySpec", "Binding", "OneToOne", "Shape"]
 
 _LARGEST = 1 << 62
 
@@ -59,50 +59,6 @@ class ArraySpec(NamedTuple):
 # A binding, its table of addresses, the input's number in it, the function that takes memory for the output, and the
 # frame's address. A plain tuple, since those are the quickest to take apart.
 OneToOne: TypeAlias = tuple["Binding", memoryview, int, Callable[[memoryview], NDArray[np.generic]], int]
-
-
-def bind_symbols(program: Program, shapes: Sequence[tuple[int, Shape]]) -> dict[str, int]:
-    """The values of the program's symbols, from the shapes of arrays given for buffers.
-
-    Raises `ValueError` that names the array and the axis when a rank or a fixed size differs, or when two
-    axes give one symbol two values.
-    """
-    values: dict[str, int] = {}
-    origin: dict[str, str] = {}
-    for index, shape in shapes:
-        buffer = program.buffers[index]
-        if len(shape) != len(buffer.shape):
-            raise ValueError(
-                f"{_describe(buffer)}: expected {len(buffer.shape)} dimensions, got {len(shape)} (shape {shape})"
-            )
-        for axis, (declared, size) in enumerate(zip(buffer.shape, shape, strict=True)):
-            name = str(declared)
-            if name not in program.symbols:
-                continue
-            place = f"axis {axis} of {buffer.space} {buffer.name!r}"
-            if values.setdefault(name, size) != size:
-                raise ValueError(
-                    f"the symbol {name!r} is {values[name]} by {origin[name]}, but {size} by {place}; "
-                    f"give arrays that agree"
-                )
-            origin.setdefault(name, place)
-    for index, shape in shapes:
-        check_shape(program.buffers[index], shape, values)
-    return values
-
-
-def check_shape(buffer: Buffer, shape: Shape, values: Mapping[str, int]) -> None:
-    """Raise `ValueError` unless `shape` is the buffer's shape at these values."""
-    expected = tuple(evaluate(dim, values) for dim in buffer.shape)
-    if shape == expected:
-        return
-    given = "".join(f", {name} = {value}" for name, value in values.items())
-    raise ValueError(f"{_describe(buffer)}: expected shape {expected}, got {shape}{given}")
-
-
-def _describe(buffer: Buffer) -> str:
-    declared = ", ".join(str(dim) for dim in buffer.shape)
-    return f"{buffer.space} {buffer.name!r}, declared {buffer.dtype}[{declared}]"
 
 
 class _OutputMember(NamedTuple):

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.arena import Arena, address_of
-from runtime.arguments import checked_outputs, usable_inputs
-from runtime.binding import Binding, OneToOne, Shape, bind_symbols
+from runtime.arguments import bind_symbols, checked_outputs, usable_inputs
+from runtime.binding import Binding, OneToOne, Shape
 from runtime.loader import load_objects
 from runtime.moves import Moves
 from runtime.native import native_loop

@@ -124,7 +124,8 @@ class Program:
     code was made for. The first `prepared`
     instructions need not be run again while the variables they read are unchanged: they read only constants, variables
     and the arena, and what the others read of them lies in blocks whose sizes no symbol changes and that nothing else
-    is written to. Raises `ProgramError` when parts disagree.
+    is written to. `fixed` names the symbols that have one value only, with that value: the program is right for no
+    other. Raises `ProgramError` when parts disagree.
     """
 
     name: str
@@ -139,6 +140,7 @@ class Program:
     target: str = ""
     prepared: int = 0
     loops: tuple[Loop, ...] = ()
+    fixed: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "constants", tuple(_read_only(array) for array in self.constants))
@@ -154,7 +156,9 @@ class Program:
         _check_prepared(self)
 
     def __repr__(self) -> str:
-        symbols = f" over {', '.join(self.symbols)}" if self.symbols else ""
+        fixed = dict(self.fixed)
+        names = [f"{name}={fixed[name]}" if name in fixed else name for name in self.symbols]
+        symbols = f" over {', '.join(names)}" if names else ""
         return (
             f"<Program {self.name!r}{symbols}: {len(self.inputs)} inputs, "
             f"{len(self.variables)} variables, {len(self.outputs)} outputs, "
@@ -322,6 +326,11 @@ def _check_interface(program: Program) -> None:
                 f"the symbol {name!r} is not the size of any axis of an input or a variable, "
                 "so a call could not tell its value"
             )
+    for name, value in program.fixed:
+        if name not in program.symbols or type(value) is not int or value < 0:
+            raise ProgramError(f"the symbol {name!r} is fixed to {value!r}; known are {', '.join(program.symbols)}")
+    if len(dict(program.fixed)) != len(program.fixed):
+        raise ProgramError(f"a symbol is fixed twice: {program.fixed}")
 
 
 def _check_instruction(program: Program, index: int, instruction: Instruction) -> None:

@@ -17,7 +17,7 @@ from runtime.program import DTYPES, Buffer, Instruction, Kernel, Program, Progra
 __all__ = ["bytes_of", "program_from"]
 
 # The digit is the version of the format: another one is refused, not guessed at.
-_MAGIC = b"GCPROG5\n"
+_MAGIC = b"GCPROG6\n"
 _CHECKSUM_BYTES = 32
 
 
@@ -48,6 +48,7 @@ def _header_of(program: Program) -> dict[str, Any]:
         "name": program.name,
         "target": program.target,
         "symbols": program.symbols,
+        "fixed": program.fixed,
         "prepared": program.prepared,
         "inputs": program.inputs,
         "variables": program.variables,
@@ -110,6 +111,7 @@ def _program_of(header: dict[str, Any], payload: memoryview) -> Program:
         target=_text(header["target"]),
         prepared=header["prepared"],
         loops=tuple(_loop_of(*entry) for entry in header["loops"]),
+        fixed=tuple((_text(name), _size(value)) for name, value in header["fixed"]),
     )
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.arena import address_of
-from runtime.arguments import check_in_place, count_message
-from runtime.binding import Shape, check_shape
+from runtime.arguments import check_in_place, check_shape, count_message
+from runtime.binding import Shape
 from runtime.contents import Followers, Watch
 from runtime.dimensions import SymbolicInt
 from runtime.program import Program

@@ -27,7 +27,7 @@ from compiler.ops.fused import FusedGroup
 from compiler.passes.context import PassContext
 from compiler.pipeline import run_pipeline
 from compiler.target import CUDA_TARGET
-from runtime.binding import bind_symbols
+from runtime.arguments import bind_symbols
 from runtime.dimensions import evaluate
 from runtime.loops import Loop
 from runtime.program import DTYPES, Instruction, Kernel, Program

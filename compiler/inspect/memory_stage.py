@@ -38,8 +38,9 @@ class MemoryStage(Stage):
 
     @property
     def typical(self) -> dict[str, int]:
-        """The symbols at the extents that are taken for typical where none are given."""
-        return dict.fromkeys(self.compiled.program.symbols, TYPICAL_EXTENT)
+        """The symbols at the extents that are taken for typical where none are given, or at the only ones they have."""
+        program = self.compiled.program
+        return dict.fromkeys(program.symbols, TYPICAL_EXTENT) | dict(program.fixed)
 
     def at(self, sizes: Mapping[str, int] | None = None) -> Placement:
         """Where the blocks lie when the symbols have these sizes (None: the typical ones)."""

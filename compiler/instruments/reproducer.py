@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from compiler.instruments.instrument import Failure, Instrument
@@ -19,7 +20,7 @@ from runtime.dimensions import Dim, parse_dim
 __all__ = ["WHOLE_ELEMENTS", "Header", "Reproducer", "read_header"]
 
 WHOLE_ELEMENTS = 4096
-_SETTING = re.compile(r"// (passes|bindings|winograd): (.*)\Z")
+_SETTING = re.compile(r"// (passes|bindings|fixed|winograd): (.*)\Z")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Header:
 
     passes: tuple[str, ...] | None = None
     bindings: dict[str, Dim] = dataclasses.field(default_factory=dict)
+    fixed: dict[str, int] = dataclasses.field(default_factory=dict)
     winograd: bool = True
 
 
@@ -46,13 +48,14 @@ class Reproducer(Instrument):
         path = self.path or Path(tempfile.mkdtemp(prefix="graphcore-")) / "repro.gcir"
         path.parent.mkdir(parents=True, exist_ok=True)
         scripts = "".join(f" --load {script}" for script in self.loaded)
-        bindings = ", ".join(f"{name}={dim}" for name, dim in sorted(failure.context.bindings.items()))
+        bindings, fixed = _listed(failure.context.bindings), _listed(failure.context.fixed)
         message = " ".join(str(failure.error).split())
         lines = [
             f"// Run again: graphcore opt {path.name}{scripts}",
             f"// The pass '{failure.name}' failed: {type(failure.error).__name__}: {message}",
             f"// passes: {','.join(failure.rest)}",
             *([f"// bindings: {bindings}"] if bindings else []),
+            *([f"// fixed: {fixed}"] if fixed else []),
             *([] if failure.context.winograd else ["// winograd: no"]),
         ]
         text = "\n".join(lines) + "\n" + to_text(failure.graph, inline=WHOLE_ELEMENTS)
@@ -68,9 +71,19 @@ def read_header(text: str) -> Header:
             break
         if match := _SETTING.match(line.strip()):
             found[match[1]] = match[2]
-    pairs = (part.split("=", 1) for part in found.get("bindings", "").split(",") if "=" in part)
     return Header(
         passes=tuple(name.strip() for name in found["passes"].split(",")) if "passes" in found else None,
-        bindings={name.strip(): parse_dim(dim.strip()) for name, dim in pairs},
+        bindings={name: parse_dim(dim) for name, dim in _pairs(found.get("bindings", ""))},
+        fixed={name: int(value) for name, value in _pairs(found.get("fixed", ""))},
         winograd=found.get("winograd", "yes") != "no",
     )
+
+
+def _listed(values: Mapping[str, Dim]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(values.items()))
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """What `_listed` was given."""
+    parts = (part.partition("=") for part in text.split(",") if "=" in part)
+    return [(name.strip(), value.strip()) for name, _, value in parts]

@@ -27,12 +27,16 @@ class Remark:
 
 @dataclasses.dataclass(slots=True)
 class PassContext:
-    """The target, the remarks collected so far, the memory plan once there is one, and sizes to specialise for."""
+    """The target, the remarks collected so far, the memory plan once there is one, and sizes to specialise for.
+
+    `fixed` are the only values that symbols may have which a pass put in the place of numbers.
+    """
 
     target: Target = dataclasses.field(default_factory=host_target)
     remarks: list[Remark] = dataclasses.field(default_factory=list)
     memory: MemoryPlan | None = None
     bindings: dict[str, Dim] = dataclasses.field(default_factory=dict)  # symbols to compile for one size
+    fixed: dict[str, int] = dataclasses.field(default_factory=dict)
     winograd: bool = True  # whether convolutions may take Winograd's form
 
     def remark(self, pass_name: str, subject: str, text: str) -> None:

@@ -5,7 +5,9 @@
 
 Sequences padded to one length are as good as those of any length, so what `limit_kernels` does for a symbol, to compute
 the steps that are not masked and no more, is due to them too; and it needs a symbol to give another value to. The name
-is bound by the arrays that come in, to the same number every time. Every type is inferred anew: with the number in the
+is bound by the arrays that come in, and `PassContext.fixed`, which becomes `Program.fixed`, lets it have no other value
+than the number: what else was made of that, such as the factor of a mean, stays right, and arrays of another length are
+refused as before. Every type is inferred anew: with the number in the
 place of the name it is the old one. Where the number is the extent of something else as well, such as of the cell's
 state, and types no longer fit, the graph stays as it is, with a remark.
 
@@ -57,6 +59,7 @@ def _named(graph: Graph, count: int, context: PassContext) -> Graph:
     for before, after in zip(graph.results, named.results, strict=True):
         if substitute_type(after.type, {str(steps): count}) != before.type:
             raise RuntimeError(f"name_steps: {before.type} became {after.type}")
+    context.fixed[str(steps)] = count
     return named
 
 

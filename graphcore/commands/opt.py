@@ -89,7 +89,7 @@ def run(options: Namespace) -> int:
     text = sys.stdin.read() if options.file == "-" else Path(options.file).read_text(encoding="utf-8")
     header = read_header(text)
     wanted = options.passes.split(",") if options.passes is not None else header.passes
-    context = PassContext(bindings=dict(header.bindings), winograd=header.winograd)
+    context = PassContext(bindings=dict(header.bindings), fixed=dict(header.fixed), winograd=header.winograd)
     graph = _read(text)
     arrays = _arrays(graph, options, context) if options.bisect else []
     instruments, chosen = _instruments(options, arrays), chosen_passes(passes, wanted)
@@ -155,7 +155,7 @@ def _arrays(graph: Graph, options: Namespace, context: PassContext) -> list[Any]
     from runtime.dimensions import evaluate
 
     bound = {name: evaluate(dim, {}) for name, dim in context.bindings.items()}
-    return [*example_arrays(graph, bound | dict(options.size), options.seed)]
+    return [*example_arrays(graph, bound | context.fixed | dict(options.size), options.seed)]
 
 
 def _explain(error: Exception, instruments: list[Instrument]) -> int:

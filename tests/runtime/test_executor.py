@@ -219,6 +219,12 @@ def test_one_symbol_has_one_value(native: ModuleType) -> None:
     with pytest.raises(ValueError, match=r"declared float32\[2\*batch\+1\]: expected shape \(7,\), got \(6,\)"):
         executable.run([x, z[:, :3].copy(), e[:6]], ())
     assert executable.run([x, z[:, :3].copy(), e], ()) == ()
+    executable = Executable(replace(program, fixed=(("batch", 3),)))
+    assert executable.run([x, z[:, :3].copy(), e], ()) == ()
+    with pytest.raises(ValueError, match=r"'z', declared float32\[2, 3\]: expected shape \(2, 3\), got \(2, 4\)$"):
+        executable.run([x, z, e], ())
+    with pytest.raises(ValueError, match=r"declared float32\[7\]: expected shape \(7,\), got \(6,\)$"):
+        executable.run([x, z[:, :3].copy(), e[:6]], ())
 
 
 def test_symbols_of_variables(native: ModuleType) -> None:

@@ -56,12 +56,13 @@ def resealed(data: bytes, change) -> bytes:
     return data[:8] + sha256(body).digest() + body
 
 
-def test_round_trip() -> None:
-    program = make_program()
+@pytest.mark.parametrize("fixed", [(), (("batch", 3),)])
+def test_round_trip(fixed: tuple[tuple[str, int], ...]) -> None:
+    program = replace(make_program(), fixed=fixed)
     data = program.to_bytes()
     read = Program.from_bytes(data)
     assert read.to_bytes() == data
-    for field in ("name", "symbols", "buffers", "inputs", "variables", "outputs", "instructions", "kernels"):
+    for field in ("name", "symbols", "fixed", "buffers", "inputs", "variables", "outputs", "instructions", "kernels"):
         assert getattr(read, field) == getattr(program, field)
     assert read.lives == program.lives
     assert read.target == program.target
@@ -74,6 +75,7 @@ def test_repr_is_one_short_line() -> None:
         "<Program 'sample' over batch: 1 inputs, 1 variables, 1 outputs, 2 instructions, 2 kernels, "
         "2 blocks of arena>"
     )
+    assert " over batch=3: " in repr(replace(make_program(), fixed=(("batch", 3),)))
     assert "work=batch scratch=128 # dense: y = x w" in make_program().describe()
 
 
@@ -108,6 +110,10 @@ def test_any_cut_is_refused(length: int) -> None:
     "change",
     [
         lambda h: h["constants"].__setitem__(0, ["float64", [1 << 60, 1 << 60]]),
+        lambda h: h["fixed"].append(["steps", 3]),
+        lambda h: h["fixed"].append(["batch", -1]),
+        lambda h: h["fixed"].append(["batch", "3"]),
+        lambda h: h["fixed"].extend([["batch", 3], ["batch", 4]]),
         lambda h: h["constants"].__setitem__(0, ["float64", [-2, -2]]),
         lambda h: h["constants"].__setitem__(0, ["object", [2, 2]]),
         lambda h: h["kernels"][0].__setitem__(3, -1),

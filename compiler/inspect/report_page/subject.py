@@ -125,16 +125,20 @@ def path_of(layer: str) -> tuple[str, ...]:
 
 
 def typical_sizes(compiled: Compiled, sizes: Mapping[str, int]) -> dict[str, int]:
-    """A value for each symbol: those given, else the extents that the compiler takes for typical.
+    """A value for each symbol: the only one it has, the one given, or the extent that the compiler takes for typical.
 
     Raises:
-        ValueError: for a symbol that the graph does not have.
+        ValueError: for a symbol that the graph does not have, or another value than the only one that it has.
     """
     symbols = compiled.program.symbols
     unknown = sorted(set(sizes) - set(symbols))
     if unknown:
         raise ValueError(f"the graph has no symbol {unknown[0]!r}; its symbols are: {', '.join(symbols) or 'none'}")
-    return dict.fromkeys(symbols, TYPICAL_EXTENT) | dict(sizes)
+    fixed = dict(compiled.program.fixed)
+    for name, value in fixed.items():
+        if sizes.get(name, value) != value:
+            raise ValueError(f"the symbol {name!r} can only be {value}. Received: {name}={sizes[name]}")
+    return dict.fromkeys(symbols, TYPICAL_EXTENT) | dict(sizes) | fixed
 
 
 def measured(

@@ -130,7 +130,7 @@ def test_records_say_what_a_pass_did():
 
 def test_a_failing_pass_leaves_a_file_that_fails_again(tmp_path):
     path = tmp_path / "new" / "repro.gcir"
-    context = PassContext(bindings={"n": 4}, winograd=False)
+    context = PassContext(bindings={"n": 4}, fixed={"steps": 7, "steps_": 9}, winograd=False)
     passes = (canonicalize, give_up, eliminate_dead_code)
     with pytest.raises(RuntimeError) as caught:
         run_pipeline(parse(GRAPH), context, passes=passes, instruments=(Reproducer(path),))
@@ -140,6 +140,7 @@ def test_a_failing_pass_leaves_a_file_that_fails_again(tmp_path):
     header = read_header(text)
     assert header.passes == ("give_up", "eliminate_dead_code")
     assert header.bindings == {"n": 4}
+    assert header.fixed == {"steps": 7, "steps_": 9}
     assert not header.winograd
     graph, missing = read_graph(path)
     assert missing == ()

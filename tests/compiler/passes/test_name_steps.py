@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from compiler import functions as f
 from compiler.driver import compile_graph
+from compiler.inspect.report_page.subject import typical_sizes
+from compiler.inspect.stages import Stages
 from compiler.interpret import interpret
 from compiler.ir import Builder, Graph
 from compiler.ops.scan import Scan
@@ -75,6 +80,41 @@ def test_the_numbers_are_the_same_and_only_the_leading_steps_are_computed(limit:
         expected, _ = interpret(differentiate(graph, PassContext()), [wide[0], number], wide[1:])
         for result, exact in zip(compiled.executable.run([x, number], weights), expected, strict=True):
             np.testing.assert_allclose(result, exact, rtol=1e-4, atol=1e-4)
+
+
+def with_a_mean() -> Graph:
+    """x[4, count, 3] -> the sum over limited steps, and the mean over all, whose factor only `count` steps are right
+    for."""
+    body = Builder("cell")
+    h, entry = body.input("h", TensorType((4, 3))), body.input("x", TensorType((4, 3)))
+    body.output("h", f.add(body, h, entry))
+    b = Builder("mean")
+    x, limit = b.input("x", TensorType((4, COUNT, 3))), b.input("limit", TensorType((), "int32"))
+    loop = f.scan(b, body.build(), [f.full(b, (4, 3), 0.0)], [f.transpose(b, x, (1, 0, 2))], limit=limit)
+    b.output("sum", loop.final[0])
+    b.output("mean", f.multiply(b, f.reduce_sum(b, x, (1,)), 1 / COUNT))
+    return b.build()
+
+
+def test_arrays_of_another_length_are_refused_after_the_cache_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph, limit = with_a_mean(), np.array(3, np.int32)
+    x = np.random.default_rng(0).standard_normal((4, COUNT + 2, 3)).astype("float32")
+    monkeypatch.setenv("GRAPHCORE_CACHE", str(tmp_path))
+    for is_stored in (False, True):
+        compiled = compile_graph(graph)
+        assert ("_optimized" in compiled.__dict__) is not is_stored, "the passes run the first time only"
+        assert dict(compiled.program.fixed) == {"steps": COUNT}
+        _, mean = compiled.executable.run([x[:, :COUNT], limit], ())
+        np.testing.assert_allclose(mean, x[:, :COUNT].astype("float64").mean(1), rtol=1e-5, atol=1e-6)
+        for steps in (COUNT + 2, COUNT - 1, 0):
+            message = f"declared float32[4, {COUNT}, 3]: expected shape (4, {COUNT}, 3), got (4, {steps}, 3)"
+            with pytest.raises(ValueError, match=re.escape(message)):
+                compiled.executable.run([x[:, :steps], limit], ())
+    assert typical_sizes(compiled, {}) == Stages(graph, lambda: compiled).memory.typical == {"steps": COUNT}
+    with pytest.raises(ValueError, match=f"'steps' can only be {COUNT}. Received: steps=3"):
+        typical_sizes(compiled, {"steps": 3})
 
 
 @pytest.mark.parametrize(
