@@ -53,14 +53,20 @@ def finish(b: Builder, graph: Graph, new: dict[Value, Value]) -> Graph:
     )
 
 
-def rebuild(graph: Graph, parameters: dict[Value, Value], change: Callable[[Op], Op]) -> Graph:
-    """Emit every node anew over other parameters, so that all types are inferred again; those not named stay."""
+def rebuild(
+    graph: Graph, parameters: dict[Value, Value], change: Callable[[Op, tuple[Value, ...]], Op]
+) -> Graph:
+    """Emit every node anew over other parameters, so that all types are inferred again; those not named stay.
+
+    `change` is given an op and its new inputs.
+    """
     b = Builder(graph.name)
     new = {entry.value: parameters.get(entry.value, entry.value) for entry in graph.parameters}
     b.inputs = [Input(entry.name, new[entry.value]) for entry in graph.inputs]
     b.variables = [Input(entry.name, new[entry.value]) for entry in graph.variables]
     for node in graph.nodes:
         b.layer, b.source = node.layer, node.source
-        results = b.emit_all(change(node.op), *(new[value] for value in node.inputs))
+        inputs = tuple([new[value] for value in node.inputs])
+        results = b.emit_all(change(node.op, inputs), *inputs)
         new.update(zip(node.outputs, results, strict=True))
     return finish(b, graph, new)

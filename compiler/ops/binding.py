@@ -43,7 +43,7 @@ def bind_graph(graph: Graph, bindings: Mapping[str, Dim]) -> Graph:
     """
     replaced = dict(bindings)
     fresh = {entry.value: Value(substitute_type(entry.value.type, replaced)) for entry in graph.parameters}
-    return rebuild(graph, fresh, lambda op: bind(op, bindings))
+    return rebuild(graph, fresh, lambda op, _: bind(op, bindings))
 
 
 def attribute_symbols(op: Op) -> frozenset[str]:

@@ -21,7 +21,7 @@ def infer_shapes(graph: Graph, context: PassContext) -> Graph:
         return bind_graph(graph, context.bindings)
     if all(node.op.infer(*(v.type for v in node.inputs)) == _types(node.outputs) for node in graph.nodes):
         return graph
-    return rebuild(graph, {}, lambda op: op)
+    return rebuild(graph, {}, lambda op, _: op)
 
 
 def _types(values: tuple[Value, ...]) -> tuple[object, ...]:

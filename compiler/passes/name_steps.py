@@ -26,7 +26,7 @@ from compiler.ops.scan import Scan
 from compiler.passes.context import PassContext
 from compiler.rewrite import rebuild
 from compiler.types import TensorType, substitute_type, symbols_of_type
-from runtime.dimensions import Dim, SymbolicInt, symbol
+from runtime.dimensions import Dim, SymbolicInt, symbol, symbols_of
 
 NAME = "steps"
 
@@ -52,7 +52,7 @@ def _named(graph: Graph, count: int, context: PassContext) -> Graph:
     if not fresh:
         return graph  # nothing would give the name its value
     try:
-        named = rebuild(graph, fresh, lambda op: _with_name(op, count, steps))
+        named = rebuild(graph, fresh, lambda op, inputs: _with_name(op, inputs, count, steps))
     except (TypeError, ValueError) as error:
         context.remark("name_steps", f"loops of {count} steps", f"{count} is not their number alone: {error}")
         return graph
@@ -69,23 +69,39 @@ def _unused_name(graph: Graph) -> str:
     return next(name for name in names if name not in taken)
 
 
-def _with_name(op: Op, count: int, steps: SymbolicInt) -> Op:
+def _with_name(op: Op, inputs: tuple[Value, ...], count: int, steps: SymbolicInt) -> Op:
     """The op with the name in the place of the number, in those attributes that are extents."""
     changed = {}
     for field in dataclasses.fields(op):
         if "Dim" not in str(field.type):
             continue
         before = getattr(op, field.name)
-        after = tuple(_extent(x, count, steps) for x in before) if isinstance(before, tuple) else before
-        after = _extent(after, count, steps) if after is before else after
-        if after != before:
-            changed[field.name] = after
+        extents = before if isinstance(before, tuple) else (before,)
+        named = tuple(
+            _extent(extent, count, steps, _slack(field.name, axis, inputs, str(steps)))
+            for axis, extent in enumerate(extents)
+        )
+        if named != extents:
+            changed[field.name] = named if isinstance(before, tuple) else named[0]
     return dataclasses.replace(op, **changed) if changed else op
 
 
-def _extent(value: Any, count: int, steps: SymbolicInt) -> Dim | Any:
-    if isinstance(value, int) and abs(value - count) <= 1:
-        return steps + (value - count)  # a loop keeps one state more than it has steps, and may read the last but one
+def _slack(field: str, axis: int, inputs: tuple[Value, ...], name: str) -> int:
+    """How far from the number of steps an attribute of this name may be and still be meant; -1: it is not meant.
+
+    A loop keeps one state more than it has steps, and bounds may leave out one of them at either end. They are bounds
+    of steps where the axis is one of steps. A layer of one unit more than there are steps is a coincidence.
+    """
+    if field in ("start", "stop"):
+        return 1 if name in symbols_of(inputs[0].type.shape[axis]) else -1
+    return 1 if field in ("low", "high") else 0
+
+
+def _extent(value: Any, count: int, steps: SymbolicInt, slack: int) -> Dim | Any:
+    if slack < 0:
+        return value
+    if isinstance(value, int) and abs(value - count) <= slack:
+        return steps + (value - count)
     if isinstance(value, SymbolicInt) and str(value // count * count) == str(value):
         return value // count * steps  # rows of all steps
     return value

@@ -66,20 +66,44 @@ def test_the_number_becomes_a_name() -> None:
     assert not context.remarks
 
 
-@pytest.mark.parametrize("limit", [0, 1, 4, 7, 9])
-def test_the_numbers_are_the_same_and_only_the_leading_steps_are_computed(limit: int) -> None:
-    graph = recurrence()
+@pytest.mark.parametrize(("limit", "units"), [(0, 5), (1, 5), (4, 5), (7, 5), (9, 5), (4, COUNT - 1), (4, COUNT + 1)])
+def test_the_numbers_are_the_same_and_only_the_leading_steps_are_computed(limit: int, units: int) -> None:
+    graph = recurrence(units)
     compiled = compile_graph(graph)
     assert to_text(compiled.graph).count("fused_steps") >= 2, "the projection, and the derivative of its matrix"
     random = np.random.default_rng(limit)
     for batch in (1, 3):
         x = random.standard_normal((batch, COUNT, 3)).astype("float32")
-        weights = [random.standard_normal(shape).astype("float32") for shape in ((5, 5), (3, 5))]
+        weights = [random.standard_normal(shape).astype("float32") for shape in ((units, units), (3, units))]
         number = np.array(limit, np.int32)
         wide = [array.astype("float64") for array in (x, *weights)]
         expected, _ = interpret(differentiate(graph, PassContext()), [wide[0], number], wide[1:])
         for result, exact in zip(compiled.executable.run([x, number], weights), expected, strict=True):
             np.testing.assert_allclose(result, exact, rtol=1e-4, atol=1e-4)
+
+
+def test_bounds_of_other_axes_keep_their_numbers() -> None:
+    """Of x[batch, count, count + 3], the features around number count, and the steps but the first or the last."""
+    b, batch = Builder("cut"), symbol("batch")
+    x, limit = b.input("x", TensorType((batch, COUNT, COUNT + 3))), b.input("limit", TensorType((), "int32"))
+    body = Builder("cell")
+    state = TensorType((batch, 3))
+    h, z = body.input("h", state), body.input("z", state)
+    body.output("h", f.add(body, h, z))
+    part = f.slice_(b, x, (0, 0, COUNT - 1), (batch, COUNT, COUNT + 2))
+    loop = f.scan(b, body.build(), [f.full(b, state.shape, 0.0)], [f.transpose(b, part, (1, 0, 2))], limit=limit)
+    b.output("last", loop.final[0])
+    b.output("later", f.slice_(b, x, (0, 1, 0), (batch, COUNT, COUNT)))
+    b.output("earlier", f.slice_(b, x, (0, 0, 1), (batch, COUNT - 1, COUNT + 1)))
+    graph, context = b.build(), PassContext()
+    named = name_steps(graph, context)
+    assert not context.remarks
+    assert [str(value.type) for value in named.results] == ["f32[batch,3]", *["f32[batch,steps-1,7]"] * 2]
+    array = np.random.default_rng(1).standard_normal((2, COUNT, COUNT + 3)).astype("float32")
+    last, later, earlier = compile_graph(graph).executable.run([array, np.array(4, np.int32)], ())
+    np.testing.assert_allclose(last, array[:, :4, COUNT - 1 : COUNT + 2].astype("float64").sum(1), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(later, array[:, 1:, :COUNT])
+    np.testing.assert_array_equal(earlier, array[:, : COUNT - 1, 1 : COUNT + 1])
 
 
 def with_a_mean() -> Graph:
