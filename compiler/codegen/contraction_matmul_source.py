@@ -210,8 +210,11 @@ _PACK_B_BLOCK = """\
         panel_begin = depth_begin
         if blocked:
             panel_begin = 0
-            pack_columns(packed, panel_bytes, b + (depth_begin * columns + first_column) * ELEMENT,
-                         columns * ELEMENT, steps, block_columns)"""
+            whole_columns = whole_panels * TILE_COLUMNS
+            if whole_columns < block_columns:
+                pack_columns(packed + whole_panels * panel_bytes, panel_bytes,
+                             b + (depth_begin * columns + first_column + whole_columns) * ELEMENT,
+                             columns * ELEMENT, steps, block_columns - whole_columns)"""
 
 _READ_B_IN_PLACE = """\
     if rows <= IN_PLACE_ROWS:
