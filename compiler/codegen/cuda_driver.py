@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numba import cuda as numba_cuda
 
-from compiler.assembly import Assembly, assemble, label_of
+from compiler.assembly import Assembly, assemble, group_of, label_of, operands_of
 from compiler.codegen.cuda import CudaKernel, LaunchLimits, cuda_kernel
 from compiler.codegen.cuda_compile import launchable
 from compiler.codegen.cuda_math import SIMULATED
 from compiler.instruments.environment import environment_instruments
 from compiler.ir import Array, Graph, Node
-from compiler.ops.fused import FusedGroup
+from compiler.ops.fused import FusedSteps
 from compiler.passes.context import PassContext
 from compiler.pipeline import run_pipeline
 from compiler.target import CUDA_TARGET
@@ -70,17 +70,20 @@ def compile_graph_for_cuda(graph: Graph, *, limits: LaunchLimits | None = None) 
 
 
 def _emit_instruction(a: Assembly, node: Node, limits: LaunchLimits) -> CudaKernel:
-    if not isinstance(node.op, FusedGroup):
-        raise TypeError(f"'{node.op.name}' is no kernel: run the pass 'fuse' first.")
-    printed = cuda_kernel(node.op.body, limits)
+    group, operands = group_of(node), operands_of(a, node)
+    if isinstance(group, FusedSteps):
+        raise TypeError(
+            f"'{group.name}' computes the leading {group.steps!r} only, which kernels of the CPU can and those of CUDA "
+            "cannot. Compile the graph as it was before the pass 'limit_kernels'."
+        )
+    printed = cuda_kernel(group.body, limits)
     label = label_of(node)
     dtypes = " ".join(operand.dtype for operand in printed.operands)
     key = hashlib.sha256(f"{dtypes} {printed.block}\n{printed.source}".encode()).hexdigest()
     if key not in a.kernel_of:
         a.kernel_of[key] = len(a.kernels)
         a.kernels.append(Kernel(label, key, "kernel", b"", printed.source))
-    operands = tuple(a.index_of(value) for value in (*node.inputs, *node.outputs))
-    reads = len(node.inputs)
+    reads = len(group.body.inputs)
     a.instructions.append(Instruction(a.kernel_of[key], operands, printed.extents, printed.work, 0, label, reads))
     return printed
 

@@ -8,8 +8,10 @@ import pytest
 from compiler import functions as f
 from compiler.interpret import interpret
 from compiler.ir import Builder, Graph
+from compiler.ops.fused import FusedSteps
 from compiler.passes.context import PassContext
 from compiler.passes.differentiate import differentiate, emit_gradient
+from compiler.pipeline import run_pipeline
 from compiler.types import TensorType
 from runtime.dimensions import symbol
 
@@ -51,3 +53,12 @@ def test_loops_agree_with_the_interpreter(reverse: bool, steps: int, limit: int)
     expected, _ = interpret(differentiate(graph, PassContext()), wide, [weights.astype("float64")])
     for value, wanted in zip(outputs, expected, strict=True):
         np.testing.assert_allclose(value, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_kernels_that_the_cpu_limits_are_refused_by_name() -> None:
+    from compiler.codegen.cuda_driver import compile_graph_for_cuda
+
+    limited = run_pipeline(recurrence(reverse=False), PassContext())
+    assert any(isinstance(node.op, FusedSteps) for node in limited.nodes)
+    with pytest.raises(TypeError, match="'fused_steps' .* before the pass 'limit_kernels'"):
+        compile_graph_for_cuda(limited)
