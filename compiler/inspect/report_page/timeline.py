@@ -53,7 +53,7 @@ def _timeline(subject: Subject, profile: Profile, run: int, duration: float) -> 
             "instruction": call.position,
             "begin": call.begin * 1e-9,
             "seconds": (call.until - call.begin) * 1e-9,
-            "items": call.end - call.first,
+            "count": call.end - call.first,
             "hue": hue_of(layers_of(subject.calls[call.position].body, subject.calls[call.position].layer)[0]),
         })  # fmt: skip
     busy = {

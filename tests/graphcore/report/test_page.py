@@ -132,6 +132,14 @@ def test_hostile_names_are_text(graph_page: Path) -> None:
     assert EVIL in page.texts["memory"] + page.texts["kernels"]
 
 
+def test_every_call_says_on_how_many_items_it_worked(text: str) -> None:
+    bars = [value for tag, name, value in Page(text).attributes if (tag, name) == ("rect", "data-is")]
+    assert bars
+    for bar in bars:
+        assert re.fullmatch(r"\S+( \S+)?, \S+( \S+)?, [1-9]\d*", bar), bar
+    assert "built-in method" not in text
+
+
 def test_every_kernel_of_a_small_model_has_ir_and_instructions(model_page: Path) -> None:
     page = Page(model_page.read_text(encoding="utf-8"))
     for attributes, script in page.scripts:
