@@ -18,6 +18,7 @@ from compiler.passes.plan_memory import MemoryPlan, Slot
 from compiler.preparation import prepared_nodes
 from compiler.storage import is_kernel, offset_of, root_of
 from compiler.target import Target
+from compiler.traffic import least_bytes
 from compiler.types import TensorType, symbols_of_type
 from runtime.cache import default_cache
 from runtime.dimensions import Dim
@@ -160,6 +161,7 @@ def _emit_instruction(a: Assembly, node: Node) -> None:
     group, operands = group_of(node), operands_of(a, node)
     printed = cpu_kernel(group.body, a.target, shared_memory(a, operands))
     label = label_of(node)
+    read, written = least_bytes(group.body)
     kernel = _kernel_index(a, label, printed.source, printed.namespace, printed.identity)
     a.instructions.append(
         Instruction(
@@ -174,6 +176,8 @@ def _emit_instruction(a: Assembly, node: Node) -> None:
             limit=a.index_of(node.inputs[-1]) if isinstance(group, FusedSteps) else -1,
             steps=group.steps if isinstance(group, FusedSteps) else "",
             multiply_adds=group.body.multiply_adds,
+            bytes_read=read,
+            bytes_written=written,
         )
     )
 

@@ -98,7 +98,8 @@ class Instruction:
     `limit` is the number of a buffer with an int32, or -1. With it the kernel works as if the symbol `steps` had that
     value, at most its own: on the leading steps of arrays with time as their first axis.
 
-    `multiply_adds` are those of contractions, by definition, in one call over all items; for profiles.
+    For profiles: `multiply_adds` are those of contractions, by definition, in one call over all items, `bytes_read` and
+    `bytes_written` what such a call must at least move.
     """
 
     kernel: int
@@ -112,6 +113,8 @@ class Instruction:
     limit: int = -1
     steps: str = ""
     multiply_adds: Dim = 0
+    bytes_read: Dim = 0
+    bytes_written: Dim = 0
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -343,6 +346,8 @@ def _check_instruction(program: Program, index: int, instruction: Instruction) -
     _check_dim(program, f"{place}, work", instruction.work)
     _check_dim(program, f"{place}, scratch", instruction.scratch)
     _check_dim(program, f"{place}, multiply-adds", instruction.multiply_adds)
+    _check_dim(program, f"{place}, bytes read", instruction.bytes_read)
+    _check_dim(program, f"{place}, bytes written", instruction.bytes_written)
     if type(instruction.reads) is not int or not 0 <= instruction.reads <= len(instruction.operands):
         raise ProgramError(f"{place} reads {instruction.reads!r} of its {len(instruction.operands)} operands")
     if instruction.limit != -1:

@@ -17,7 +17,7 @@ from runtime.program import DTYPES, Buffer, Instruction, Kernel, Program, Progra
 __all__ = ["bytes_of", "program_from"]
 
 # The digit is the version of the format: another one is refused, not guessed at.
-_MAGIC = b"GCPROG6\n"
+_MAGIC = b"GCPROG7\n"
 _CHECKSUM_BYTES = 32
 
 
@@ -58,7 +58,7 @@ def _header_of(program: Program) -> dict[str, Any]:
         ],
         "instructions": [
             [i.kernel, i.operands, [str(e) for e in i.extents], str(i.work), str(i.scratch), i.label, i.reads, i.fills,
-             i.limit, i.steps, str(i.multiply_adds)]
+             i.limit, i.steps, str(i.multiply_adds), str(i.bytes_read), str(i.bytes_written)]
             for i in program.instructions
         ],
         "kernels": [[k.name, k.key, k.symbol, len(k.object_code), k.source] for k in program.kernels],
@@ -126,13 +126,15 @@ def _instruction_of(
     fills: bool,
     limit: int,
     steps: str,
-    multiply_adds: str,
+    *costs: str,
 ) -> Instruction:
     sizes, items, private = tuple(map(parse_dim, extents)), parse_dim(work), parse_dim(scratch)
-    texts, flag, products = (_text(label), _text(steps)), _flag(fills), parse_dim(multiply_adds)
+    texts, flag = (_text(label), _text(steps)), _flag(fills)
+    multiply_adds, read, written = map(parse_dim, costs)
     return Instruction(
-        kernel, tuple(operands), sizes, items, private, texts[0], reads, flag, limit, texts[1], products
-    )
+        kernel, tuple(operands), sizes, items, private, texts[0], reads, flag, limit, texts[1], multiply_adds, read,
+        written,
+    )  # fmt: skip
 
 
 def _loop_of(first: int, end: int, count: str, reverse: bool, limit: int, beyond: bool, *windows: list[int]) -> Loop:

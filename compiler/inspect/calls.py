@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from compiler.assembly import Assembly, assemble, group_of, label_of, operands_of, shared_memory
-from compiler.inspect.operations import element_operations, least_bytes, ops_of
+from compiler.inspect.operations import element_operations, ops_of
 from compiler.ir import Graph, Node
 from runtime.dimensions import Dim
 from runtime.loops import Loop
@@ -69,20 +69,20 @@ class KernelCall:
         """How often a run of the program makes the call: the steps of its loop, else once. A limit makes it less."""
         return 1 if self.loop is None else self.loop.count
 
-    @functools.cached_property
+    @property
     def flops(self) -> Dim:
         """Floating-point operations of one call, two for each multiply-add; see `contraction_flops`."""
-        return 2 * self.body.multiply_adds
+        return 2 * self.instruction.multiply_adds
 
     @functools.cached_property
     def element_operations(self) -> Dim:
         """Those of one call beside the contraction; see `compiler.inspect.operations.element_operations`."""
         return element_operations(self.body)
 
-    @functools.cached_property
+    @property
     def least_bytes(self) -> tuple[Dim, Dim]:
-        """Bytes that one call must at least read and write; see `compiler.inspect.operations.least_bytes`."""
-        return least_bytes(self.body)
+        """Bytes that one call must at least read and write; see `compiler.traffic.least_bytes`."""
+        return self.instruction.bytes_read, self.instruction.bytes_written
 
 
 def kernel_calls(compiled: Compiled) -> tuple[KernelCall, ...]:

@@ -8,7 +8,7 @@ that the run was shared by, so the kernels' times, the waiting and the time betw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +19,7 @@ from runtime.dimensions import evaluate
 from runtime.profile import KernelCall, Profile
 from runtime.program import DTYPES, Instruction, Program
 
-__all__ = ["KernelTime", "LayerTime", "ProgramTimes", "layer_times", "program_times"]
+__all__ = ["KernelTime", "LayerTime", "ProgramTimes", "itemsize_of", "layer_of", "layer_times", "program_times"]
 
 RoofOf = Callable[[int], Roof]
 
@@ -40,7 +40,7 @@ class KernelTime(NamedTuple):
     median: float  # of a run
     total: float
     flops: float  # of a run; of contractions only, by their definition
-    bytes: float  # of a run: each operand once for each call over all items
+    bytes: float  # of a run: the least that its calls must read and write; see `compiler.traffic.least_bytes`
     roof: float  # see `Roof.share`, at the median
 
     @property
@@ -119,22 +119,21 @@ def _kernels(profile: Profile, program: Program, teams: NDArray[np.int64], roof:
         work = max(evaluate(instruction.work, profile.values), 1)
         executions = float(np.median(items[ran, position])) / work
         flops = 2.0 * evaluate(instruction.multiply_adds, profile.values) * executions
-        traffic, itemsize = _traffic(program, instruction, profile)
+        traffic = sum(evaluate(dim, profile.values) for dim in (instruction.bytes_read, instruction.bytes_written))
         median = float(np.median(times[ran, position]))
         found.append(KernelTime(
             position, instruction.label, layer_of(instruction), program.kernels[instruction.kernel].name,
             roof.threads, int(ran.sum()), int(calls[:, position].sum()), median, float(times[:, position].sum()),
-            flops, traffic * executions, roof.share(flops, traffic * executions, median / 1e9, itemsize),
+            flops, traffic * executions,
+            roof.share(flops, traffic * executions, median / 1e9, itemsize_of(program, instruction, profile.values)),
         ))  # fmt: skip
     return tuple(found)
 
 
-def _traffic(program: Program, instruction: Instruction, profile: Profile) -> tuple[float, int]:
-    """Bytes of the operands, and of one element of the largest of them."""
-    sizes = {operand: program.buffer_bytes(operand, profile.values) for operand in instruction.operands}
-    largest = max(sizes, key=lambda operand: sizes[operand], default=None)
-    itemsize = 4 if largest is None else DTYPES[program.buffers[largest].dtype].itemsize
-    return float(sum(sizes.values())), itemsize
+def itemsize_of(program: Program, instruction: Instruction, values: Mapping[str, int]) -> int:
+    """Bytes of one element of the largest operand: of the floats that an instruction's arithmetic is on."""
+    largest = max(instruction.operands, key=lambda operand: program.buffer_bytes(operand, values), default=None)
+    return 4 if largest is None else DTYPES[program.buffers[largest].dtype].itemsize
 
 
 def layer_of(instruction: Instruction) -> str:

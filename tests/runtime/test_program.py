@@ -33,7 +33,10 @@ def make_program() -> Program:
         variables=(1,),
         outputs=(4,),
         instructions=(
-            Instruction(0, (0, 1, 3), (BATCH, 4, -1), BATCH, 128, "dense: y = x w", 2, True),
+            Instruction(
+                0, (0, 1, 3), (BATCH, 4, -1), BATCH, 128, "dense: y = x w", 2, True,
+                multiply_adds=BATCH * 32, bytes_read=BATCH * 16 + 16, bytes_written=BATCH * 16,
+            ),
             Instruction(1, (3, 2, 4), (), 1, 0, "mean"),
         ),
         kernels=(
@@ -127,7 +130,10 @@ def test_any_cut_is_refused(length: int) -> None:
         lambda h: h["instructions"][0].__setitem__(1, [0, 1, 99]),
         lambda h: h["instructions"][0].__setitem__(1, [0, 1, "3"]),
         lambda h: h["instructions"][0].__setitem__(3, "-5"),
+        lambda h: h["instructions"][0].__setitem__(-1, "-5"),
+        lambda h: h["instructions"][0].__setitem__(-2, "rows"),
         lambda h: h["instructions"][0].pop(),
+        lambda h: h["instructions"][0].append("0"),
         lambda h: h["buffers"][3].__setitem__(4, 1 << 40),
         lambda h: h["buffers"][3].__setitem__(4, "1"),
         lambda h: h["buffers"][3].__setitem__(4, True),

@@ -72,6 +72,20 @@ def test_arithmetic_traffic_and_rates(threads: int) -> None:
     assert all(kernel.runs == 12 <= kernel.calls for kernel in times.kernels)
 
 
+def test_a_lookup_moves_the_rows_that_it_looks_up_and_not_the_table() -> None:
+    b = Builder("lookup")
+    rows = b.input("rows", TensorType((BATCH, 6), "int32"))
+    table = b.variable("table", TensorType((5000, 64), "float32"))
+    b.output("y", f.take(b, table, rows, axis=0))
+    executable = compile_graph(b.build()).executable
+    chosen = np.random.default_rng(0).integers(0, 5000, (7, 6)).astype(np.int32)
+    with Recorder() as recorder:
+        executable.run([chosen], (np.zeros((5000, 64), np.float32),))
+    (kernel,) = program_times(recorder.profiles[0], roof_of).kernels
+    assert kernel.bytes == 4 * 7 * 6 + 2 * 4 * 7 * 6 * 64
+    assert kernel.roof == pytest.approx(kernel.bytes / 1e10 / (kernel.median * 1e-9))
+
+
 def test_every_nanosecond_is_accounted_for(threads: int) -> None:
     (profile,) = recorded(two_layers())
     times = program_times(profile, roof_of)

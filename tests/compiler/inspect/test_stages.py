@@ -14,10 +14,11 @@ from llvmlite import binding as llvm
 from rich.console import Console
 
 from compiler.inspect import Stages, stages
-from compiler.inspect.operations import element_operations, least_bytes
+from compiler.inspect.operations import element_operations
 from compiler.inspect.stages import STAGES
 from compiler.ir import Graph
 from compiler.text import parse, to_text
+from compiler.traffic import least_bytes
 from compiler.types import product
 from runtime.dimensions import evaluate, parse_dim, symbol
 from runtime.loader import target_machine
