@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -12,21 +12,24 @@ from compiler.ops.sources import ArrayAttribute
 from compiler.text import parse
 from compiler.types import is_float
 
-__all__ = ["missing_constants", "read_graph", "stand_in"]
+__all__ = ["graph_of_text", "missing_constants", "stand_in"]
 
 _BY_HASH = re.compile(r"\barray (\w+) \[([\d,]*)\] sha256 ([0-9a-f]+)")
 
 
-def read_graph(path: Path) -> tuple[Graph, tuple[str, ...]]:
-    """The graph in a file, and the hashes of the arrays in it that random numbers stand in for.
+def graph_of_text(text: str, known: Mapping[str, ArrayAttribute] | None = None) -> tuple[Graph, tuple[str, ...]]:
+    """The graph that a text is, and the hashes of the arrays in it that random numbers stand in for.
+
+    Args:
+        text: as `compiler.text.to_text` writes it.
+        known: arrays that the text may name by their hash.
 
     Raises:
-        OSError: if the file cannot be read.
-        ParseError: if its text is no graph.
+        ParseError: if it is no graph.
     """
-    text = path.read_text(encoding="utf-8")
-    missing = missing_constants(text)
-    return parse(text, missing), tuple(missing)
+    held = known or {}
+    missing = {digest: array for digest, array in missing_constants(text).items() if digest not in held}
+    return parse(text, {**held, **missing}), tuple(missing)
 
 
 def missing_constants(text: str) -> dict[str, ArrayAttribute]:

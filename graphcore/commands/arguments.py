@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import runpy
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from compiler.ir import Graph
     from graphcore.models import Model
 
-__all__ = ["SUBJECT_HELP", "load_subject", "positive"]
+__all__ = ["SUBJECT_HELP", "load_subject", "positive", "read_graph"]
 
 SUBJECT_HELP = "a saved model (.keras), a model in a script (script.py:name), or a graph (.gcir)"
 
@@ -37,9 +38,7 @@ def load_subject(text: str) -> Model | Graph:
     path, _, name = text.partition(":")
     kind = Path(path).suffix
     if kind == ".gcir":
-        from compiler.text import parse
-
-        return parse(Path(path).read_text(encoding="utf-8"))
+        return read_graph(Path(path).read_text(encoding="utf-8"))
     if kind == ".keras":
         from graphcore.models import load_model
 
@@ -48,6 +47,21 @@ def load_subject(text: str) -> Model | Graph:
     if kind == ".py" and name:
         return _model_of_script(path, name)
     raise ValueError(f"expected {SUBJECT_HELP}. Received: {text!r}")
+
+
+def read_graph(text: str) -> Graph:
+    """The graph that a text is; says on stderr where random numbers stand in for constants given by hash only.
+
+    Raises:
+        ParseError: if it is no graph.
+    """
+    from compiler.instruments.files import graph_of_text
+
+    graph, missing = graph_of_text(text)
+    if missing:
+        count = f"{len(missing)} constant{'s' if len(missing) > 1 else ''}"
+        print(f"graphcore: random numbers stand in for {count} given by hash only", file=sys.stderr)
+    return graph
 
 
 def _model_of_script(path: str, name: str) -> Model:

@@ -29,16 +29,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(options: Namespace) -> int:
     """Print the difference."""
     from compiler.inspect.difference import difference
-    from compiler.instruments.files import missing_constants
-    from compiler.text import large_constants, parse
+    from compiler.instruments.files import graph_of_text
+    from compiler.text import large_constants
     from graphcore.commands.highlighting import show
 
     texts = [path.read_text(encoding="utf-8") for path in (options.before, options.after)]
     # An array that one file holds and the other names by its hash is the same array.
     held: dict[str, ArrayAttribute] = {}
     for text in texts:
-        held |= large_constants(parse(text, missing_constants(text)))
-    before, after = (parse(text, missing_constants(text) | held) for text in texts)
+        held |= large_constants(graph_of_text(text)[0])
+    before, after = (graph_of_text(text, held)[0] for text in texts)
     found = difference(before, after)
     if not options.quiet:
         show(str(found) if found else f"no difference: {len(before.nodes)} nodes\n", "diff")

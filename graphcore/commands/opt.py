@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from graphcore.commands.arguments import read_graph
+
 if TYPE_CHECKING:
     from compiler.instruments import Instrument
     from compiler.ir import Graph
@@ -90,7 +92,7 @@ def run(options: Namespace) -> int:
     header = read_header(text)
     wanted = options.passes.split(",") if options.passes is not None else header.passes
     context = PassContext(bindings=dict(header.bindings), fixed=dict(header.fixed), winograd=header.winograd)
-    graph = _read(text)
+    graph = read_graph(text)
     arrays = _arrays(graph, options, context) if options.bisect else []
     instruments, chosen = _instruments(options, arrays), chosen_passes(passes, wanted)
     try:
@@ -107,17 +109,6 @@ def run(options: Namespace) -> int:
         return judge_program(graph, result, context, arrays, instruments)
     _deliver(result, options)
     return 0
-
-
-def _read(text: str) -> Graph:
-    from compiler.instruments.files import missing_constants
-    from compiler.text import parse
-
-    missing = missing_constants(text)
-    if missing:
-        count = f"{len(missing)} constant{'s' if len(missing) > 1 else ''}"
-        print(f"graphcore opt: random numbers stand in for {count} given by hash only", file=sys.stderr)
-    return parse(text, missing)
 
 
 def _renderer(options: Namespace) -> Callable[[Graph], str]:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from compiler.text import parse
+from compiler import functions as f
+from compiler.ir import Builder
+from compiler.ops.sources import ArrayAttribute, Constant
+from compiler.text import parse, to_text
+from compiler.types import TensorType
 from graphcore import cli
 
 SCRIPT = """
@@ -74,6 +79,24 @@ def test_ir_prints_a_graph_that_reads_back(capsys: pytest.CaptureFixture[str], g
     assert "transpose_a=False" not in shown(capsys, "ir", graph)
     assert "relu" in shown(capsys, "ir", graph)
     assert shown(capsys, "ir", graph, "--dot", "--stage", "traced").startswith('digraph "dense"')
+
+
+def test_ir_reads_what_it_wrote_though_large_constants_stand_there_by_hash(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    b = Builder("table")
+    x = b.input("x", TensorType((5, 90), "float32"))
+    table = b.emit(Constant(ArrayAttribute(np.linspace(0, 1, 5 * 90, dtype=np.float32).reshape(5, 90))))
+    b.output("y", f.multiply(b, x, table))
+    first, second = tmp_path / "first.gcir", tmp_path / "second.gcir"
+    first.write_text(to_text(b.build()))
+    assert cli.main(["ir", str(first), "-o", str(second)]) == 0
+    assert "random numbers stand in for 1 constant given by hash only" in capsys.readouterr().err
+    for words in (("ir", str(second), "--stage", "program"), ("summary", str(second))):
+        assert cli.main(words) == 0
+        captured = capsys.readouterr()
+        assert captured.out
+        assert captured.err.count("\n") == 1
 
 
 def test_ir_takes_the_training_step_of_a_compiled_model(capsys: pytest.CaptureFixture[str], script: str) -> None:
