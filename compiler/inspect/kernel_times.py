@@ -12,14 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compiler.roof import Roof
 from runtime.dimensions import evaluate
 from runtime.profile import KernelCall, Profile
 from runtime.program import DTYPES, Instruction, Program
 
-__all__ = ["KernelTime", "LayerTime", "ProgramTimes", "itemsize_of", "layer_of", "layer_times", "program_times"]
+__all__ = [
+    "KernelTime", "LayerTime", "ProgramTimes", "UsualRun", "itemsize_of", "layer_of", "layer_times", "program_times",
+    "usual_runs", "usual_threads",
+]  # fmt: skip
 
 RoofOf = Callable[[int], Roof]
 
@@ -52,6 +54,15 @@ class KernelTime(NamedTuple):
     def gbytes(self) -> float:
         """10^9 bytes a second, at the median time."""
         return self.bytes / self.median if self.median else 0.0
+
+
+class UsualRun(NamedTuple):
+    """One instruction over all runs in which it ran, in nanoseconds, those of all threads by their number."""
+
+    median: float
+    total: float
+    runs: int
+    executions: float  # in the median of them; 1 but in a loop
 
 
 class ProgramTimes(NamedTuple):
@@ -90,7 +101,7 @@ def program_times(profile: Profile, roof_of: RoofOf) -> ProgramTimes:
     if profile.program is None or not profile.runs:
         raise ValueError("there is nothing to sum up: the profile has no runs")
     teams = profile.team_sizes()
-    usual = int(np.median(teams))
+    usual = usual_threads(profile)
     roof = roof_of(usual)
     durations = profile.durations()
     gaps = [_gaps(profile.calls(run), durations[run], int(teams[run])) for run in range(profile.runs)]
@@ -104,27 +115,42 @@ def program_times(profile: Profile, roof_of: RoofOf) -> ProgramTimes:
         float(durations.sum()),
         float(waiting),
         float(between),
-        _kernels(profile, profile.program, teams, roof),
+        _kernels(profile, profile.program, roof),
     )
 
 
-def _kernels(profile: Profile, program: Program, teams: NDArray[np.int64], roof: Roof) -> tuple[KernelTime, ...]:
-    times = profile.times() / teams[:, None]
-    items, calls = profile.items(), profile.call_counts()
-    found = []
-    for position, instruction in enumerate(program.instructions):
+def usual_threads(profile: Profile) -> int:
+    """By how many threads a run was shared, in the median of at least one run."""
+    return int(np.median(profile.team_sizes()))
+
+
+def usual_runs(profile: Profile) -> dict[int, UsualRun]:
+    """Each instruction that ran, by its position."""
+    if profile.program is None or not profile.runs:
+        return {}
+    times = profile.times_per_thread()
+    items = profile.items()
+    found = {}
+    for position, instruction in enumerate(profile.program.instructions):
         ran = items[:, position] > 0
-        if not ran.any():
-            continue
-        work = max(evaluate(instruction.work, profile.values), 1)
-        executions = float(np.median(items[ran, position])) / work
+        if ran.any():
+            work = max(evaluate(instruction.work, profile.values), 1)
+            executions = float(np.median(items[ran, position])) / work
+            own = times[ran, position]
+            found[position] = UsualRun(float(np.median(own)), float(own.sum()), int(ran.sum()), executions)
+    return found
+
+
+def _kernels(profile: Profile, program: Program, roof: Roof) -> tuple[KernelTime, ...]:
+    calls = profile.call_counts().sum(0)
+    found = []
+    for position, usual in usual_runs(profile).items():
+        instruction, executions, median = program.instructions[position], usual.executions, usual.median
         flops = 2.0 * evaluate(instruction.multiply_adds, profile.values) * executions
         traffic = sum(evaluate(dim, profile.values) for dim in (instruction.bytes_read, instruction.bytes_written))
-        median = float(np.median(times[ran, position]))
         found.append(KernelTime(
             position, instruction.label, layer_of(instruction), program.kernels[instruction.kernel].name,
-            roof.threads, int(ran.sum()), int(calls[:, position].sum()), median, float(times[:, position].sum()),
-            flops, traffic * executions,
+            roof.threads, usual.runs, int(calls[position]), median, usual.total, flops, traffic * executions,
             roof.share(flops, traffic * executions, median / 1e9, itemsize_of(program, instruction, profile.values)),
         ))  # fmt: skip
     return tuple(found)

@@ -43,7 +43,7 @@ def op_title(body: Graph) -> str:
 
 
 def seconds_by(subject: Subject) -> tuple[dict[str, float], dict[str, float]]:
-    """Seconds of one run by layer and by op, all threads' times added up."""
+    """Seconds of one run by layer and by op, those of all threads by their number."""
     by_layer: dict[str, float] = defaultdict(float)
     by_op: dict[str, float] = defaultdict(float)
     for call, seconds in zip(subject.calls, subject.seconds, strict=bool(subject.seconds)):

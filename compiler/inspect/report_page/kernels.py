@@ -12,6 +12,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from compiler.inspect.kernel_times import itemsize_of
 from compiler.inspect.report_page.charts import hue_of, log_ticks
 from compiler.inspect.report_page.code import code_lines, linked_assembly, linked_llvm
 
@@ -50,6 +51,7 @@ def kernels_tab(subject: Subject) -> dict[str, Any]:
         "compiled": 0,
         "roof": _roofline(subject, rows),
         "seconds": sum(row["seconds"] for row in rows),
+        "threads": subject.threads,
     }
 
 
@@ -79,10 +81,8 @@ def add_instructions(subject: Subject, tab: dict[str, Any], room: int) -> None:
 def _row(subject: Subject, kernel: KernelInfo) -> dict[str, Any]:
     seconds = flops = elements = moved = 0.0
     for call in kernel.calls:
-        repeats = subject.number(call.repeats)
-        flops += subject.number(call.flops) * repeats
-        elements += subject.number(call.element_operations) * repeats
-        moved += sum(map(subject.number, call.least_bytes)) * repeats
+        cost = subject.cost(call)
+        flops, elements, moved = flops + cost.flops, elements + cost.elements, moved + cost.bytes
         seconds += subject.seconds[call.position] if subject.seconds else 0.0
     total = sum(subject.seconds) or 1.0
     return {
@@ -100,13 +100,8 @@ def _row(subject: Subject, kernel: KernelInfo) -> dict[str, Any]:
         "flops_rate": (flops or elements) / seconds if seconds else 0.0,
         "bytes_rate": moved / seconds if seconds else 0.0,
         "object_bytes": len(kernel.object_code),
-        "dtype": _dtype(kernel),
+        "itemsize": itemsize_of(subject.compiled.program, kernel.calls[0].instruction, subject.sizes),
     }
-
-
-def _dtype(kernel: KernelInfo) -> str:
-    body = kernel.calls[0].body
-    return next((value.type.dtype for _, value in body.outputs if value.type.dtype.startswith("float")), "other")
 
 
 def _costly(rows: list[dict[str, Any]]) -> set[int]:
@@ -148,21 +143,20 @@ def _packed(data: object) -> str:
 
 def _roofline(subject: Subject, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     """Operations a second over operations a byte, both axes logarithmic; None where nothing was measured."""
-    if subject.profile is None or not subject.seconds:
+    if not subject.seconds:
         return None
     from compiler.roof import roof
 
-    found: Roof = roof(max(subject.profile.threads, 1))
-    threads = max(subject.profile.threads, 1)
+    found: Roof = roof(subject.threads)
     points = []
     for row in rows:
         work = row["flops"] or row["elements"]
         if work <= 0 or row["bytes"] <= 0 or row["seconds"] <= 0:
             continue
-        # Times are those of all threads added up: together they work `threads` times as fast.
-        points.append((row, work / row["bytes"], work / row["seconds"] * threads))
-    intensities = [x for _, x, _ in points] + [found.flops / found.bandwidth]
-    rates = [y for _, _, y in points]
+        share = found.share(work, row["bytes"], row["seconds"], row["itemsize"])
+        points.append((row, work / row["bytes"], work / row["seconds"], share))
+    intensities = [x for _, x, _, _ in points] + [found.flops / found.bandwidth]
+    rates = [y for _, _, y, _ in points]
     left, right = min(intensities) / 2, max(intensities) * 3
     top, bottom = max([*rates, found.flops]) * 1.6, min([*rates, found.flops / 1e3]) / 2
 
@@ -176,7 +170,7 @@ def _roofline(subject: Subject, rows: list[dict[str, Any]]) -> dict[str, Any] | 
     return {
         "width": WIDTH,
         "height": HEIGHT,
-        "threads": threads,
+        "threads": found.threads,
         "flops": found.flops,
         "bandwidth": found.bandwidth,
         "path": f"M{x(left):.1f},{y(left * found.bandwidth):.1f}L{x(ridge):.1f},{y(found.flops):.1f}"
@@ -184,8 +178,8 @@ def _roofline(subject: Subject, rows: list[dict[str, Any]]) -> dict[str, Any] | 
         "points": [
             {"x": x(at), "y": y(rate), "index": row["index"], "name": row["name"], "hue": hue_of(row["layers"][0])
              if row["layers"] else 0, "radius": 3 + 12 * math.sqrt(row["share"]), "intensity": at, "rate": rate,
-             "of_roof": rate / min(found.flops, at * found.bandwidth)}
-            for row, at, rate in points
+             "of_roof": share}
+            for row, at, rate, share in points
         ],
         "across": [{"at": x(tick), "text": f"{tick:g}"} for tick in log_ticks(left, right)],
         "up": [{"at": y(tick), "text": f"{tick / 1e9:g}"} for tick in log_ticks(bottom, top)],

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from compiler.inspect.kernel_times import UsualRun, usual_runs, usual_threads
 from compiler.inspect.stages import Stages
 from compiler.instruments.instrument import Instrument
 from compiler.ir import Array, Graph, Input
@@ -54,6 +55,14 @@ class PassRun:
     before: Graph
     after: Graph
     seconds: float
+
+
+class Cost(NamedTuple):
+    """Of one instruction in one run: operations of contractions and on single elements, bytes of least traffic."""
+
+    flops: float
+    elements: float
+    bytes: float
 
 
 class _Keeper(Instrument):
@@ -107,12 +116,28 @@ class Subject:
         return self.stages.kernels.calls
 
     @functools.cached_property
+    def _usual(self) -> dict[int, UsualRun]:
+        return {} if self.profile is None else usual_runs(self.profile)
+
+    @functools.cached_property
     def seconds(self) -> tuple[float, ...]:
-        """What each instruction took in one run, the median of those measured, all threads' times added up; empty if
-        nothing was measured."""
-        if self.profile is None or not self.profile.runs:
+        """What each instruction took in one run, the median of those measured, that of all threads by their number;
+        empty if nothing was measured."""
+        if not self._usual:
             return ()
-        return tuple((np.median(self.profile.times(), axis=0) * 1e-9).tolist())
+        return tuple(self._usual[i].median * 1e-9 if i in self._usual else 0.0 for i in range(len(self.calls)))
+
+    @property
+    def threads(self) -> int:
+        """By how many threads a run was shared, usually; 0 if nothing was measured."""
+        return usual_threads(self.profile) if self.profile is not None and self.profile.runs else 0
+
+    def cost(self, call: KernelCall) -> Cost:
+        """What an instruction does in one run: in the usual of those measured, else at every step of its loop."""
+        usual = self._usual.get(call.position)
+        times = self.number(call.repeats) if usual is None else usual.executions
+        flops, elements = (self.number(dim) * times for dim in (call.flops, call.element_operations))
+        return Cost(flops, elements, sum(map(self.number, call.least_bytes)) * times)
 
     def number(self, dim: object) -> int:
         """A size at these `sizes`."""

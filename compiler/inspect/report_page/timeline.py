@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compiler.inspect.report_page.attribution import layers_of, seconds_by
 from compiler.inspect.report_page.charts import hue_of, seconds_text, ticks
@@ -26,11 +27,12 @@ def profile_tab(subject: Subject) -> dict[str, Any] | None:
     if profile is None or not profile.runs:
         return None
     durations = profile.durations() * 1e-9
-    run = int(np.argsort(durations)[(len(durations) - 1) // 2])  # the median, or the one before the middle
+    run = _usual_run(durations, profile.team_sizes() == subject.threads)
     by_layer, by_op = seconds_by(subject)
     return {
         **_timeline(subject, profile, run, float(durations[run])),
         "runs": profile.runs,
+        "threads": subject.threads,
         "least": float(durations.min()),
         "median": float(np.median(durations)),
         "note": subject.data_note,
@@ -40,10 +42,16 @@ def profile_tab(subject: Subject) -> dict[str, Any] | None:
     }
 
 
+def _usual_run(durations: NDArray[np.float64], is_usual: NDArray[np.bool_]) -> int:
+    """The median of the runs on the usual number of threads (of all, where no run had it), or the one before it."""
+    runs = np.flatnonzero(is_usual) if is_usual.any() else np.arange(len(durations))
+    return int(runs[np.argsort(durations[runs])[(len(runs) - 1) // 2]])
+
+
 def _timeline(subject: Subject, profile: Profile, run: int, duration: float) -> dict[str, Any]:
     calls = profile.calls(run)
     end = max([duration, *(call.until * 1e-9 for call in calls)]) or 1.0
-    threads = sorted({call.thread for call in calls})
+    threads = range(int(profile.team_sizes()[run]))
     drawn = sorted(calls, key=lambda call: call.begin - call.until)[:MOST_BARS]
     bars: dict[int, list[dict[str, Any]]] = {thread: [] for thread in threads}
     for call in sorted(drawn, key=lambda call: call.begin):
@@ -73,7 +81,7 @@ def _timeline(subject: Subject, profile: Profile, run: int, duration: float) -> 
         "calls": len(calls),
         "drawn": len(drawn),
         "ticks": [{"x": at / (end * 1e6) * WIDTH, "text": seconds_text(at * 1e-6)} for at in ticks(end * 1e6, 8)],
-        "accounted": total / (end * len(threads)) if threads else 0.0,
+        "accounted": total / (end * len(threads)),
     }
 
 
@@ -99,9 +107,7 @@ def _instructions(subject: Subject) -> list[dict[str, Any]]:
     total = sum(subject.seconds) or 1.0
     rows: list[dict[str, Any]] = []
     for call, seconds in zip(subject.calls, subject.seconds, strict=True):
-        repeats = subject.number(call.repeats)
-        flops = subject.number(call.flops) * repeats
-        moved = sum(map(subject.number, call.least_bytes)) * repeats
+        flops, _, moved = subject.cost(call)
         rows.append({
             "position": call.position, "label": call.label, "layer": call.layer, "seconds": seconds,
             "share": seconds / total, "flops": flops, "bytes": moved, "prepared": call.prepared,

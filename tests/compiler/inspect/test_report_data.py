@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import html
 import itertools
+from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from compiler.driver import compile_graph
+from compiler.inspect.kernel_times import program_times
 from compiler.inspect.report_page import charts
 from compiler.inspect.report_page.code import code_lines, linked_assembly, linked_llvm
 from compiler.inspect.report_page.diff import Naming, Row, side_by_side, visible
 from compiler.inspect.report_page.fusion import fusion_tab
+from compiler.inspect.report_page.kernels import kernels_tab
 from compiler.inspect.report_page.layers import MOST_CHILDREN, block_tree, model_tab
 from compiler.inspect.report_page.memory import memory_tab
 from compiler.inspect.report_page.passes import passes_tab
 from compiler.inspect.report_page.subject import LayerRow, Subject, measured, typical_sizes
 from compiler.inspect.report_page.timeline import profile_tab
 from compiler.ir import Graph
+from compiler.roof import Roof
 from compiler.text import parse
+from runtime import get_num_threads, set_num_threads
+from runtime.profile import Profile
 
 TEXT = """
 graph step {
@@ -255,6 +262,60 @@ def test_sizes_times_and_ticks_for_people() -> None:
 def test_a_symbol_that_the_graph_does_not_have_is_refused(subject: Subject) -> None:
     with pytest.raises(ValueError, match="no symbol 'rows'"):
         typical_sizes(subject.compiled, {"rows": 3})
+
+
+@pytest.fixture
+def known_roof(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compiler.roof.roof", roof_of)
+
+
+def roof_of(threads: int) -> Roof:
+    return Roof(threads, threads * 1e11, 1e10, 1e10)
+
+
+@pytest.fixture
+def any_threads() -> Iterator[None]:
+    before = get_num_threads()
+    yield
+    set_num_threads(before)
+
+
+@pytest.mark.usefixtures("known_roof", "any_threads")
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize(
+    ("rows", "teams"), [(1, (2, 2, 2)), (512, (1, 1, 1, 2, 2)), (512, (1, 2, 2))], ids=["idle worker", "alone", "pool"]
+)
+def test_every_tab_says_what_a_profile_says(dtype: str, rows: int, teams: tuple[int, ...]) -> None:
+    compiled = compile_graph(parse(f"""graph dense {{
+      input %0 "x": {dtype}[batch,64]
+      variable %1 "w": {dtype}[64,48]
+      %2: {dtype}[batch,48] = matmul(%0, %1) @"dense"
+      return "y"=%2
+    }}"""))
+    numbers = np.random.default_rng(0)
+    kind = {"f32": "float32", "f64": "float64"}[dtype]
+    x, w = numbers.normal(size=(rows, 64)).astype(kind), numbers.normal(size=(64, 48)).astype(kind)
+    profile = Profile()
+    for number in (None, *teams):
+        set_num_threads(number or 1)
+        compiled.executable.run([x], (w,), profile if number else None)
+    times = program_times(profile, roof_of)
+    assert tuple(profile.team_sizes()) == teams
+    subject = Subject("dense", "graph", compiled, {"batch": rows}, (), profile)
+    kernels, timeline = kernels_tab(subject), profile_tab(subject)
+    assert timeline is not None
+    assert kernels["roof"]["threads"] == timeline["threads"] == len(timeline["lanes"]) == times.threads
+    points = {point["index"]: point["of_roof"] for point in kernels["roof"]["points"]}
+    instructions = {row["position"]: row for row in timeline["instructions"]}
+    (kernel,) = (kernel for kernel in times.kernels if kernel.flops)
+    (row,) = (row for row in kernels["rows"] if kernel.position in row["calls"])
+    assert row["calls"] == [kernel.position]
+    assert row["seconds"] == pytest.approx(kernel.median * 1e-9)
+    assert (row["flops"], row["bytes"]) == (kernel.flops, kernel.bytes)
+    assert instructions[kernel.position]["seconds"] == pytest.approx(row["seconds"])
+    assert instructions[kernel.position]["flops_rate"] == pytest.approx(row["flops_rate"])
+    assert row["flops_rate"] == pytest.approx(kernel.gflops * 1e9)
+    assert points[row["index"]] == pytest.approx(kernel.roof)
 
 
 def test_a_graph_without_layers_or_arena_has_its_tabs() -> None:
