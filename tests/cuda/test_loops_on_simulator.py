@@ -60,5 +60,5 @@ def test_kernels_that_the_cpu_limits_are_refused_by_name() -> None:
 
     limited = run_pipeline(recurrence(reverse=False), PassContext())
     assert any(isinstance(node.op, FusedSteps) for node in limited.nodes)
-    with pytest.raises(TypeError, match="'fused_steps' .* before the pass 'limit_kernels'"):
+    with pytest.raises(TypeError, match=r"'fused_steps' .* before the pass 'limit_kernels'"):
         compile_graph_for_cuda(limited)
