@@ -8,21 +8,26 @@ import numpy as np
 
 from compiler.ir import Graph
 from compiler.types import TensorType, symbols_of_type
-from graphcore import tree
+from graphcore import losses, tree
 from graphcore.layers import Embedding
 from graphcore.profiling import Recording, profile
 from graphcore.training.data.arrays import Array
+from graphcore.training.labels import takes_class_numbers
 from runtime.dimensions import evaluate
 from runtime.profile import WARM_RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from graphcore.losses import Loss
     from graphcore.models import Model
 
 __all__ = ["profile_graph", "random_array", "random_inputs", "random_targets"]
 
 Random = np.random.Generator
+
+_ONE_HOT = (losses.categorical_crossentropy, losses.categorical_focal_crossentropy, losses.categorical_hinge)
+_BINARY = (losses.binary_crossentropy, losses.binary_focal_crossentropy)
 
 
 def random_array(shape: tuple[int, ...], dtype: str, rng: Random, below: int = 2) -> Array:
@@ -62,38 +67,23 @@ def random_targets(model: Model, x: Any, rng: Random) -> Any:
     Raises:
         ValueError: for a model that has not been compiled with a loss.
     """
-    if not model.compiled or model.loss is None:
+    compile_loss = model.training_session.compile_loss
+    if compile_loss is None:
         raise ValueError(
             f"model '{model.name}' has no loss to train with: compile it in the script, or pass --loss NAME"
         )
     outputs = model.predict_on_batch(x)
-    leaves = tree.flatten(outputs)
-    losses = _losses(model, len(leaves))
-    targets = [_target(leaf, loss, rng) for leaf, loss in zip(leaves, losses, strict=True)]
+    pairs = zip(tree.flatten(outputs), compile_loss.foreseen(outputs), strict=True)
+    targets = [_target(output, loss, rng) for output, loss in pairs]
     return tree.pack_sequence_as(outputs, targets)
 
 
-def _losses(model: Model, count: int) -> list[str]:
-    """The name of each output's loss."""
-    loss = model.loss
-    if isinstance(loss, dict):
-        loss = [loss.get(name) for name in getattr(model, "output_names", loss)]
-    each = list(loss) if isinstance(loss, (list, tuple)) else [loss] * count
-    return [_name(entry) for entry in each]
-
-
-def _name(loss: Any) -> str:
-    text = loss if isinstance(loss, str) else getattr(loss, "name", getattr(loss, "__name__", ""))
-    return str(text).lower()
-
-
-def _target(output: Array, loss: str, rng: Random) -> Array:
-    classes = np.asarray(rng.integers(0, max(output.shape[-1], 1), output.shape[:-1]), np.int32)
-    if loss.startswith("sparse"):
-        return classes
-    if loss.startswith("categorical"):
-        return np.asarray(np.eye(output.shape[-1], dtype=np.float32)[classes])
-    if loss.startswith("binary"):
+def _target(output: Array, loss: Loss | None, rng: Random) -> Array:
+    function = getattr(loss, "fn", None)
+    if takes_class_numbers(loss) or function in _ONE_HOT:
+        classes = np.asarray(rng.integers(0, max(output.shape[-1], 1), output.shape[:-1]), np.int32)
+        return np.asarray(np.eye(output.shape[-1], dtype=np.float32)[classes]) if function in _ONE_HOT else classes
+    if function in _BINARY:
         return np.asarray(rng.integers(0, 2, output.shape), np.float32)
     return np.asarray(rng.uniform(0.1, 1.0, output.shape), np.float32)
 

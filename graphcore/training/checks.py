@@ -11,7 +11,7 @@ from graphcore import tree
 from graphcore.training.compile_loss import CompileLoss
 from graphcore.training.data.arrays import Batch
 from graphcore.training.input_types import declared_inputs
-from graphcore.training.labels import check_class_numbers, needs_class_numbers
+from graphcore.training.labels import check_class_numbers, looks_classes_up
 
 
 def jit_switch(jit: bool | None, jit_compile: bool | str | None, run_eagerly: bool) -> bool:
@@ -91,14 +91,14 @@ def check_batch(model: Any, batch: Batch) -> None:
 
 
 def check_class_labels(compile_loss: CompileLoss | None, y: Any) -> None:
-    """Check the targets of every output whose loss takes class numbers.
+    """Check the targets of every output whose loss looks class numbers up.
 
     Raises:
         ValueError: naming the first label that is no class.
     """
     if compile_loss is None or not compile_loss.built or y is None:
         return
-    entries = [entry for entry in compile_loss.output_losses if needs_class_numbers(entry.loss)]
+    entries = [entry for entry in compile_loss.output_losses if looks_classes_up(entry.loss)]
     if not entries:
         return
     for entry, labels, name in compile_loss.targets_of(entries, y):

@@ -11,7 +11,7 @@ from graphcore.losses import Loss
 from graphcore.losses import get as lookup_loss
 from graphcore.metrics import Mean
 from graphcore.metrics.resolution import check_names, resolve_loss
-from graphcore.training.labels import needs_class_numbers
+from graphcore.training.labels import takes_class_numbers
 from graphcore.training.outputs import Outputs, align_targets, align_weights
 
 
@@ -108,15 +108,18 @@ class CompileLoss:
         self._outputs = dataclasses.replace(outputs, tensors=(None,) * len(outputs), structure=None)
         self.built = True
 
-    def takes_class_numbers(self, y_pred: Any) -> list[bool | None]:
-        """For each output whether its loss takes targets that are numbers of classes, rather than shaped like the
-        output; None for an output without a loss. Names that depend on the targets' shape mean the latter."""
+    def foreseen(self, y_pred: Any) -> list[Loss | None]:
+        """The loss of each output, None where there is none. Names that depend on the targets' shape are taken to mean
+        targets shaped like the output."""
         outputs = Outputs.of(y_pred, self._output_names)
         identifiers = self._per_output(self._user_loss, outputs, "loss")
-        return [
-            None if loss is None else needs_class_numbers(resolve_loss(loss, tensor.shape, tensor.shape))
-            for loss, tensor in zip(identifiers, outputs.tensors, strict=True)
-        ]
+        pairs = zip(identifiers, outputs.tensors, strict=True)
+        return [resolve_loss(loss, tensor.shape, tensor.shape) for loss, tensor in pairs]
+
+    def takes_class_numbers(self, y_pred: Any) -> list[bool | None]:
+        """For each output whether its loss takes targets that are numbers of classes, rather than shaped like the
+        output; None for an output without a loss."""
+        return [None if loss is None else takes_class_numbers(loss) for loss in self.foreseen(y_pred)]
 
     def targets_of(self, entries: Sequence[OutputLoss], y: Any) -> Iterator[tuple[OutputLoss, Any, str]]:
         """The targets in `y` of some of the losses, and how they are called in messages."""

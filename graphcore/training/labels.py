@@ -9,16 +9,24 @@ import numpy as np
 from graphcore.losses import (
     Loss,
     LossFunctionWrapper,
-    SparseCategoricalCrossentropy,
+    categorical_generalized_cross_entropy,
+    circle,
+    ctc,
     sparse_categorical_crossentropy,
 )
 from graphcore.training.data.arrays import Array
 
+_TAKE_NUMBERS = (sparse_categorical_crossentropy, categorical_generalized_cross_entropy, circle, ctc)
 
-def needs_class_numbers(loss: Loss) -> bool:
-    """Whether the loss takes each label as the number of a class."""
-    if isinstance(loss, SparseCategoricalCrossentropy):
-        return True
+
+def takes_class_numbers(loss: Loss | None) -> bool:
+    """Whether the loss takes each label as the number of a class: labels are shaped like the output without its last
+    axis."""
+    return isinstance(loss, LossFunctionWrapper) and loss.fn in _TAKE_NUMBERS
+
+
+def looks_classes_up(loss: Loss) -> bool:
+    """Whether the loss reads the prediction that stands at a label, so that no label may be out of range."""
     return isinstance(loss, LossFunctionWrapper) and loss.fn is sparse_categorical_crossentropy
 
 
