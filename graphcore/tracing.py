@@ -9,12 +9,13 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import compiler
+import runtime
 from compiler import functions
 from compiler.ir import Builder, Graph, Value
 from compiler.types import TensorType, is_float
@@ -25,8 +26,12 @@ from runtime.dimensions import Dim
 if TYPE_CHECKING:
     from graphcore.variable import Variable
 
-PACKAGE = str(Path(__file__).resolve().parent) + os.sep
+PACKAGE = os.path.dirname(__file__) + os.sep
 _COMMAND_LINE = PACKAGE + "cli.py"
+_PACKAGES = (PACKAGE, *(package.__path__[0] + os.sep for package in (compiler, runtime)))
+_STANDARD_LIBRARY = os.path.dirname(os.__file__) + os.sep
+# Where Python's packages are installed, inside of its library.
+_INSTALLED = (_STANDARD_LIBRARY + "site-packages", _STANDARD_LIBRARY + "dist-packages")
 _NUMBERS = itertools.count(1)
 
 
@@ -224,13 +229,22 @@ class Trace:
 
 
 def user_source() -> str:
-    """`file.py:line` of the first frame outside graphcore; empty if there is none, or if a command asked."""
+    """`file.py:line` of the first frame outside graphcore and Python's library; empty if there is none, or if a command
+    asked."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    while frame is not None and not _is_users(frame.f_code.co_filename):
         if frame.f_code.co_filename == _COMMAND_LINE:
             return ""
         frame = frame.f_back  # type: ignore[assignment]
     return "" if frame is None else f"{_short_path(frame.f_code.co_filename)}:{frame.f_lineno}"
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_users(path: str) -> bool:
+    """Whether this file's code is the user's: neither graphcore's nor Python's (what decorators and threads call)."""
+    if path.startswith(_PACKAGES):
+        return False
+    return path.startswith(_INSTALLED) or not path.startswith((_STANDARD_LIBRARY, "<frozen "))
 
 
 @functools.lru_cache(maxsize=4096)

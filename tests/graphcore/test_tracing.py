@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
+import compiler.interpret
+import runtime
 from compiler.interpret import interpret
-from graphcore import ops
-from graphcore.layers import Input, Layer
-from graphcore.models import Model
+from graphcore import ops, tracing
+from graphcore.layers import BatchNormalization, Dense, Dropout, Input, Layer
+from graphcore.models import Model, Sequential
 from graphcore.tracing import Trace, current_trace, untraced
 from graphcore.variable import Variable
 
@@ -118,6 +124,42 @@ def test_a_functional_model_keeps_the_lines_where_it_was_described():
     sources = {node.op.name: node.source.rsplit(":", 1)[1] for node in graph.nodes}
     assert sources == {"exp": str(line), "tanh": str(line + 2)}
     assert all(node.layer.startswith(("exp", "tanh")) for node in graph.nodes)
+
+
+def test_a_training_step_names_the_users_lines_alone():
+    model = Sequential([Input((5,)), Dense(8), BatchNormalization(), Dropout(0.5), Dense(1)])  # the layers' line
+    model.compile("adam", "mse", metrics=["mae"], jit=False)
+    model.train_on_batch(np.ones((4, 5), np.float32), np.ones((4, 1), np.float32))
+    graph = model.lower("train").step.graph
+    first = test_a_training_step_names_the_users_lines_alone.__code__.co_firstlineno
+    sources = {node.source.rsplit("/", 1)[-1] for node in graph.nodes}
+    assert sources == {f"test_tracing.py:{first + 1}", f"test_tracing.py:{first + 3}"}
+
+
+def test_without_a_line_of_the_users_none_is_named():
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(tracing.user_source).result() == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        (contextlib.__file__, False),
+        ("<frozen runpy>", False),
+        ("<string>", True),
+        ("<stdin>", True),
+        ("/home/me/train.py", True),
+        (os.path.join(os.path.dirname(os.__file__), "site-packages", "theirs", "layers.py"), True),
+        (np.__file__, True),
+        (pytest.__file__, True),
+        (tracing.__file__, False),
+        (compiler.interpret.__file__, False),
+        (runtime.__file__, False),
+        (__file__, True),
+    ],
+)
+def test_whose_code_a_file_holds(path, expected):
+    assert tracing._is_users(path) is expected
 
 
 class Mode(Layer):

@@ -70,6 +70,15 @@ def test_what_an_op_makes_is_found_at_its_layer(kind: str, method: str) -> None:
         np.testing.assert_array_equal(one, other.numpy())
 
 
+def test_what_a_loss_makes_is_found_at_the_call_that_trains() -> None:
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+    model.compile("sgd", "mse", debug="nan")
+    with pytest.raises(NonFiniteError) as caught:
+        model.train_on_batch(np.ones((4, 3), np.float32), np.full((4, 1), 1e30, np.float32))
+    line = test_what_a_loss_makes_is_found_at_the_call_that_trains.__code__.co_firstlineno + 4
+    assert caught.value.source.endswith(f"test_debug_nan.py:{line}")
+
+
 def test_ranges_are_those_of_the_arrays() -> None:
     model = model_with(lambda x: ops.log(x))
     with pytest.raises(NonFiniteError) as caught:
