@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from compiler.codegen.objects import EMITTED_BY
+
 ROOT = Path(__file__).resolve().parent.parent
 STOREYS = ("graphcore", "compiler", "runtime")
 
@@ -108,3 +110,50 @@ def test_the_check_sees_every_kind_of_import(tmp_path: Path, monkeypatch: pytest
         (8, "h5py"),
     ]
     assert len(violations(path, FORBIDDEN["runtime"])) == 5
+
+
+def module_file(name: str) -> Path | None:
+    """The file of a module of ours; None for anything else, such as a function that is imported from one."""
+    place = ROOT.joinpath(*name.split("."))
+    return next((path for path in (place.with_suffix(".py"), place / "__init__.py") if path.exists()), None)
+
+
+def imported_files(path: Path) -> set[Path]:
+    """Files of the compiler that a file imports, and the packages they are in; not those that only type checkers
+    read."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    unread = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if id(node) in unread:
+            continue
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module if node.level == 0 else absolute_name(path, node.level, node.module)
+            names.update(f"{module}.{alias.name}" for alias in node.names)
+    whole = {".".join(name.split(".")[:count]) for name in names for count in range(1, name.count(".") + 2)}
+    return {file for name in whole if name.split(".")[0] == "compiler" and (file := module_file(name)) is not None}
+
+
+def test_the_key_of_object_code_follows_what_the_code_generators_import() -> None:
+    pending = [ROOT / "compiler" / "codegen" / name for name in ("kernels.py", "objects.py")]
+    found: set[Path] = set()
+    while pending:
+        path = pending.pop()
+        if path not in found:
+            found.add(path)
+            pending.extend(imported_files(path))
+    places = {place: ROOT / place for place in EMITTED_BY}
+    missing = [path for path in found if not any(path == it or it in path.parents for it in places.values())]
+    assert missing == [], "these decide what is emitted: add them to EMITTED_BY"
+    unneeded = [name for name, it in places.items() if not any(path == it or it in path.parents for path in found)]
+    assert unneeded == [], "no code generator imports these: take them out of EMITTED_BY"
+    printers = {path for path in python_files("compiler/codegen") if not path.name.startswith("cuda")}
+    assert printers <= found, "all code generators of the CPU are reached"
