@@ -20,7 +20,7 @@ from runtime.native import native_loop
 from runtime.native_code import Frame
 from runtime.profile import Profile
 from runtime.program import DTYPES, Program
-from runtime.recorder import MOST_NOTES, is_anybody_recording, live, recorded_profile
+from runtime.recorder import MOST_NOTES, enlist, is_anybody_recording, recorded_profile
 from runtime.threads import ThreadPool, borrow_pool, get_num_threads, return_pool
 from runtime.variables import BoundVariables
 
@@ -64,7 +64,7 @@ class Executable:
         # For `tracked` variables: the watch's number when the prepared instructions were last run, else 0.
         self._watch = self._variables.watch
         self._prepared_at = 0
-        live.add(self)
+        enlist(self)
 
     def __repr__(self) -> str:
         return f"<Executable of {self.program!r}>"

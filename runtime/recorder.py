@@ -16,7 +16,7 @@ from runtime.native import nanoseconds_per_tick, native_loop
 from runtime.profile import Profile
 from runtime.program import Program
 
-__all__ = ["MOST_NOTES", "Recorder", "is_anybody_recording", "live", "recorded_profile"]
+__all__ = ["MOST_NOTES", "Recorder", "enlist", "is_anybody_recording", "recorded_profile"]
 
 # Rows of notes that a thread gets for one native call: of several steps as many are run at once as have room.
 MOST_NOTES = 1 << 17
@@ -34,10 +34,22 @@ class Recordable(Protocol):
         ...
 
 
-# Every executable of this process.
-live: WeakSet[Recordable] = WeakSet()
+# Every executable of this process. A set must not grow while it is looked through, so both are done with the lock.
+_executables: WeakSet[Recordable] = WeakSet()
+_lock = threading.Lock()
 
 _recorders: dict[int, Recorder] = {}
+
+
+def enlist(executable: Recordable) -> None:
+    """Tell an executable, from now on, when somebody begins to record."""
+    with _lock:
+        _executables.add(executable)
+
+
+def _enlisted() -> list[Recordable]:
+    with _lock:
+        return list(_executables)
 
 
 class Recorder:
@@ -77,15 +89,21 @@ class Recorder:
         if here in _recorders:
             raise ValueError("this thread is being profiled already: leave the one `with` block before the next")
         nanoseconds_per_tick()  # measured now, not in the middle
-        _recorders[here] = self
-        for executable in list(live):
-            executable.forget_recent()
-        self.begin = native_loop().ticks()
+        try:
+            _recorders[here] = self
+            for executable in _enlisted():
+                executable.forget_recent()
+            self.begin = native_loop().ticks()
+        except BaseException:  # an interrupt, while a lock is waited for: `__exit__` will not be called
+            _recorders.pop(here, None)
+            raise
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.end = native_loop().ticks()
-        del _recorders[threading.get_ident()]
+        try:
+            self.end = native_loop().ticks()
+        finally:
+            del _recorders[threading.get_ident()]
 
 
 def is_anybody_recording() -> bool:
@@ -102,7 +120,12 @@ def recorded_profile(program: Program, values: Mapping[str, int]) -> Profile | N
 
 
 def _renew_locks_after_fork() -> None:
-    for executable in list(live):
+    # Another thread of the parent may have held it; and those that recorded are no more.
+    global _lock
+    _lock = threading.Lock()
+    for thread in _recorders.keys() - {threading.get_ident()}:
+        del _recorders[thread]
+    for executable in _enlisted():
         executable.renew_lock()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -60,9 +63,7 @@ def test_each_step_of_a_native_call_is_a_run(chain: ChainMaker, threads: int) ->
         assert all(0 <= call.begin < call.until <= duration for call in profile.calls(run))
 
 
-def test_long_stretches_are_noted_in_pieces(
-    chain: ChainMaker, threads: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_long_stretches_are_noted_in_pieces(chain: ChainMaker, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     from runtime import executor
 
     monkeypatch.setattr(executor, "MOST_NOTES", 60)
@@ -104,3 +105,86 @@ def test_one_at_a_time(chain: ChainMaker) -> None:
     with pytest.raises(KeyError), Recorder():
         raise KeyError
     assert not recorder.is_anybody_recording()
+
+
+# The parent's threads are no more in the child, whatever they held.
+FORKING = """
+import os, signal, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of forks beside threads
+from runtime import recorder
+begun, done = threading.Event(), threading.Event()
+
+def record():
+    with recorder.Recorder(), recorder._lock:
+        begun.set()
+        done.wait()
+
+other = threading.Thread(target=record)
+other.start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    recorded = recorder.is_anybody_recording()
+    with recorder.Recorder():
+        os._exit(int(recorded))
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+done.set()
+other.join()
+"""
+
+
+class Enlisted:
+    """In the place of an executable."""
+
+    def __init__(self, error: type[BaseException] | None = None) -> None:
+        self.error = error
+        recorder.enlist(self)
+
+    def forget_recent(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+    def renew_lock(self) -> None:
+        pass
+
+
+def test_an_interrupt_on_entering_leaves_nobody_recording(chain: ChainMaker) -> None:
+    interrupting = Enlisted(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt), Recorder():
+        pytest.fail("the block is not entered")
+    assert not recorder.is_anybody_recording()
+    del interrupting
+    with Recorder() as after:
+        Executable(chain(3)).run([x_of(7)], A)
+    assert [profile.runs for profile in after.profiles] == [1]
+
+
+def test_other_threads_may_make_executables_while_one_begins_to_record() -> None:
+    executables = [Enlisted() for _ in range(3000)]
+    stop = threading.Event()
+
+    def make() -> None:
+        while not stop.is_set() and len(executables) < 100_000:
+            executables.append(Enlisted())
+
+    workers = [threading.Thread(target=make) for _ in range(2)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for worker in workers:
+            worker.start()
+        for _ in range(30):
+            with Recorder():
+                assert recorder.is_anybody_recording()
+    finally:
+        stop.set()
+        for worker in workers:
+            worker.join()
+        sys.setswitchinterval(before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_child_forked_while_another_thread_records_does_not_record() -> None:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", FORKING], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
