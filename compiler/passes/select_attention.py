@@ -8,6 +8,10 @@ that are the second result. A loop saves them for its derivative as it does any 
 The kernels know masks that are rules, causal, a window, a mask of keys, and dropout. With a mask or a bias for each
 pair of a query and a key, in float64 or for another target, the op stays and `decompose` writes it as primitives; a
 remark says why.
+
+In the pipeline there is no gradient of attention yet. There is in a graph that was dumped after `differentiate`, where
+the op stayed for such a reason or the target was another, and that `graphcore opt` is given: its gradient has no kernel
+without the two numbers, so it stays, and a remark says that as well.
 """
 
 from __future__ import annotations
@@ -20,6 +24,11 @@ from compiler.ops.attention_kernels import AttentionKernel
 from compiler.passes.context import PassContext
 from compiler.rewrite import rewrite
 
+DIFFERENTIATED = (
+    "differentiated before there was a kernel: all scores are held in memory; "
+    "give the passes the graph from before 'differentiate'"
+)
+
 
 def select_attention(graph: Graph, context: PassContext) -> Graph:
     """See the module's text."""
@@ -27,20 +36,20 @@ def select_attention(graph: Graph, context: PassContext) -> Graph:
         op = node.op
         if not isinstance(op, AttentionRule):
             return None
-        if reason := _refusal(op, inputs, context):
-            context.remark("select_attention", f"{op.name} ({node.layer})" if node.layer else op.name, reason)
-            return None
-        return b.emit_all(AttentionKernel(*op.fields.values()), *inputs)[:1]
+        reason = _refusal(op, inputs, context)
+        if reason is None and isinstance(op, DotProductAttention):
+            return b.emit_all(AttentionKernel(*op.fields.values()), *inputs)[:1]
+        subject = f"{op.name} ({node.layer})" if node.layer else op.name
+        context.remark("select_attention", subject, reason or DIFFERENTIATED)
+        return None
 
     return rewrite(graph, rule)
 
 
 def _refusal(op: AttentionRule, inputs: Sequence[Value], context: PassContext) -> str | None:
-    """Why there is no kernel."""
+    """Why there is no kernel for what an op computes."""
     if context.target.kind != "cpu":
         return f"target '{context.target.kind}' has no kernel for attention: all scores are held in memory"
-    if not isinstance(op, DotProductAttention):
-        return "differentiated before there was a kernel: all scores are held in memory"
     query, value = inputs[0].type, inputs[2].type
     if query.dtype != "float32":
         return f"the kernels compute in float32, not {query.dtype}: all scores are held in memory"

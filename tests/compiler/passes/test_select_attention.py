@@ -119,14 +119,35 @@ def bodies_of(node: Node) -> tuple[Node, ...]:
     return node.op.body.nodes if isinstance(node.op, FusedGroup) else ()
 
 
-def test_a_gradient_without_the_kernel_of_the_forward_pass_stays_and_says_so() -> None:
+@pytest.mark.parametrize(
+    ("dtype", "context", "reason"),
+    [
+        ("float32", PassContext(), "differentiated before there was a kernel"),
+        ("float64", PassContext(), "float64"),
+        ("float32", PassContext(CUDA_TARGET), "target 'cuda'"),
+    ],
+)
+def test_a_gradient_without_the_kernel_of_the_forward_pass_stays_and_says_so(
+    dtype: str, context: PassContext, reason: str
+) -> None:
     b = Builder("backward")
-    values = [b.input(name, TensorType(SHAPE)) for name in ("q", "k", "v", "result", "g")]
+    values = [b.input(name, TensorType(SHAPE, dtype)) for name in ("q", "k", "v", "result", "g")]
     for i, value in enumerate(b.emit_all(DotProductAttentionGradient(0.5), *values)):
         b.output(f"y{i}", value)
-    graph, context = b.build(), PassContext()
+    graph = b.build()
     assert select_attention(graph, context) is graph
-    assert "differentiated before there was a kernel" in context.remarks[0].text
+    (remark,) = context.remarks
+    assert reason in remark.text
+
+
+def test_every_op_of_a_graph_that_was_dumped_for_another_target_has_a_kernel_or_a_remark() -> None:
+    dumped = differentiate(select_attention(graph_of(), PassContext(CUDA_TARGET)), PassContext())
+    context = PassContext()
+    selected = select_attention(dumped, context)
+    assert names(selected) == ["attention_kernel", "dot_product_attention_gradient"]
+    (remark,) = context.remarks
+    assert remark.subject == "dot_product_attention_gradient"
+    assert "give the passes the graph from before 'differentiate'" in remark.text
 
 
 @pytest.mark.parametrize(
