@@ -34,9 +34,9 @@ class AttentionKernel(GeneratedKernel):
     dropout: float
 
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
-        """float32 throughout."""
+        """float32 throughout, and weights of which some are kept."""
         (result,) = self._whole.infer(*inputs)
-        _refuse_others(self.name, inputs, self.extras)
+        _refuse_others(self.name, inputs, self.extras, self.dropout)
         batch, queries, heads, _ = inputs[0].shape
         return (result, result.with_shape(2, batch, heads, queries))
 
@@ -79,7 +79,7 @@ class AttentionGradientKernel(GeneratedKernel):
     def infer(self, *inputs: TensorType) -> tuple[TensorType, ...]:
         """Those of query, key and value."""
         require_inputs(self.name, inputs, 6 + len(self.extras))
-        _refuse_others(self.name, inputs, self.extras)
+        _refuse_others(self.name, inputs, self.extras, self.dropout)
         batch, queries, heads, _ = inputs[0].shape
         if inputs[5].shape != (2, batch, heads, queries):
             raise ValueError(f"{self.name}: two numbers for each head and query. Received: {inputs[5]}")
@@ -116,9 +116,14 @@ def visible_pairs(causal: bool, inputs: Sequence[TensorType]) -> Dim:
     return batch * heads * (queries * keys)
 
 
-def _refuse_others(name: str, inputs: Sequence[TensorType], extras: Sequence[str]) -> None:
+def _refuse_others(name: str, inputs: Sequence[TensorType], extras: Sequence[str], dropout: float) -> None:
     if inputs[0].dtype != "float32" or not set(extras) <= {"key_mask", "state"}:
         raise TypeError(f"{name}: takes float32, a key mask and a state. Received: {inputs[0]}, {extras}")
+    if dropout == 1:
+        raise ValueError(
+            f"{name}: multiplies the weights that are kept by 1 / (1 - dropout), so dropout must be below 1; "
+            f"dot_product_attention takes 1. Received: dropout={dropout}"
+        )
 
 
 __all__ = ["AttentionGradientKernel", "AttentionKernel", "visible_pairs"]

@@ -11,7 +11,9 @@ import compiler.ops as ops
 from compiler import functions as f
 from compiler.ir import Builder
 from compiler.ops.attention import DotProductAttention
+from compiler.ops.attention_kernels import AttentionGradientKernel, AttentionKernel
 from compiler.ops.random import Dropout
+from compiler.text import ParseError, parse
 from compiler.types import TensorType
 
 assert ops.__all__
@@ -146,6 +148,28 @@ def test_dropout_is_a_share(dropout: float, with_state: bool) -> None:
     state = b.input("state", TensorType((2,), "uint32")) if with_state else None
     with pytest.raises(ValueError, match=r"dropout lies in 0\.\.1"):
         f.dot_product_attention(b, x, x, x, dropout=dropout, state=state)
+
+
+def test_kernels_refuse_to_drop_all_weights() -> None:
+    b = Builder()
+    x, state = b.input("x", TensorType((2, 5, 3, 4))), b.input("state", TensorType((2,), "uint32"))
+    numbers = b.input("numbers", TensorType((2, 2, 3, 5)))
+    message = r"attention(_gradient)?_kernel: .*dropout must be below 1; .*Received: dropout=1\.0"
+    rule = (0.5, False, None, ("state",))
+    for op, inputs in ((AttentionKernel, (x, x, x)), (AttentionGradientKernel, (x, x, x, x, x, numbers))):
+        b.emit_all(op(*rule, 0.5), *inputs, state)
+        with pytest.raises(ValueError, match=message):
+            b.emit_all(op(*rule, 1.0), *inputs, state)
+    text = """graph g {
+  input %0 "x": f32[2,5,3,4]
+  input %1 "s": u32[2]
+  %2: f32[2,5,3,4], %3: f32[2,2,3,5] = attention_kernel(%0, %0, %0, %1) {scale=0.5, causal=False, window=None, \
+extras=("state",), dropout=RATE}
+  return "y"=%2
+}"""
+    parse(text.replace("RATE", "0.5"))
+    with pytest.raises(ParseError, match=message):
+        parse(text.replace("RATE", "1.0"))
 
 
 def test_dropout_drops_the_weights_that_the_op_of_that_name_drops(run) -> None:
