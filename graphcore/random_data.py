@@ -6,15 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.instruments.made_up import made_up_array, program_sizes, warmed_up
 from compiler.ir import Graph
-from compiler.types import TensorType, symbols_of_type
 from graphcore import losses, tree
 from graphcore.layers import Embedding
 from graphcore.profiling import Recording, profile
 from graphcore.training.data.arrays import Array
 from graphcore.training.labels import takes_class_numbers
-from runtime.dimensions import evaluate
-from runtime.profile import WARM_RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,22 +20,12 @@ if TYPE_CHECKING:
     from graphcore.losses import Loss
     from graphcore.models import Model
 
-__all__ = ["profile_graph", "random_array", "random_inputs", "random_targets"]
+__all__ = ["profile_graph", "random_inputs", "random_targets"]
 
 Random = np.random.Generator
 
 _ONE_HOT = (losses.categorical_crossentropy, losses.categorical_focal_crossentropy, losses.categorical_hinge)
 _BINARY = (losses.binary_crossentropy, losses.binary_focal_crossentropy)
-
-
-def random_array(shape: tuple[int, ...], dtype: str, rng: Random, below: int = 2) -> Array:
-    """Floats from 0.1 to 1 (so that they may be divided by, or have logarithms), bools, bytes of all values, and other
-    integers from 0 to `below`, excluded."""
-    kind = np.dtype(dtype).kind
-    if kind == "f":
-        return rng.uniform(0.1, 1.0, shape).astype(dtype)
-    high = 256 if dtype == "uint8" else 2 if kind == "b" else below
-    return rng.integers(0, high, shape).astype(dtype)
 
 
 def random_inputs(model: Model, batch: int, length: int, rng: Random) -> Any:
@@ -53,11 +41,11 @@ def random_inputs(model: Model, batch: int, length: int, rng: Random) -> Any:
             f"model '{model.name}' declares no inputs, so no data can be made up for it: start it with Input(...), or "
             "call model.profile(x) with data of its own"
         )
-    below = min((layer.input_dim for layer in model.flatten_layers() if isinstance(layer, Embedding)), default=2)
+    below = min((layer.input_dim for layer in model.flatten_layers() if isinstance(layer, Embedding)), default=None)
     arrays = []
     for tensor in declared:
         rest = tuple(length if extent is None else extent for extent in tensor.shape[1:])
-        arrays.append(random_array((tensor.shape[0] or batch, *rest), tensor.dtype, rng, below))
+        arrays.append(made_up_array((tensor.shape[0] or batch, *rest), tensor.dtype, rng, below))
     return arrays[0] if len(arrays) == 1 else arrays
 
 
@@ -88,29 +76,17 @@ def _target(output: Array, loss: Loss | None, rng: Random) -> Array:
     return np.asarray(rng.uniform(0.1, 1.0, output.shape), np.float32)
 
 
-def profile_graph(graph: Graph, sizes: Mapping[str, int], batch: int, runs: int, rng: Random) -> Recording:
-    """Compile a graph and profile it on random arrays; symbols without a size become `batch`.
+def profile_graph(graph: Graph, sizes: Mapping[str, int], runs: int, rng: Random) -> Recording:
+    """Compile a graph and profile it on made-up arrays.
 
     Raises:
         ValueError: for a size of a symbol that the graph does not have.
     """
     from compiler.driver import compile_graph  # here, since models have been compiled already
 
-    symbols = sorted(frozenset().union(frozenset(), *(symbols_of_type(e.value.type) for e in graph.parameters)))
-    unknown = sorted(sizes.keys() - set(symbols))
-    if unknown:
-        raise ValueError(f"graph '{graph.name}' has no symbol {unknown[0]!r}; it has: {', '.join(symbols) or 'none'}")
-    values = {name: sizes.get(name, batch) for name in symbols}
-
-    def array(type_: TensorType) -> Array:
-        return random_array(tuple(evaluate(dim, values) for dim in type_.shape), type_.dtype, rng)
-
-    executable = compile_graph(graph).executable
-    inputs = [array(entry.value.type) for entry in graph.inputs]
-    variables = tuple(array(entry.value.type) for entry in graph.variables)
-    for _ in range(WARM_RUNS):
-        executable.run(inputs, variables)
+    compiled = compile_graph(graph)
+    inputs, variables = warmed_up(compiled, program_sizes(compiled.program, sizes), rng)
     with profile() as recording:
         for _ in range(runs):
-            executable.run(inputs, variables)
+            compiled.executable.run(inputs, variables)
     return recording

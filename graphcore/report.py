@@ -10,7 +10,8 @@ import numpy as np
 
 from compiler.inspect.report_page import write_report
 from compiler.inspect.report_page.layers import rows_of_graph
-from compiler.inspect.report_page.subject import RUNS, LayerRow, Subject, measured, typical_sizes
+from compiler.inspect.report_page.subject import RUNS, LayerRow, Subject, measured
+from compiler.instruments.made_up import DATA_NOTE, program_sizes
 from graphcore.layers.layer import Layer
 from graphcore.ops.dispatch import FunctionCall
 from graphcore.training.checks import check_batch
@@ -36,17 +37,16 @@ def model_report(
     if x is None:
         step = model.lower(kind).step
         compiled = step.compiled
-        sizes = typical_sizes(compiled, _declared_sizes(model, compiled, batch_size))
-        arrays = [np.asarray(variable) for variable in step.variables]
-        profile = measured(compiled, sizes, arrays) if measure else None
-        note = "made-up inputs: floats between -1 and 1, integers 1"
+        sizes = program_sizes(compiled.program, _declared_sizes(model, compiled, batch_size))
+        profile = measured(compiled, sizes, map(np.asarray, step.variables)) if measure else None
+        note = DATA_NOTE
     else:
         batch = standardize_batch((x, None if kind == "predict" else y, None), None, "report")
         step = model.training_session.program(model, kind, batch)
         check_batch(model, batch)
         compiled = step.compiled
         profile = step.measure(batch, RUNS) if measure and step.jit else None
-        sizes = typical_sizes(compiled, {} if profile is None else dict(profile.values))
+        sizes = program_sizes(compiled.program, {} if profile is None else profile.values)
         note = "the batch that was given"
     rows = layer_rows(model, compiled.traced)
     return write_report(Subject(model.name, title, compiled, sizes, rows, profile, note), path)

@@ -10,7 +10,7 @@ from compiler.assembly import label_of
 from compiler.inspect.graph_stage import dim_data, type_data
 from compiler.inspect.sheet import Sheet, renderable_of
 from compiler.inspect.stage import Stage
-from compiler.passes.schedule import TYPICAL_EXTENT
+from compiler.instruments.made_up import program_sizes
 from runtime.dimensions import evaluate
 
 if TYPE_CHECKING:
@@ -39,20 +39,14 @@ class MemoryStage(Stage):
     @property
     def typical(self) -> dict[str, int]:
         """The symbols at the extents that are taken for typical where none are given, or at the only ones they have."""
-        program = self.compiled.program
-        return dict.fromkeys(program.symbols, TYPICAL_EXTENT) | dict(program.fixed)
+        return self._sizes(None)
 
     def at(self, sizes: Mapping[str, int] | None = None) -> Placement:
         """Where the blocks lie when the symbols have these sizes (None: the typical ones)."""
         return self.plan.at(self._sizes(sizes))
 
     def _sizes(self, sizes: Mapping[str, int] | None) -> dict[str, int]:
-        given = self.typical | dict(sizes or {})
-        unknown = sorted(set(given) - set(self.typical))
-        if unknown:
-            known = ", ".join(self.typical) or "none"
-            raise ValueError(f"the program has no symbol {unknown[0]!r}; its symbols are: {known}")
-        return given
+        return program_sizes(self.compiled.program, sizes)
 
     def __repr__(self) -> str:
         found = self.at()

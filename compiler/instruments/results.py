@@ -17,10 +17,9 @@ from compiler.interpret import interpret
 from compiler.ir import Array, Graph
 from compiler.passes.context import PassContext
 from compiler.passes.differentiate import Gradient
-from compiler.types import concrete_shape, is_float
-from runtime.dimensions import symbols_of
+from compiler.types import is_float
 
-__all__ = ["TOLERANCE", "Deviation", "Results", "WrongResultsError", "example_arrays", "first_deviation"]
+__all__ = ["TOLERANCE", "Deviation", "Results", "WrongResultsError", "first_deviation"]
 
 TOLERANCE = 1e-5  # of the largest number in a result: constants may have been folded in float32
 
@@ -107,23 +106,3 @@ def first_deviation(
                 f"{int(wrong.sum())} of {wide.size} numbers differ",
             )
     return None
-
-
-def example_arrays(graph: Graph, sizes: Mapping[str, int], seed: int = 0, default: int = 4) -> list[Array]:
-    """Random numbers for a graph's inputs and variables: inputs normal, variables between 0 and 1 (some are
-    variances), integers 0 or 1. Symbols that `sizes` does not name are `default`."""
-    generator = np.random.default_rng(seed)
-    arrays = []
-    for position, entry in enumerate(graph.parameters):
-        type_ = entry.value.type
-        symbols = frozenset[str]().union(*(symbols_of(extent) for extent in type_.shape))
-        shape = concrete_shape(type_.shape, dict.fromkeys(symbols, default) | dict(sizes))
-        array: Array
-        if not is_float(type_.dtype):
-            array = generator.integers(0, 2, shape)
-        elif position < len(graph.inputs):
-            array = generator.normal(size=shape)
-        else:
-            array = generator.uniform(0.05, 0.95, shape)
-        arrays.append(np.asarray(array, type_.dtype))
-    return arrays

@@ -32,6 +32,7 @@ EXAMPLES = """\
   graphcore opt repro.gcir                               what a failing pass left, run again
   graphcore opt --list-passes                            all passes, in order
 """
+_DEFAULT_SIZE = 4  # the interpreter is slow
 
 
 def size(text: str) -> tuple[str, int]:
@@ -71,7 +72,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     checks.add_argument("--repro", metavar="FILE", type=Path, default=Path("repro.gcir"),
                         help="what a failing pass writes (default: %(default)s)")  # fmt: skip
     parser.add_argument("--size", metavar="NAME=N", type=size, action="append", default=[],
-                        help="size of a symbol for --bisect (default: 4)")  # fmt: skip
+                        help=f"size of a symbol for --bisect (default: {_DEFAULT_SIZE})")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the numbers for --bisect (default: %(default)s)")
 
 
@@ -142,11 +143,15 @@ def _instruments(options: Namespace, arrays: list[Any]) -> list[Instrument]:
 
 
 def _arrays(graph: Graph, options: Namespace, context: PassContext) -> list[Any]:
-    from compiler.instruments.results import example_arrays
-    from runtime.dimensions import evaluate
+    import numpy as np
 
-    bound = {name: evaluate(dim, {}) for name, dim in context.bindings.items()}
-    return [*example_arrays(graph, bound | context.fixed | dict(options.size), options.seed)]
+    from compiler.instruments.made_up import checked_sizes, made_up_arrays, open_symbols
+    from runtime.dimensions import evaluate, symbols_of
+
+    symbols = open_symbols(graph).union(*map(symbols_of, context.bindings.values())) - context.bindings.keys()
+    sizes = checked_sizes(symbols, dict(options.size), _DEFAULT_SIZE, context.fixed)
+    sizes |= {name: evaluate(dim, sizes) for name, dim in context.bindings.items()}
+    return [*made_up_arrays(graph, sizes, np.random.default_rng(options.seed), signed=True)]
 
 
 def _explain(error: Exception, instruments: list[Instrument]) -> int:

@@ -69,7 +69,7 @@ def _recording(options: Namespace) -> Recording:
     subject = load_subject(options.subject)
     rng = np.random.default_rng(options.seed)
     if isinstance(subject, Graph):
-        return profile_graph(subject, _sizes(options), options.batch, options.runs, rng)
+        return profile_graph(subject, _sizes(options), options.runs, rng)
     if options.loss:
         subject.compile(optimizer=options.optimizer, loss=options.loss)
     x = random_inputs(subject, options.batch, options.length, rng)

@@ -31,7 +31,7 @@ def report(
     """Compile a graph and show it; returns the page, which is written to `path` if there is one.
 
     Args:
-        graph: any graph; its inputs are made up for the measurement: floats between -1 and 1, integers 1.
+        graph: any graph; it is measured on made-up arrays; see `compiler.instruments.made_up`.
         path: where the page goes; None for nowhere.
         sizes: values of the graph's symbols, by default those that the compiler takes for typical.
         measure: whether to run the program a few times, for the times in the page.
@@ -42,13 +42,13 @@ def report(
         KernelCompileError: if the graph cannot be compiled.
     """
     from compiler.driver import compile_graph
-    from compiler.inspect.report_page.subject import Subject, measured, typical_sizes
+    from compiler.inspect.report_page.subject import Subject, measured
+    from compiler.instruments.made_up import DATA_NOTE, program_sizes
 
     compiled = compile_graph(graph, winograd=winograd)
-    values = typical_sizes(compiled, sizes or {})
+    values = program_sizes(compiled.program, sizes)
     profile = measured(compiled, values) if measure else None
-    note = "made-up inputs: floats between -1 and 1, integers 1"
-    return write_report(Subject(graph.name, "graph", compiled, values, (), profile, note), path)
+    return write_report(Subject(graph.name, "graph", compiled, values, (), profile, DATA_NOTE), path)
 
 
 def write_report(subject: Subject, path: str | Path | None = None) -> str:

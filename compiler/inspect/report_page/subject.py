@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -12,9 +12,9 @@ import numpy as np
 from compiler.inspect.kernel_times import UsualRun, usual_runs, usual_threads
 from compiler.inspect.stages import Stages
 from compiler.instruments.instrument import Instrument
-from compiler.ir import Array, Graph, Input
+from compiler.instruments.made_up import warmed_up
+from compiler.ir import Array, Graph
 from compiler.passes.context import PassContext
-from compiler.passes.schedule import TYPICAL_EXTENT
 from compiler.pipeline import run_pipeline
 from runtime.dimensions import evaluate
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from compiler.inspect.calls import KernelCall
     from runtime.profile import Profile
 
-__all__ = ["LayerRow", "PassRun", "Subject", "measured", "path_of", "typical_sizes"]
+__all__ = ["LayerRow", "PassRun", "Subject", "measured", "path_of"]
 
 RUNS = 5
 
@@ -149,49 +149,12 @@ def path_of(layer: str) -> tuple[str, ...]:
     return tuple(layer.split("/")) if layer else ()
 
 
-def typical_sizes(compiled: Compiled, sizes: Mapping[str, int]) -> dict[str, int]:
-    """A value for each symbol: the only one it has, the one given, or the extent that the compiler takes for typical.
-
-    Raises:
-        ValueError: for a symbol that the graph does not have, or another value than the only one that it has.
-    """
-    symbols = compiled.program.symbols
-    unknown = sorted(set(sizes) - set(symbols))
-    if unknown:
-        raise ValueError(f"the graph has no symbol {unknown[0]!r}; its symbols are: {', '.join(symbols) or 'none'}")
-    fixed = dict(compiled.program.fixed)
-    for name, value in fixed.items():
-        if sizes.get(name, value) != value:
-            raise ValueError(f"the symbol {name!r} can only be {value}. Received: {name}={sizes[name]}")
-    return dict.fromkeys(symbols, TYPICAL_EXTENT) | dict(sizes) | fixed
-
-
-def measured(
-    compiled: Compiled, sizes: Mapping[str, int], variables: Sequence[Array] | None = None, runs: int = RUNS
-) -> Profile:
-    """A profile of some runs on made-up arrays: floats between -1 and 1, integers 1.
-
-    Args:
-        compiled: what runs.
-        sizes: of all its symbols.
-        variables: arrays to use for the graph's variables in place of made-up ones; they are copied.
-        runs: counted runs; one more comes first.
-    """
+def measured(compiled: Compiled, sizes: Mapping[str, int], variables: Iterable[Array] | None = None) -> Profile:
+    """A profile of `RUNS` runs on made-up arrays; see `compiler.instruments.made_up.warmed_up`."""
     from runtime.profile import Profile
 
-    generator = np.random.default_rng(0)
-
-    def made(entry: Input) -> Array:
-        shape = tuple(evaluate(dim, sizes) for dim in entry.value.type.shape)
-        is_float = entry.value.type.dtype.startswith("float")
-        numbers = generator.uniform(-1, 1, shape) if is_float else np.ones(shape)
-        return np.asarray(numbers, entry.value.type.dtype)
-
-    inputs = [made(entry) for entry in compiled.traced.inputs]
-    state = [array.copy() for array in variables] if variables is not None else None
-    state = state or [made(entry) for entry in compiled.traced.variables]
+    inputs, state = warmed_up(compiled, sizes, np.random.default_rng(0), variables)
     profile = Profile()
-    compiled.executable.run(inputs, state)
-    for _ in range(runs):
+    for _ in range(RUNS):
         compiled.executable.run(inputs, state, profile)
     return profile
