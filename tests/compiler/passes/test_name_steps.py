@@ -10,8 +10,8 @@ import pytest
 
 from compiler import functions as f
 from compiler.driver import compile_graph
-from compiler.inspect.report_page.subject import typical_sizes
 from compiler.inspect.stages import Stages
+from compiler.instruments.made_up import program_sizes
 from compiler.interpret import interpret
 from compiler.ir import Builder, Graph
 from compiler.ops.scan import Scan
@@ -136,9 +136,9 @@ def test_arrays_of_another_length_are_refused_after_the_cache_too(
             message = f"declared float32[4, {COUNT}, 3]: expected shape (4, {COUNT}, 3), got (4, {steps}, 3)"
             with pytest.raises(ValueError, match=re.escape(message)):
                 compiled.executable.run([x[:, :steps], limit], ())
-    assert typical_sizes(compiled, {}) == Stages(graph, lambda: compiled).memory.typical == {"steps": COUNT}
+    assert program_sizes(compiled.program) == Stages(graph, lambda: compiled).memory.typical == {"steps": COUNT}
     with pytest.raises(ValueError, match=f"'steps' can only be {COUNT}. Received: steps=3"):
-        typical_sizes(compiled, {"steps": 3})
+        program_sizes(compiled.program, {"steps": 3})
 
 
 @pytest.mark.parametrize(
