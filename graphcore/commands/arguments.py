@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import runpy
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,9 @@ if TYPE_CHECKING:
     from compiler.ir import Graph
     from graphcore.models import Model
 
-__all__ = ["SUBJECT_HELP", "load_subject", "positive", "read_graph"]
+__all__ = ["SUBJECT_HELP", "TYPICAL_EXTENT", "check_options", "load_subject", "positive", "read_graph", "size"]
 
+TYPICAL_EXTENT = 32  # what `compiler.passes.schedule` has; this module is imported before it must be
 SUBJECT_HELP = "a saved model (.keras), a model in a script (script.py:name), or a graph (.gcir)"
 
 
@@ -23,6 +25,37 @@ def positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected a positive number, got {value}")
     return value
+
+
+def size(text: str) -> tuple[str, int]:
+    """A symbol's size on the command line: `batch=64`."""
+    name, _, value = text.partition("=")
+    if not name or not value.isdecimal() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"expected SYMBOL=VALUE such as batch=64, got {text!r}")
+    return name, int(value)
+
+
+def check_options(
+    options: argparse.Namespace, subject: Model | Graph, of_models: Sequence[str], of_graphs: Sequence[str] = ("size",)
+) -> None:
+    """Refuse what was asked for and would do nothing.
+
+    Args:
+        options: with None, an empty list or False for options that were not given.
+        subject: what the command is about.
+        of_models: options that only mean something with a model.
+        of_graphs: options that only mean something with a graph.
+
+    Raises:
+        ValueError: if one was given with the other kind of subject.
+    """
+    from compiler.ir import Graph
+
+    kinds = ("model", "graph") if isinstance(subject, Graph) else ("graph", "model")
+    for name in of_models if isinstance(subject, Graph) else of_graphs:
+        if getattr(options, name) not in (None, [], False):
+            option = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{option} is for a {kinds[0]}, and {options.subject} is a {kinds[1]}: leave it out")
 
 
 def load_subject(text: str) -> Model | Graph:

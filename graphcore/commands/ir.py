@@ -5,11 +5,11 @@ passes, the kernels with their source, LLVM IR and assembly, the plan of memory,
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from graphcore.commands.arguments import SUBJECT_HELP, load_subject
+from graphcore.commands.arguments import SUBJECT_HELP, check_options, load_subject, size
 from graphcore.commands.highlighting import show
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     forms.add_argument("--assembly", action="store_true", help="with --kernel: the processor's instructions")
     parser.add_argument("--kernel", type=int, metavar="NUMBER", help="one kernel; its source if nothing else is said")
     parser.add_argument(
-        "--size", type=_size, action="append", default=[], metavar="SYMBOL=VALUE",
+        "--size", type=size, action="append", default=[], metavar="SYMBOL=VALUE",
         help="a size, for the plan of memory; may be repeated",
     )  # fmt: skip
     parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="write to a file")
@@ -82,6 +82,8 @@ def _check(options: Namespace) -> None:
         options.stage = "optimized" if options.kernel is None else "kernels"
     if options.kernel is not None and options.stage != "kernels":
         raise ValueError(f"--kernel belongs to the stage kernels, not to {options.stage}")
+    if options.size and options.stage != "memory":
+        raise ValueError(f"--size belongs to the stage memory, not to {options.stage}")
     if (options.llvm or options.assembly) and options.kernel is None:
         raise ValueError("--llvm and --assembly need the number of a kernel: --kernel NUMBER")
     if (options.dot or options.model_explorer) and options.stage not in GRAPH_STAGES:
@@ -93,10 +95,9 @@ def _stages(options: Namespace) -> Stages:
     from compiler.ir import Graph
 
     subject = load_subject(options.subject)
+    check_options(options, subject, ("kind",), ())
     if not isinstance(subject, Graph):
         return subject.lower(options.kind or ("train" if subject.compiled else "predict"))
-    if options.kind is not None:
-        raise ValueError("a graph has no kinds of steps: leave out --kind")
     return stages(subject)
 
 
@@ -144,10 +145,3 @@ def _write(text: str, output: Path | None, *, coloured: bool) -> None:
         show(text)
     else:
         print(text, end="")
-
-
-def _size(text: str) -> tuple[str, int]:
-    name, _, value = text.partition("=")
-    if not name or not value.isdigit():
-        raise ArgumentTypeError(f"expected SYMBOL=VALUE such as batch=64, got {text!r}")
-    return name, int(value)

@@ -6,14 +6,13 @@ the results leave the interpreter's.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from graphcore.commands.arguments import read_graph
+from graphcore.commands.arguments import read_graph, size
 
 if TYPE_CHECKING:
     from compiler.instruments import Instrument
@@ -33,14 +32,6 @@ EXAMPLES = """\
   graphcore opt --list-passes                            all passes, in order
 """
 _DEFAULT_SIZE = 4  # the interpreter is slow
-
-
-def size(text: str) -> tuple[str, int]:
-    """A symbol's size on the command line: `batch=32`."""
-    name, _, value = text.partition("=")
-    if not name or not value.isdigit() or int(value) < 1:
-        raise argparse.ArgumentTypeError(f"expected a symbol and its size such as batch=32, got {text!r}")
-    return name, int(value)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -71,9 +62,9 @@ def add_arguments(parser: ArgumentParser) -> None:
                         "differs; then those of the compiled program")  # fmt: skip
     checks.add_argument("--repro", metavar="FILE", type=Path, default=Path("repro.gcir"),
                         help="what a failing pass writes (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--size", metavar="NAME=N", type=size, action="append", default=[],
+    parser.add_argument("--size", metavar="SYMBOL=VALUE", type=size, action="append", default=[],
                         help=f"size of a symbol for --bisect (default: {_DEFAULT_SIZE})")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, help="of the numbers for --bisect (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="of the numbers for --bisect (default: 0)")
 
 
 def run(options: Namespace) -> int:
@@ -89,6 +80,8 @@ def run(options: Namespace) -> int:
         return 0
     if options.file is None:
         raise ValueError("expected a graph (.gcir), or - for stdin. See: graphcore opt --help")
+    if not options.bisect and (options.size or options.seed is not None):
+        raise ValueError("--size and --seed belong to --bisect")
     text = sys.stdin.read() if options.file == "-" else Path(options.file).read_text(encoding="utf-8")
     header = read_header(text)
     wanted = options.passes.split(",") if options.passes is not None else header.passes
@@ -151,7 +144,7 @@ def _arrays(graph: Graph, options: Namespace, context: PassContext) -> list[Any]
     symbols = open_symbols(graph).union(*map(symbols_of, context.bindings.values())) - context.bindings.keys()
     sizes = checked_sizes(symbols, dict(options.size), _DEFAULT_SIZE, context.fixed)
     sizes |= {name: evaluate(dim, sizes) for name, dim in context.bindings.items()}
-    return [*made_up_arrays(graph, sizes, np.random.default_rng(options.seed), signed=True)]
+    return [*made_up_arrays(graph, sizes, np.random.default_rng(options.seed or 0), signed=True)]
 
 
 def _explain(error: Exception, instruments: list[Instrument]) -> int:

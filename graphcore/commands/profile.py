@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graphcore.commands.arguments import SUBJECT_HELP, load_subject, positive
+from graphcore.commands.arguments import SUBJECT_HELP, TYPICAL_EXTENT, check_options, load_subject, positive, size
 
 if TYPE_CHECKING:
     from graphcore.profiling import Recording
@@ -27,16 +27,17 @@ EXAMPLES = """\
 def add_arguments(parser: ArgumentParser) -> None:
     """The subject, what to run, how often, and where to put the result."""
     parser.add_argument("subject", help=SUBJECT_HELP)
-    parser.add_argument("--kind", choices=("train", "test", "predict"), default="predict", help="which step of a model")
-    parser.add_argument("--batch", type=positive, default=32, help="samples in a batch (default: %(default)s)")
-    parser.add_argument("--length", type=positive, default=32, help="other sizes that are open (default: %(default)s)")
+    parser.add_argument("--kind", choices=("train", "test", "predict"), help="which step of a model (default: predict)")
+    parser.add_argument("--batch", type=positive, help=f"samples in a model's batch (default: {TYPICAL_EXTENT})")
+    parser.add_argument("--length", type=positive, help=f"a model's other open sizes (default: {TYPICAL_EXTENT})")
     parser.add_argument(
-        "--size", action="append", default=[], metavar="SYMBOL=VALUE", help="a size of a graph; may be repeated"
-    )
+        "--size", type=size, action="append", default=[], metavar="SYMBOL=VALUE",
+        help=f"a size of a graph (default: {TYPICAL_EXTENT}); may be repeated",
+    )  # fmt: skip
     parser.add_argument("--runs", type=positive, default=30, help="runs that count (default: %(default)s)")
     parser.add_argument("--threads", type=positive, help="threads to run on (default: all cores)")
     parser.add_argument("--loss", help="compile a model with this loss first")
-    parser.add_argument("--optimizer", default="sgd", help="and this optimizer (default: %(default)s)")
+    parser.add_argument("--optimizer", help="and this optimizer (default: sgd)")
     parser.add_argument("--seed", type=int, default=0, help="of the random data (default: %(default)s)")
     parser.add_argument("--rows", type=positive, default=20, help="kernels to list (default: %(default)s)")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write every call as a trace for Perfetto or Chrome")
@@ -68,20 +69,14 @@ def _recording(options: Namespace) -> Recording:
 
     subject = load_subject(options.subject)
     rng = np.random.default_rng(options.seed)
+    check_options(options, subject, ("kind", "batch", "length", "loss", "optimizer"))
     if isinstance(subject, Graph):
-        return profile_graph(subject, _sizes(options), options.runs, rng)
+        return profile_graph(subject, dict(options.size), options.runs, rng)
+    if options.optimizer and not options.loss:
+        raise ValueError("--optimizer belongs to --loss: without it the model keeps its own")
     if options.loss:
-        subject.compile(optimizer=options.optimizer, loss=options.loss)
-    x = random_inputs(subject, options.batch, options.length, rng)
-    y = None if options.kind == "predict" else random_targets(subject, x, rng)
-    return subject.profile(x, y, runs=options.runs, kind=options.kind)
-
-
-def _sizes(options: Namespace) -> dict[str, int]:
-    sizes: dict[str, int] = {}
-    for text in options.size:
-        name, separator, value = text.partition("=")
-        if not separator or not value.isdecimal():
-            raise ValueError(f"--size takes a symbol and a number, such as batch=64. Received: {text!r}")
-        sizes[name] = int(value)
-    return sizes
+        subject.compile(optimizer=options.optimizer or "sgd", loss=options.loss)
+    kind = options.kind or "predict"
+    x = random_inputs(subject, options.batch or TYPICAL_EXTENT, options.length or TYPICAL_EXTENT, rng)
+    y = None if kind == "predict" else random_targets(subject, x, rng)
+    return subject.profile(x, y, runs=options.runs, kind=kind)

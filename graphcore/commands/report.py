@@ -8,7 +8,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from graphcore.commands.arguments import SUBJECT_HELP, load_subject, positive
+from graphcore.commands.arguments import SUBJECT_HELP, TYPICAL_EXTENT, check_options, load_subject, positive, size
 
 HELP = "write a page that shows what became of a model or a graph"
 EXAMPLES = """\
@@ -26,10 +26,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "-o", "--output", type=Path, default=Path("report.html"), metavar="FILE", help="the page (default: %(default)s)"
     )
     parser.add_argument("--kind", choices=("train", "test", "predict"), help="which step of a model")
-    parser.add_argument("--batch", type=positive, default=32, help="samples in a batch (default: %(default)s)")
+    parser.add_argument("--batch", type=positive, help=f"samples in a model's batch (default: {TYPICAL_EXTENT})")
     parser.add_argument(
-        "--size", action="append", default=[], metavar="SYMBOL=VALUE", help="a size of a graph; may be repeated"
-    )
+        "--size", type=size, action="append", default=[], metavar="SYMBOL=VALUE",
+        help=f"a size of a graph (default: {TYPICAL_EXTENT}); may be repeated",
+    )  # fmt: skip
     parser.add_argument("--no-measure", action="store_true", help="do not run it: leave out times and the roofline")
 
 
@@ -40,26 +41,12 @@ def run(options: Namespace) -> int:
     from graphcore.report import model_report
 
     subject = load_subject(options.subject)
+    check_options(options, subject, ("kind", "batch"))
     measure = not options.no_measure
     if isinstance(subject, Graph):
-        page = report(subject, options.output, sizes=_sizes(options.size), measure=measure)
+        page = report(subject, options.output, sizes=dict(options.size), measure=measure)
     else:
         kind = options.kind or ("train" if subject.compiled else "predict")
-        page = model_report(subject, options.output, kind, None, None, options.batch, measure)
+        page = model_report(subject, options.output, kind, None, None, options.batch or TYPICAL_EXTENT, measure)
     print(f"{options.output}: {len(page.encode()) / 1e6:.2f} MB")
     return 0
-
-
-def _sizes(texts: list[str]) -> dict[str, int]:
-    """`["batch=64"]` as a dict.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    sizes = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        if not name or not value.isdecimal():
-            raise ValueError(f"expected SYMBOL=VALUE with a whole number. Received: {text!r}")
-        sizes[name] = int(value)
-    return sizes

@@ -7,7 +7,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
-from graphcore.commands.arguments import SUBJECT_HELP, load_subject
+from graphcore.commands.arguments import SUBJECT_HELP, check_options, load_subject
 
 if TYPE_CHECKING:
     from compiler.ir import Graph
@@ -35,6 +35,7 @@ def run(options: Namespace) -> int:
     from compiler.ir import Graph
 
     subject = load_subject(options.subject)
+    check_options(options, subject, ("expand_nested", "show_trainable"), ())
     if isinstance(subject, Graph):
         _show_graph(subject, options.plot)
     elif options.plot:

@@ -8,9 +8,10 @@ import pytest
 
 import graphcore as keras
 from compiler.ir import Graph
+from compiler.passes import schedule
 from graphcore import cli
 from graphcore.commands import COMMANDS
-from graphcore.commands.arguments import load_subject
+from graphcore.commands.arguments import TYPICAL_EXTENT, load_subject
 from graphcore.on_demand import import_quickly
 
 SCRIPT = """
@@ -74,6 +75,59 @@ def test_what_cannot_be_loaded_says_why(script: Path) -> None:
     for missing in ("missing.py:model", "missing.gcir", "missing.keras"):
         with pytest.raises((OSError, ValueError)):
             load_subject(missing)
+
+
+@pytest.mark.parametrize("words", [("report",), ("profile",), ("ir", "--stage", "memory"), ("opt", "--bisect")])
+@pytest.mark.parametrize("text", ["n", "n=", "=3", "n=0", "n=-3", "n=3.5", "n=²", "n=three"])
+def test_every_command_reads_sizes_alike(
+    words: tuple[str, ...], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command, *rest = words
+    with pytest.raises(SystemExit) as caught:
+        cli.main([command, "double.gcir", *rest, f"--size={text}"])
+    assert caught.value.code == 2
+    assert f"expected SYMBOL=VALUE such as batch=64, got '{text}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (("report", "--kind", "train"), "--kind"),
+        (("report", "--batch", "7"), "--batch"),
+        (("profile", "--kind", "train"), "--kind"),
+        (("profile", "--batch", "7"), "--batch"),
+        (("profile", "--length", "7"), "--length"),
+        (("profile", "--loss", "mse"), "--loss"),
+        (("profile", "--optimizer", "adam"), "--optimizer"),
+        (("ir", "--kind", "predict"), "--kind"),
+        (("summary", "--expand-nested"), "--expand-nested"),
+        (("summary", "--show-trainable"), "--show-trainable"),
+    ],
+)
+def test_options_of_models_are_refused_with_a_graph(
+    words: tuple[str, ...], option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "double.gcir"
+    path.write_text(GRAPH, encoding="utf-8")
+    assert cli.main([words[0], str(path), *words[1:]]) == 2
+    assert f"{option} is for a model, and {path} is a graph: leave it out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["report", "profile"])
+def test_sizes_of_graphs_are_refused_with_a_model(
+    command: str, script: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([command, f"{script}:model", "--size", "nothing=9"]) == 2
+    assert f"--size is for a graph, and {script}:model is a model: leave it out" in capsys.readouterr().err
+
+
+def test_an_optimizer_without_a_loss_would_not_be_used(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["profile", f"{script}:model", "--optimizer", "adam"]) == 2
+    assert "--optimizer belongs to --loss" in capsys.readouterr().err
+
+
+def test_the_typical_extent_is_the_compiler_s() -> None:
+    assert TYPICAL_EXTENT == schedule.TYPICAL_EXTENT
 
 
 @pytest.mark.parametrize("name", COMMANDS)

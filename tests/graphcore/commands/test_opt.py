@@ -231,6 +231,9 @@ def test_what_cannot_be_done_says_why(folder, capsys):
         (("sum.gcir", "--load", "none.py"), "there is no script 'none.py'"),
         (("none.gcir",), "none.gcir"),
         ((), "expected a graph"),
+        (("sum.gcir", "--size", "n=3"), "--size and --seed belong to --bisect"),
+        (("sum.gcir", "--seed", "0"), "--size and --seed belong to --bisect"),
+        (("sum.gcir", "--bisect", "--size", "m=3"), "no symbol 'm'; its symbols are: n"),
         (("wrong.py",), "line 2: expected 'graph NAME {'"),
     ):
         assert opt(*words) == 2

@@ -147,7 +147,9 @@ def test_model_explorer_has_every_node_and_edge(capsys: pytest.CaptureFixture[st
         (("--stage", "memory", "--kernel", "0"), "belongs to the stage kernels"),
         (("--llvm",), "need the number of a kernel"),
         (("--stage", "program", "--dot"), "only graphs are exported so"),
-        (("--kind", "test"), "a graph has no kinds of steps"),
+        (("--kind", "test"), "--kind is for a model, and "),
+        (("--stage", "kernels", "--size", "n=9"), "--size belongs to the stage memory, not to kernels"),
+        (("--kernel", "0", "--size", "n=9"), "--size belongs to the stage memory, not to kernels"),
         (("--stage", "memory", "--size", "batch=3"), "no symbol 'batch'"),
     ],
 )

@@ -225,8 +225,8 @@ def test_the_command_writes_the_page_of_a_graph(tmp_path: Path, capsys: pytest.C
     assert "Nothing was measured" in text
     assert Page(text).open == []
     assert "page.html" in capsys.readouterr().out
-    assert cli.main(["report", str(source), "-o", str(target), "--size", "rows"]) == 2
-    assert "SYMBOL=VALUE" in capsys.readouterr().err
+    assert cli.main(["report", str(source), "-o", str(target), "--size", "rows=3"]) == 2
+    assert "no symbol 'rows'" in capsys.readouterr().err
 
 
 def test_the_command_reports_a_saved_model(tmp_path: Path) -> None:
