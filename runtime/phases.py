@@ -32,12 +32,14 @@ CALLS_OF_A_RANGE = 3
 # A kernel that fills much private memory anew at each call, with packed weights for example, is called once by each
 # thread. Measured on ResNet-20, processor time of all threads over that of one: 1.05 with one call for each of two
 # threads, 1.08 with two, 1.22 with three.
-# But where the operands are much larger than that memory, a few calls more cost little, and the quicker thread waits
-# less. One call against up to four, in turn, medians of three or four runs: two-layer transformer 116 -> 111 ms,
-# depthwise net 109 -> 101, a causal transformer, the CIFAR network, an autoencoder and ResNet-20 within the noise.
+# But where the operands are so much larger than that memory that a second call costs little, the quicker thread waits
+# less. One call against up to four grains, in turn, medians of three or four runs: two-layer transformer 116 -> 111 ms,
+# depthwise net 109 -> 101, a causal transformer, the CIFAR network, an autoencoder and ResNet-20 within the noise. Four
+# grains are two calls, three and one; two would be taken at once. Four instead of two where there was room for two, in
+# turn, medians: causal transformer 481 -> 467 ms, the others within the noise.
 _MUCH_SCRATCH = 32 * 1024
 _OPERANDS_OF_A_CALL = 8  # times the private memory
-_MOST_FILLING_GRAINS = 4
+_FILLING_GRAINS = 4
 
 # A grain should be worth the 0.1 to 0.2 microseconds that it costs when two threads are after it: so many bytes of
 # operands take about one microsecond to pass through.
@@ -73,7 +75,7 @@ def grain_counts(
         size = sum(places[operand].end - places[operand].start for operand in set(instruction.operands))
         most = MOST_GRAINS
         if instruction.fills and private >= _MUCH_SCRATCH:
-            most = max(1, min(_MOST_FILLING_GRAINS, size // (_OPERANDS_OF_A_CALL * private)))
+            most = _FILLING_GRAINS if size >= 2 * _OPERANDS_OF_A_CALL * private else 1
         counts.append(min(items, most * threads, max(1, size // _GRAIN_BYTES)))
     return counts
 

@@ -79,7 +79,8 @@ def test_grains_follow_the_bytes_and_the_items() -> None:
     assert grain_counts(calls, [1000] * 4, [1 << 20] * 4, places, 2) == [1, 9, 32, 8]
     packing = [dataclasses.replace(call, fills=True) for call in calls]
     assert grain_counts(packing, [1000] * 4, [1 << 20] * 4, places, 2) == [1, 2, 8, 2]
-    assert grain_counts(packing, [1000] * 4, [1 << 26] * 4, places, 2) == [1, 2, 4, 2], "operands 16 times as large"
+    assert grain_counts(packing, [1000] * 4, [1 << 26] * 4, places, 2) == [1, 2, 8, 2], "operands 16 times as large"
+    assert grain_counts(packing, [1000] * 4, [1 << 27] * 4, places, 2) == [1, 2, 2, 2], "8 times"
     assert grain_counts(packing, [1000] * 4, [1 << 10] * 4, places, 2) == [1, 9, 32, 8], "little memory is soon filled"
 
 
