@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,50 +71,6 @@ if TYPE_CHECKING:
     from graphcore.tensor import KerasTensor as KerasTensor
     from graphcore.variable import Variable as Variable
 
-# Public names and the modules they live in; each is imported when it is first asked for, so that a program pays
-# only for what it uses (everything together takes three times as long as NumPy).
-_MODULES = (
-    "activations",
-    "callbacks",
-    "config",
-    "constraints",
-    "datasets",
-    "dtype_policies",
-    "generation",
-    "initializers",
-    "layers",
-    "losses",
-    "metrics",
-    "models",
-    "ops",
-    "optimizers",
-    "preprocessing",
-    "random",
-    "regularizers",
-    "saving",
-    "tree",
-    "utils",
-)
-_HOMES = {
-    "DTypePolicy": "dtype_policies",
-    "Functional": "models",
-    "Initializer": "initializers",
-    "Input": "layers",
-    "InputSpec": "layers",
-    "KerasTensor": "tensor",
-    "Layer": "layers",
-    "Loss": "losses",
-    "Metric": "metrics",
-    "Model": "models",
-    "Operation": "operation",
-    "Optimizer": "optimizers",
-    "Regularizer": "regularizers",
-    "Sequential": "models",
-    "Variable": "variable",
-    "explain": "explanation",
-    "profile": "profiling",
-}
-
 __version__ = "0.1.0"
 
 
@@ -121,16 +79,19 @@ def version() -> str:
     return __version__
 
 
-def __getattr__(name: str) -> object:
-    from graphcore.on_demand import import_quickly, on_demand  # here, since it needs the sister packages
+@functools.cache
+def _on_demand() -> tuple[Callable[[str], object], list[str]]:
+    """What finds the members above, each when it is first asked for, and all their names. So a program pays only for
+    what it uses: everything together takes three times as long as NumPy."""
+    from graphcore.on_demand import declared, on_demand  # here, since it needs the sister packages
 
-    if name in _MODULES:
-        module: object = import_quickly(f"graphcore.{name}")
-        return module
-    homes = {member: f"graphcore.{module}" for member, module in _HOMES.items()}
-    member: object = on_demand("graphcore", homes)(name)
-    return member
+    members = declared(__name__)
+    return on_demand(__name__, members), members.names
+
+
+def __getattr__(name: str) -> object:
+    return _on_demand()[0](name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_HOMES})
+    return sorted({*globals(), *_on_demand()[1]})

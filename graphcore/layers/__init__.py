@@ -138,12 +138,8 @@ if TYPE_CHECKING:
     SeparableConvolution1D = SeparableConv1D
     SeparableConvolution2D = SeparableConv2D
 
-_HOMES, _ALIASES = _declared(__name__)
-_member = _on_demand(__name__, _HOMES)
-
-
-def __getattr__(name: str) -> _Any:
-    return _member(_ALIASES.get(name, name))
+_MEMBERS = _declared(__name__)
+__getattr__ = _on_demand(__name__, _MEMBERS)
 
 
 def __dir__() -> list[str]:
@@ -152,7 +148,7 @@ def __dir__() -> list[str]:
 
 def builtin_layer(name: str) -> type[Layer] | None:
     """The layer class of this name, which configurations may refer to; None if there is none."""
-    if name not in _HOMES and name not in _ALIASES and name != "Layer":
+    if name not in _MEMBERS.homes and name not in _MEMBERS.aliases and name != "Layer":
         return None
     found = __getattr__(name) if name != "Layer" else Layer
     return found if isinstance(found, type) and issubclass(found, Layer) else None
@@ -160,7 +156,7 @@ def builtin_layer(name: str) -> type[Layer] | None:
 
 @_functools.cache
 def _registry() -> _Registry[Layer]:
-    found = (builtin_layer(name) for name in ("Layer", *_HOMES))
+    found = (builtin_layer(name) for name in ("Layer", *_MEMBERS.homes))
     classes = tuple(layer for layer in found if layer is not None)
     return _Registry("layer", "keras.layers", classes=classes, base=Layer, snake_case=False)
 
@@ -175,4 +171,4 @@ def deserialize(config: _Any, custom_objects: _Mapping[str, _Any] | None = None)
     return _registry().deserialize(config, custom_objects)
 
 
-__all__ = ["Layer", "deserialize", "serialize", *_HOMES, *_ALIASES]
+__all__ = ["Layer", "deserialize", "serialize", *_MEMBERS.names]

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 MODEL_CLASSES.update({"Functional": Functional, "Model": Model, "Sequential": Sequential})
 
-_HOMES = declared(__name__).homes
+_MEMBERS = declared(__name__)
 
-__all__ = ["Functional", "Model", "Sequential", *_HOMES]
-__getattr__ = on_demand(__name__, _HOMES)
+__all__ = ["Functional", "Model", "Sequential", *_MEMBERS.names]
+__getattr__ = on_demand(__name__, _MEMBERS)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_MEMBERS.names})

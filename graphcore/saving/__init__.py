@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from graphcore.saving.weights import load_weights as load_weights
     from graphcore.saving.weights import save_weights as save_weights
 
-_HOMES = declared(__name__).homes
+_MEMBERS = declared(__name__)
 
-__all__ = list(_HOMES)
-__getattr__ = on_demand(__name__, _HOMES)
+__all__ = _MEMBERS.names
+__getattr__ = on_demand(__name__, _MEMBERS)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_MEMBERS.names})

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from graphcore.utils.model_plot import model_to_dot as model_to_dot
     from graphcore.utils.model_plot import plot_model as plot_model
 
-_HOMES = _declared(__name__).homes
-__getattr__ = _on_demand(__name__, _HOMES)
+_MEMBERS = _declared(__name__)
+__getattr__ = _on_demand(__name__, _MEMBERS)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_MEMBERS.names})
