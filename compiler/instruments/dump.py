@@ -35,7 +35,8 @@ remarks.txt       why edges between kernels stayed in memory, and what else the 
 memory.txt        the memory plan
 kernels/          the generated source of each kernel, in the order in which they were made
 environment.json  versions, machine and options
-repro.gcir        only if a pass failed: its graph, and the passes left to run; run it with: graphcore opt repro.gcir
+failure.txt       only if a pass failed: which, and its error
+repro.gcir        likewise: the graph that it got, and the passes left to run; run it with: graphcore opt repro.gcir
 
 Left out: weights and all other variables (they are no part of a graph), and the numbers of constants above 64
 elements, which are named by their SHA-256. Still in it: names of layers and variables, small constants, and the names
@@ -69,8 +70,11 @@ class Dump(Records):
 
     def failed(self, failure: Failure) -> None:
         """Note the failure; `Reproducer` writes the file to run it again."""
-        self._write("failure.txt", f"{failure.name}: {type(failure.error).__name__}: {failure.error}\n")
-        self._write_records()
+        try:
+            self._write("failure.txt", f"{failure.name}: {type(failure.error).__name__}: {failure.error}\n")
+            self._write_records()
+        except OSError as error:
+            failure.error.add_note(f"the bundle in {self.folder} is not complete: {error}")
 
     def assembled(self, program: Program) -> None:
         """Write the kernels."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 import dataclasses
 import re
 import tempfile
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from compiler.instruments.instrument import Failure, Instrument
@@ -20,7 +21,7 @@ from runtime.dimensions import Dim, parse_dim
 __all__ = ["WHOLE_ELEMENTS", "Header", "Reproducer", "read_header"]
 
 WHOLE_ELEMENTS = 4096
-_SETTING = re.compile(r"// (passes|bindings|fixed|winograd): (.*)\Z")
+_SETTING = re.compile(r"// (passes|binding|fixed|winograd): (.*)\Z")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -44,46 +45,49 @@ class Reproducer(Instrument):
         self.loaded = loaded
 
     def failed(self, failure: Failure) -> None:
-        """Write the file; a folder that is missing is made."""
-        path = self.path or Path(tempfile.mkdtemp(prefix="graphcore-")) / "repro.gcir"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Write the file; a folder that is missing is made. Where that cannot be done, the note says why."""
         scripts = "".join(f" --load {script}" for script in self.loaded)
-        bindings, fixed = _listed(failure.context.bindings), _listed(failure.context.fixed)
-        message = " ".join(str(failure.error).split())
-        lines = [
-            f"// Run again: graphcore opt {path.name}{scripts}",
-            f"// The pass '{failure.name}' failed: {type(failure.error).__name__}: {message}",
-            f"// passes: {','.join(failure.rest)}",
-            *([f"// bindings: {bindings}"] if bindings else []),
-            *([f"// fixed: {fixed}"] if fixed else []),
-            *([] if failure.context.winograd else ["// winograd: no"]),
-        ]
-        text = "\n".join(lines) + "\n" + to_text(failure.graph, inline=WHOLE_ELEMENTS)
-        path.write_text(text, encoding="utf-8")
+        try:
+            path = self.path or Path(tempfile.mkdtemp(prefix="graphcore-")) / "repro.gcir"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(_text_of(failure, f"graphcore opt {path.name}{scripts}"), encoding="utf-8")
+        except OSError as error:
+            failure.error.add_note(f"no reproducer could be written: {error}")
+            return
         failure.error.add_note(f"its graph and the passes that were left are in {path}: graphcore opt {path}{scripts}")
+
+
+def _text_of(failure: Failure, command: str) -> str:
+    context = failure.context
+    message = " ".join(str(failure.error).split())
+    lines = [
+        f"// Run again: {command}",
+        f"// The pass '{failure.name}' failed: {type(failure.error).__name__}: {message}",
+        f"// passes: {','.join(failure.rest)}",
+        *(f"// binding: {name}={dim}" for name, dim in sorted(context.bindings.items())),
+        *(f"// fixed: {name}={value}" for name, value in sorted(context.fixed.items())),
+        *([] if context.winograd else ["// winograd: no"]),
+    ]
+    return "\n".join(lines) + "\n" + to_text(failure.graph, inline=WHOLE_ELEMENTS)
 
 
 def read_header(text: str) -> Header:
     """The settings in the comments before the graph."""
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = defaultdict(list)
     for line in text.splitlines():
         if line.strip() and not line.startswith("//"):
             break
         if match := _SETTING.match(line.strip()):
-            found[match[1]] = match[2]
+            found[match[1]].append(match[2])
     return Header(
-        passes=tuple(name.strip() for name in found["passes"].split(",")) if "passes" in found else None,
-        bindings={name: parse_dim(dim) for name, dim in _pairs(found.get("bindings", ""))},
-        fixed={name: int(value) for name, value in _pairs(found.get("fixed", ""))},
-        winograd=found.get("winograd", "yes") != "no",
+        passes=tuple(name.strip() for name in found["passes"][-1].split(",")) if found["passes"] else None,
+        bindings={name: parse_dim(dim) for name, dim in _pairs(found["binding"])},
+        fixed={name: int(value) for name, value in _pairs(found["fixed"])},
+        winograd=found["winograd"][-1:] != ["no"],
     )
 
 
-def _listed(values: Mapping[str, Dim]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in sorted(values.items()))
-
-
-def _pairs(text: str) -> list[tuple[str, str]]:
-    """What `_listed` was given."""
-    parts = (part.partition("=") for part in text.split(",") if "=" in part)
+def _pairs(entries: Sequence[str]) -> list[tuple[str, str]]:
+    """`["n=max(a, b)"]` as `[("n", "max(a, b)")]`."""
+    parts = (entry.partition("=") for entry in entries)
     return [(name.strip(), value.strip()) for name, _, value in parts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ import pytest
 from compiler import functions as f
 from compiler.driver import compile_graph
 from compiler.instruments import Instrument, Records
-from compiler.instruments.dump import next_folder
+from compiler.instruments.dump import Dump, next_folder
 from compiler.instruments.files import graph_of_text
 from compiler.instruments.reproducer import Reproducer, read_header
 from compiler.ir import Builder, Graph
@@ -26,7 +27,8 @@ from compiler.pipeline import PIPELINE, run_pipeline
 from compiler.text import parse
 from compiler.types import TensorType
 from compiler.verify import VerifyError
-from runtime.dimensions import symbol
+from graphcore import cli
+from runtime.dimensions import dim_max, symbol
 from runtime.logs import is_logged, log
 
 GRAPH = """graph g {
@@ -149,6 +151,35 @@ def test_a_failing_pass_leaves_a_file_that_fails_again(tmp_path):
         run_pipeline(graph, PassContext(), passes=(give_up,))
 
 
+@pytest.mark.parametrize("dim", [4, symbol("a") * 2, dim_max(symbol("a"), symbol("b"))])
+def test_every_size_comes_back_from_the_file(tmp_path, dim):
+    path = tmp_path / "repro.gcir"
+    context = PassContext(bindings={"n": dim, "m": 3}, fixed={"a": 6, "b": 2})
+    with pytest.raises(RuntimeError):
+        run_pipeline(parse(GRAPH), context, passes=(give_up,), instruments=(Reproducer(path),))
+    header = read_header(path.read_text())
+    assert header.bindings == {"n": dim, "m": 3}
+    assert header.fixed == {"a": 6, "b": 2}
+
+
+def test_where_nothing_can_be_written_the_pass_s_own_error_stays(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RuntimeError, match="out of\nideas") as caught:
+        run_pipeline(parse(GRAPH), passes=(give_up,), instruments=(Reproducer(tmp_path / "file" / "repro.gcir"),))
+    assert caught.value.__notes__[-1].startswith("no reproducer could be written: ")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(RuntimeError, match="out of\nideas") as caught:
+        run_pipeline(parse(GRAPH), passes=(give_up,), instruments=(Reproducer(None),))
+    assert caught.value.__notes__[-1].startswith("no reproducer could be written: ")
+    context = PassContext()
+    (tmp_path / "bundle").mkdir()
+    bundle = Dump(tmp_path / "bundle", parse(GRAPH), context)
+    bundle.folder = tmp_path / "nowhere"
+    with pytest.raises(RuntimeError, match="out of\nideas") as caught:
+        run_pipeline(parse(GRAPH), context, passes=(give_up,), instruments=(bundle,))
+    assert "is not complete" in caught.value.__notes__[-1]
+
+
 def test_random_numbers_stand_in_for_large_constants(tmp_path):
     b = Builder("large")
     for i, dtype in enumerate(["float32", "int32", "bool"]):
@@ -216,6 +247,9 @@ def test_a_failing_pass_puts_its_file_into_the_bundle(tmp_path, monkeypatch):
     header = read_header((folder / "repro.gcir").read_text())
     assert header.passes == ("fuse", "limit_kernels", "schedule", "plan_memory")
     assert "planted" in (folder / "failure.txt").read_text()
+    named = (folder / "README.txt").read_text()
+    for path in folder.iterdir():
+        assert path.name in named or re.fullmatch(r"README\.txt|\d\d_\w+\.gcir", path.name), path.name
 
 
 def test_folders_of_many_processes_do_not_meet(tmp_path):
@@ -276,3 +310,13 @@ def test_edges_that_were_not_fused_are_logged_with_the_reason(monkeypatch, capsy
     lines = capsys.readouterr().err.splitlines()
     assert lines
     assert all(line.startswith("[fusion") and "] two: fuse: " in line for line in lines)
+
+
+def test_bisect_evaluates_sizes_that_are_bound_to_others(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = 'graph g {\n  input %x: f32[n]\n  input %z: f32[a]\n  %y = exp(%x)\n  return "y"=%y\n  return "z"=%z\n}\n'
+    (tmp_path / "g.gcir").write_text("// binding: n=max(a, 3)\n" + text)
+    assert cli.main(["opt", "g.gcir", "--bisect", "--size", "a=6"]) == 0
+    assert "the results of the compiled program are the interpreter's" in capsys.readouterr().out
+    assert cli.main(["opt", "g.gcir", "--bisect", "--size", "n=6"]) == 2
+    assert "no symbol 'n'; its symbols are: a" in capsys.readouterr().err
