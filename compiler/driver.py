@@ -51,11 +51,7 @@ class Compiled:
 
     @functools.cached_property
     def _optimized(self) -> tuple[Graph, PassContext]:
-        from compiler.passes.context import PassContext
-        from compiler.pipeline import run_pipeline
-
-        context = PassContext(self.target, bindings=self.bindings, winograd=self.winograd)
-        return run_pipeline(self.traced, context), context
+        return optimize(self.traced, target=self.target, bindings=self.bindings, winograd=self.winograd)
 
     @property
     def graph(self) -> Graph:
@@ -85,6 +81,21 @@ class Compiled:
 
     def __repr__(self) -> str:
         return f"Compiled({self.program!r})"
+
+
+@collection_paused()
+def optimize(
+    graph: Graph, *, target: Target | None = None, bindings: Mapping[str, Dim] | None = None, winograd: bool = True
+) -> tuple[Graph, PassContext]:
+    """A graph after all passes, and what they left beside it; no kernel is printed or compiled for it.
+
+    The arguments are those of `compile_graph`.
+    """
+    from compiler.passes.context import PassContext
+    from compiler.pipeline import run_pipeline
+
+    context = PassContext(target or host_target(), bindings=dict(bindings or {}), winograd=winograd)
+    return run_pipeline(graph, context), context
 
 
 @collection_paused()

@@ -40,13 +40,17 @@ class Stages(Stage):
     Args:
         traced: the graph as it was given.
         compile_it: compiles it, when that is first needed.
+        optimize_it: runs the passes only; not called once it is compiled.
     """
 
     name = "stages"
 
-    def __init__(self, traced: Graph, compile_it: Callable[[], Compiled]) -> None:
+    def __init__(
+        self, traced: Graph, compile_it: Callable[[], Compiled], optimize_it: Callable[[], Graph]
+    ) -> None:
         self._graph = traced
         self._compile = compile_it
+        self._optimize = optimize_it
 
     @functools.cached_property
     def compiled(self) -> Compiled:
@@ -61,7 +65,8 @@ class Stages(Stage):
     @functools.cached_property
     def optimized(self) -> GraphStage:
         """The graph after all passes: one node for each kernel."""
-        return GraphStage("optimized", self.compiled.graph)
+        is_compiled = "compiled" in vars(self)
+        return GraphStage("optimized", self.compiled.graph if is_compiled else self._optimize())
 
     @functools.cached_property
     def kernels(self) -> KernelsStage:
@@ -118,4 +123,9 @@ def stages(
 
         return compile_graph(graph, target=target, bindings=bindings, winograd=winograd)
 
-    return Stages(graph, compile_it)
+    def optimize_it() -> Graph:
+        from compiler.driver import optimize
+
+        return optimize(graph, target=target, bindings=bindings, winograd=winograd)[0]
+
+    return Stages(graph, compile_it, optimize_it)

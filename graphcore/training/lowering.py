@@ -34,7 +34,7 @@ class StepStages(Stages):
     """
 
     def __init__(self, kind: str, step: StepProgram) -> None:
-        super().__init__(step.graph, lambda: step.compiled)
+        super().__init__(step.graph, lambda: step.compiled, step.optimize)
         self.kind = kind
         self.step = step
 

@@ -94,6 +94,14 @@ class StepProgram:
             _recent.append(weakref.ref(self))
         return self._compiled
 
+    def optimize(self) -> Graph:
+        """The step's graph after all passes; nothing is compiled for it."""
+        if self._compiled is not None:
+            return self._compiled.graph
+        from compiler.driver import optimize
+
+        return optimize(self.graph, winograd=settings.winograd())[0]
+
     @property
     def returns_one_array(self) -> bool:
         """Whether calling the step returns its first output as it is."""

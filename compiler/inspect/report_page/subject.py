@@ -96,7 +96,7 @@ class Subject:
     @functools.cached_property
     def stages(self) -> Stages:
         """The stages of its compilation."""
-        return Stages(self.traced, lambda: self.compiled)
+        return Stages(self.traced, lambda: self.compiled, lambda: self.compiled.graph)
 
     @functools.cached_property
     def passes(self) -> tuple[PassRun, ...]:

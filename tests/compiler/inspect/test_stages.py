@@ -13,11 +13,12 @@ import pytest
 from llvmlite import binding as llvm
 from rich.console import Console
 
+import graphcore as keras
 from compiler.inspect import Stages, stages
 from compiler.inspect.operations import element_operations
 from compiler.inspect.stages import STAGES
 from compiler.ir import Graph
-from compiler.text import parse, to_text
+from compiler.text import parse
 from compiler.traffic import least_bytes
 from compiler.types import product
 from runtime.dimensions import evaluate, parse_dim, symbol
@@ -62,16 +63,28 @@ def test_every_stage_is_plain_data_a_table_and_a_short_repr(found: Stages) -> No
     assert [stage.name for stage in found] == list(STAGES) == list(found.to_dict())
 
 
-def test_nothing_is_compiled_for_the_traced_graph() -> None:
-    asked: list[int] = []
+def test_graphs_need_no_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
 
-    def compile_it() -> Any:
-        asked.append(1)
+    def refuse(*arguments: Any, **options: Any) -> Any:
+        asked.append("compiled")
         raise AssertionError("compiled")
 
-    found = Stages(parse(DENSE), compile_it)
-    assert found.traced.text() == to_text(parse(DENSE))
+    monkeypatch.setattr("compiler.driver.compile_graph", refuse)
+    monkeypatch.setattr("compiler.driver.Program.from_bytes", refuse)
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    for found in (stages(parse(DENSE)), model.lower("predict")):
+        assert {node.op.name for node in found.traced.graph.nodes} >= {"matmul"}
+        assert {node.op.name for node in found.optimized.graph.nodes} <= {"fused", "constant", "reshape"}
     assert not asked
+
+
+def test_the_optimized_graph_is_the_one_that_is_compiled() -> None:
+    first, second = stages(parse(DENSE)), stages(parse(DENSE))
+    before = first.optimized.graph
+    assert before == first.compiled.graph == second.compiled.graph == second.optimized.graph
+    assert second.optimized.graph is second.compiled.graph
 
 
 def test_calls_are_the_instructions_of_the_program(found: Stages) -> None:
