@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from compiler.ir import Graph, Input, Node, Value
 from compiler.text import attributes_text
 
-__all__ = ["Change", "Difference", "difference"]
+__all__ = ["Change", "Difference", "deep_keys", "difference"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class _Comparison:
 
     def pair_equal(self) -> None:
         """Pair nodes that compute the same from the same, in the order in which they stand."""
-        deep = [_deep_keys(graph, self.numbers) for graph in (self.before, self.after)]
+        deep = [deep_keys(graph, self.numbers) for graph in (self.before, self.after)]
         for keys in deep:
             self.computed.update(((value, (key, value.index)) for node, key in keys.items() for value in node.outputs))
         waiting: dict[int, list[Node]] = defaultdict(list)
@@ -166,8 +166,11 @@ class _Comparison:
             self.changes.extend(Change("added", f'{word} "{name}"') for name in there)
 
 
-def _deep_keys(graph: Graph, numbers: dict[Hashable, int]) -> dict[Node, int]:
-    """A number for each node, the same for nodes that compute the same from the same and belong to one layer."""
+def deep_keys(graph: Graph, numbers: dict[Hashable, int]) -> dict[Node, int]:
+    """A number for each node, the same for nodes that compute the same from the same and belong to one layer.
+
+    `numbers` are those given out so far: with the same dict, nodes of several graphs are alike.
+    """
     known: dict[Value, Hashable] = {entry.value: ("parameter", entry.name) for entry in graph.parameters}
     keys = {}
     for node in graph.nodes:
@@ -185,7 +188,7 @@ def _shape_of_node(node: Node, numbers: dict[Hashable, int]) -> Hashable:
 
 def _body_key(body: Graph, numbers: dict[Hashable, int]) -> Hashable:
     """The same for bodies that differ at most in the order of independent nodes and in the names of values."""
-    keys = _deep_keys(body, numbers)
+    keys = deep_keys(body, numbers)
     parameters = {entry.value: entry.name for entry in body.parameters}
     results = []
     for name, value in body.outputs:

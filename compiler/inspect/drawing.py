@@ -48,7 +48,6 @@ class Rectangle:
     height: float
     fill: str = "#ffffff"
     line: str = "#444444"
-    radius: float = 0.0
 
 
 @record
@@ -99,12 +98,12 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
 # ------------------------------------------------------------------------------------------------------- SVG
 
 
-def to_svg(drawing: Drawing, *, scale: float = 1.0) -> str:
+def to_svg(drawing: Drawing) -> str:
     """The drawing as a document of its own: no scripts, no addresses but the name of the format."""
     width, height = drawing.width + 2 * _MARGIN, drawing.height + 2 * _MARGIN
     lines = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_number(width * scale)}pt" '
-        f'height="{_number(height * scale)}pt" viewBox="{-_MARGIN:g} {-_MARGIN:g} {_number(width)} {_number(height)}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_number(width)}pt" '
+        f'height="{_number(height)}pt" viewBox="{-_MARGIN:g} {-_MARGIN:g} {_number(width)} {_number(height)}" '
         f'role="img" font-family="Helvetica, Arial, sans-serif">',
         f"<title>{_escaped(drawing.title)}</title>",
         f'<rect x="{-_MARGIN:g}" y="{-_MARGIN:g}" width="{_number(width)}" height="{_number(height)}" fill="#ffffff"/>',
@@ -118,7 +117,7 @@ def _svg_shape(shape: Shape) -> str:
     if isinstance(shape, Rectangle):
         return (
             f'<rect x="{_number(shape.x)}" y="{_number(shape.y)}" width="{_number(shape.width)}" '
-            f'height="{_number(shape.height)}" rx="{_number(shape.radius)}" fill="{shape.fill}" stroke="{shape.line}"/>'
+            f'height="{_number(shape.height)}" fill="{shape.fill}" stroke="{shape.line}"/>'
         )
     if isinstance(shape, Text):
         weight = ' font-weight="bold"' if shape.bold else ""
@@ -214,9 +213,7 @@ class _Pixels:
 
     def _rectangle(self, shape: Rectangle) -> None:
         corners = self._pixels([(shape.x, shape.y), (shape.x + shape.width, shape.y + shape.height)])
-        self.canvas.rounded_rectangle(
-            corners, radius=shape.radius * self.scale, fill=shape.fill, outline=shape.line, width=self.line
-        )
+        self.canvas.rectangle(corners, fill=shape.fill, outline=shape.line, width=self.line)
 
     def _text(self, shape: Text) -> None:
         (place,) = self._pixels([(shape.x, shape.y + _BASELINE * shape.size)])

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from compiler.grouping import Plan, is_cloned
 from compiler.inspect.calls import KernelCall, kernel_calls
 from compiler.inspect.graph_stage import dim_data
-from compiler.inspect.operations import ops_in
+from compiler.inspect.operations import core_of, ops_in
 from compiler.inspect.sheet import Sheet
 from compiler.inspect.stage import Stage
-from compiler.ir import Fusion, Graph, Node
+from compiler.ir import Graph, Node
 from runtime.dimensions import Dim
 
 if TYPE_CHECKING:
@@ -90,14 +90,14 @@ class KernelInfo:
     def prologue(self) -> tuple[str, ...]:
         """Ops that make the contraction's operands in passing; empty for other kernels."""
         body = self.calls[0].body
-        core = _core(body)
+        core = core_of(body)
         return () if core is None else ops_in(_before(body, core))
 
     @functools.cached_property
     def epilogue(self) -> tuple[str, ...]:
         """Ops that follow on each finished element of the contraction, or image; empty for other kernels."""
         body = self.calls[0].body
-        core = _core(body)
+        core = core_of(body)
         if core is None:
             return ()
         others = _before(body, core)
@@ -114,7 +114,7 @@ class KernelInfo:
             found["reduced axes"] = _extents(plan.axes)
         if blocks := tile_of(body):
             found["blocks"] = _extents(blocks)
-        core = _core(body)
+        core = core_of(body)
         if core is not None:
             found["core"] = core.op.name
         if (spec := printed.spec) is not None:
@@ -222,12 +222,6 @@ def call_data(call: KernelCall) -> dict[str, Any]:
 
 def _extents(dims: Sequence[Dim]) -> str:
     return f"[{', '.join(map(str, dims))}]"
-
-
-def _core(body: Graph) -> Node | None:
-    """The contraction, or the op with a generator of its own, that a kernel is built around."""
-    kinds = (Fusion.CONTRACTION, Fusion.GENERATED)
-    return next((node for node in body.nodes if node.op.fusion in kinds), None)
 
 
 def _before(body: Graph, core: Node) -> list[Node]:

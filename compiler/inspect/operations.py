@@ -1,9 +1,10 @@
-"""How much arithmetic a graph asks for."""
+"""How much arithmetic a graph asks for, and what its kernels are built around."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from compiler.grouping import reads_memory
 from compiler.ir import Fusion, Graph, Node
 from compiler.types import product
 from runtime.dimensions import Dim
@@ -51,6 +52,12 @@ def _element_operations(node: Node) -> Dim:
         return product(node.inputs[0].type.shape)
     windows = node.inputs[-1] if op.name.endswith("_gradient") else node.outputs[0]
     return product(windows.type.shape) * product(size)
+
+
+def core_of(body: Graph) -> Node | None:
+    """The contraction, or the op with a generator or loops of its own, that a kernel is built around; None for a kernel
+    of plain loops."""
+    return next((node for node in body.nodes if reads_memory(node)), None)
 
 
 def ops_of(graph: Graph) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ EXAMPLES = """\
   graphcore ir model.keras --json -o step.json               plain data of the stage
 """
 GRAPH_STAGES = ("traced", "optimized")
-STAGES = (*GRAPH_STAGES, "kernels", "memory", "program")
+STAGES = (*GRAPH_STAGES, "kernels", "memory", "program")  # as `compiler.inspect.stages` has them, without its import
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -10,18 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from compiler.ir import Fusion, Graph, Node
+from compiler.inspect.operations import core_of
+from compiler.ir import Fusion, Graph
 
 if TYPE_CHECKING:
     from compiler.inspect.report_page.subject import Subject
 
-__all__ = ["core_of", "flops_by_layer", "layers_of", "op_title", "saved_by_layer", "seconds_by", "under"]
-
-
-def core_of(body: Graph) -> Node | None:
-    """The contraction, or the op with a generator of its own, that a kernel is built around."""
-    kinds = (Fusion.CONTRACTION, Fusion.GENERATED, Fusion.WHOLE)
-    return next((node for node in body.nodes if node.op.fusion in kinds), None)
+__all__ = ["flops_by_layer", "layers_of", "op_title", "saved_by_layer", "seconds_by", "under"]
 
 
 def layers_of(body: Graph, fallback: str = "") -> tuple[str, ...]:

@@ -52,14 +52,13 @@ def _digits(number: float) -> str:
     return f"{number:.{min(places, 2)}f}"
 
 
-def ticks(most: float, about: int = 5, base: int = 10) -> list[float]:
-    """Round numbers from 0 to `most`; with base 1024 round in binary units."""
+def ticks(most: float, about: int = 5) -> list[float]:
+    """Round numbers from 0 to `most`."""
     if most <= 0:
         return [0.0]
-    unit = base ** math.floor(math.log(most, base)) if base != 10 else 1
-    raw = most / unit / about
+    raw = most / about
     power = 10 ** math.floor(math.log10(raw))
-    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw) * unit
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw)
     return [i * step for i in range(int(most / step) + 1)]
 
 

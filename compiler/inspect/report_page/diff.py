@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import bisect
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
-from compiler.ir import Graph, Input, Node, Value
+from compiler.inspect.difference import deep_keys
+from compiler.ir import Graph, Node, Value
 from compiler.text import attributes_text
 
 __all__ = ["Line", "Naming", "Row", "side_by_side", "visible"]
@@ -43,7 +44,7 @@ class Naming:
     def __init__(self, graph: Graph) -> None:
         self._names: dict[Value, str] = {}
         self._count = 0
-        self._parameters = graph.parameters
+        self._graph = graph
         self.lines = self._first(graph)
 
     def _new(self) -> str:
@@ -71,7 +72,7 @@ class Naming:
     def follow(self, graph: Graph) -> list[tuple[int, int]]:
         """Name the next graph's values and take its lines; returns pairs of places of nodes that match."""
         old = self.lines
-        equal = _equal_nodes(self._parameters, [line.node for line in old], graph.parameters, graph.nodes)
+        equal = _equal_nodes(self._graph, graph)
         used = set(equal.values())
         same: dict[object, deque[int]] = defaultdict(deque)
         alike: dict[object, deque[int]] = defaultdict(deque)
@@ -79,7 +80,7 @@ class Naming:
             if i not in used:
                 same[_same(line.node, self._names)].append(i)
                 alike[_alike(line.node)].append(i)
-        for before, after in zip(self._parameters, graph.parameters, strict=False):
+        for before, after in zip(self._graph.parameters, graph.parameters, strict=False):
             self._names.setdefault(after.value, self._names[before.value])
         pairs = []
         for j, node in enumerate(graph.nodes):
@@ -94,36 +95,21 @@ class Naming:
                 used.add(found)
                 pairs.append((found, j))
         self.lines = [Line(node, self._text(node)) for node in graph.nodes]
-        self._parameters = graph.parameters
+        self._graph = graph
         return pairs
 
 
-def _equal_nodes(
-    old_parameters: Sequence[Input], old: Sequence[Node], parameters: Sequence[Input], nodes: Sequence[Node]
-) -> dict[int, int]:
-    """For places of `nodes` those of old nodes that are the same objects, or compute the same from the inputs on."""
-    table: dict[object, int] = {}
-    numbers: dict[Value, int] = {}
-    for entries in (old_parameters, parameters):
-        for i, entry in enumerate(entries):
-            numbers[entry.value] = table.setdefault(i, len(table))
-
-    def number(node: Node) -> int:
-        key = (node.op, node.layer, *(numbers[value] for value in node.inputs))
-        found = table.setdefault(key, len(table))
-        for i, value in enumerate(node.outputs):
-            numbers[value] = table.setdefault((found, i), len(table))
-        return found
-
-    places: dict[int, deque[int]] = defaultdict(deque)
-    for i, node in enumerate(old):
-        places[number(node)].append(i)
-    identity = {node: i for i, node in enumerate(old)}
-    found = {j: identity[node] for j, node in enumerate(nodes) if node in identity}
+def _equal_nodes(before: Graph, after: Graph) -> dict[int, int]:
+    """For places of nodes those of old nodes that are the same objects, or compute the same from the inputs on."""
+    identity = {node: i for i, node in enumerate(before.nodes)}
+    found = {j: identity[node] for j, node in enumerate(after.nodes) if node in identity}
     used = set(found.values())
-    for j, node in enumerate(nodes):
-        equal = number(node)
-        if j not in found and (place := _take(places[equal], used)) is not None:
+    numbers: dict[Hashable, int] = {}
+    places: dict[int, deque[int]] = defaultdict(deque)
+    for i, number in enumerate(deep_keys(before, numbers).values()):
+        places[number].append(i)
+    for j, number in enumerate(deep_keys(after, numbers).values()):
+        if j not in found and (place := _take(places[number], used)) is not None:
             found[j] = place
             used.add(place)
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from compiler.inspect.report_page.attribution import core_of
+from compiler.inspect.operations import core_of
 from compiler.ir import Graph
 from compiler.lower import plan_of
 

@@ -4,6 +4,7 @@ import pytest
 
 import compiler.ops  # noqa: F401  (fills the registry)
 from compiler.inspect import contraction_flops
+from compiler.inspect.operations import core_of
 from compiler.ir import Fusion
 from compiler.ops.registry import OPS
 from compiler.pipeline import run_pipeline
@@ -85,3 +86,18 @@ def test_winograd_counts_as_the_direct_convolution(padding: tuple[tuple[int, int
     assert flops("winograd_convolution", {"padding": padding}, x, (36, 16, 24)) == expected
     for chunks in (1, 3):
         assert flops("winograd_kernel_gradient", {"padding": padding, "chunks": chunks}, x, output) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "core"),
+    [
+        ("%y: f32[n,3] = matmul(%x, %w)", "matmul"),
+        ("%y: i32[n], %z: i32[8] = sorted_rows(%i) {extent=7}", "sorted_rows"),
+        ("%y: f32[n,5] = exp(%x)", None),
+    ],
+)
+def test_what_a_kernel_is_built_around(line: str, core: str | None) -> None:
+    inputs = 'input %x "x": f32[n,5]\ninput %w "w": f32[5,3]\ninput %i "i": i32[n]'
+    body = parse(f'graph g {{\n{inputs}\n{line}\nreturn "y"=%y\n}}')
+    found = core_of(body)
+    assert (None if found is None else found.op.name) == core

@@ -136,7 +136,8 @@ def test_arrays_of_another_length_are_refused_after_the_cache_too(
             message = f"declared float32[4, {COUNT}, 3]: expected shape (4, {COUNT}, 3), got (4, {steps}, 3)"
             with pytest.raises(ValueError, match=re.escape(message)):
                 compiled.executable.run([x[:, :steps], limit], ())
-    assert program_sizes(compiled.program) == Stages(graph, lambda: compiled, lambda: compiled.graph).memory.typical == {"steps": COUNT}
+    found = Stages(graph, lambda: compiled, lambda: compiled.graph)
+    assert program_sizes(compiled.program) == found.memory.typical == {"steps": COUNT}
     with pytest.raises(ValueError, match=f"'steps' can only be {COUNT}. Received: steps=3"):
         program_sizes(compiled.program, {"steps": 3})
 

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from compiler import functions as f
+from compiler.inspect.stages import STAGES as KNOWN_STAGES
 from compiler.ir import Builder
 from compiler.ops.sources import ArrayAttribute, Constant
 from compiler.text import parse, to_text
 from compiler.types import TensorType
 from graphcore import cli
+from graphcore.commands.ir import STAGES
 
 SCRIPT = """
 import graphcore as keras
@@ -139,6 +141,10 @@ def test_model_explorer_has_every_node_and_edge(capsys: pytest.CaptureFixture[st
     assert fused["namespace"] == "dense"
     assert fused["outputsMetadata"][0]["attrs"] == [{"key": "tensor_shape", "value": "f32[n,3]"}]
     assert {"matmul", "relu"} <= {node["label"] for node in body["nodes"]}
+
+
+def test_ir_offers_every_stage() -> None:
+    assert STAGES == KNOWN_STAGES
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ function layered(boxes, edges) {
   for (let sweep = 0; sweep < 10; sweep++) {
     for (const rank of sweep % 2 ? [...ranks].reverse() : ranks) {
       for (const node of rank) { const near = sweep % 2 ? node.down : node.up; if (near.length) node.x = mean(near, other => other.x); }
-      for (let i = 1; i < rank.length; i++) { const least = rank[i - 1].x + (rank[i - 1].width + rank[i].width) / 2 + GAP; if (rank[i].x < least) { const push = (least - rank[i].x) / 2; rank[i].x = least; for (let k = 0; k < i; k++) rank[k].x -= 0; rank.slice(0, i + 1).forEach(node => { node.x -= push; }); } }
+      for (let i = 1; i < rank.length; i++) { const least = rank[i - 1].x + (rank[i - 1].width + rank[i].width) / 2 + GAP; if (rank[i].x < least) { const push = (least - rank[i].x) / 2; rank[i].x = least; rank.slice(0, i + 1).forEach(node => { node.x -= push; }); } }
     }
   }
   let y = 0;
