@@ -19,6 +19,7 @@ from compiler.inspect.trace_events import trace_events
 from compiler.roof import Roof, roof
 from graphcore.training.checks import check_batch, positive_integer
 from graphcore.training.data.arrays import Batch
+from graphcore.training.lowering import checked_kind
 from runtime.profile import WARM_RUNS
 from runtime.recorder import Recorder
 
@@ -52,8 +53,7 @@ def profile() -> Recording:
 
 def profile_step(model: Trainer, kind: str, batch: Batch, runs: int) -> Recording:
     """What `Model.profile` returns, and raises."""
-    if kind not in ("train", "test", "predict"):
-        raise ValueError(f"kind must be 'train', 'test' or 'predict'. Received: {kind!r}")
+    checked_kind(kind)
     positive_integer(runs, "runs")
     if kind == "predict":
         batch = batch._replace(y=None, sample_weight=None)

@@ -16,6 +16,7 @@ from graphcore.layers.layer import Layer
 from graphcore.ops.dispatch import FunctionCall
 from graphcore.training.checks import check_batch
 from graphcore.training.data.iterable_adapter import standardize_batch
+from graphcore.training.lowering import checked_kind
 from runtime.dimensions import SymbolicInt
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def model_report(
     model: Model, path: str | Path | None, kind: str, x: Any, y: Any, batch_size: int, measure: bool = True
 ) -> str:
     """See `Model.report`."""
-    title = TITLES.get(kind, kind)
+    title = TITLES[checked_kind(kind)]
     if x is None:
         step = model.lower(kind).step
         compiled = step.compiled

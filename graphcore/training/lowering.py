@@ -18,11 +18,22 @@ if TYPE_CHECKING:
     from graphcore.training.compile_loss import CompileLoss
     from graphcore.training.trainer import Trainer
 
-__all__ = ["KINDS", "StepStages", "expected_batch", "lower_step"]
+__all__ = ["KINDS", "StepStages", "checked_kind", "expected_batch", "lower_step"]
 
 KINDS = ("train", "test", "predict")
 # Extents for axes of any size: far apart, and long enough for any window; the arrays hold no memory.
 _FIRST_EXTENT, _NEXT_EXTENT = 1009, 101
+
+
+def checked_kind(kind: str) -> str:
+    """The kind of a step, as it is.
+
+    Raises:
+        ValueError: if it is none of `KINDS`.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"`kind` must be one of {', '.join(map(repr, KINDS))}. Received: kind={kind!r}")
+    return kind
 
 
 class StepStages(Stages):
@@ -41,8 +52,7 @@ class StepStages(Stages):
 
 def lower_step(model: Trainer, kind: str) -> StepStages:
     """See `Trainer.lower`."""
-    if kind not in KINDS:
-        raise ValueError(f"`kind` must be one of {', '.join(map(repr, KINDS))}. Received: kind={kind!r}")
+    checked_kind(kind)
     session = model.training_session
     program = session.latest.get(kind)
     if program is None:

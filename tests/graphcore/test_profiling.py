@@ -86,7 +86,7 @@ def test_profile_of_a_step_puts_variables_back(kind: str | None) -> None:
 
 def test_what_it_refuses() -> None:
     model = recurrent()
-    with pytest.raises(ValueError, match="kind must be 'train', 'test' or 'predict'"):
+    with pytest.raises(ValueError, match="`kind` must be one of 'train', 'test', 'predict'"):
         model.profile(X, Y, kind="fit")
     with pytest.raises(ValueError, match="`runs` must be a positive integer"):
         model.profile(X, runs=0)

@@ -15,7 +15,8 @@ import pytest
 
 import graphcore as keras
 from graphcore import cli
-from graphcore.report import layer_rows
+from graphcore.report import TITLES, layer_rows
+from graphcore.training.lowering import KINDS
 from tests.graphcore.report.conftest import EVIL, EVIL_LAYER, GRAPH, small_model
 
 TABS = ("model", "passes", "fusion", "memory", "kernels", "profile")
@@ -214,6 +215,15 @@ def test_an_uncompiled_model_has_no_training_step() -> None:
     model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
     with pytest.raises(ValueError, match="compile"):
         model.report()
+
+
+@pytest.mark.parametrize("x", [None, np.ones((2, 4), np.float32)])
+def test_a_step_of_no_kind_is_refused(x: np.ndarray | None) -> None:
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    with pytest.raises(ValueError, match="`kind` must be one of 'train', 'test', 'predict'"):
+        model.report(kind="nonsense", x=x)
+    assert tuple(TITLES) == KINDS
 
 
 def test_the_command_writes_the_page_of_a_graph(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
