@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, reduce
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from runtime.symbolic import (
     Dim,
     FloorDivision,
     Maximum,
-    Monomial,
     Symbol,
     SymbolicInt,
     dim_max,
@@ -50,6 +49,8 @@ __all__ = [
 _MOST_CHARACTERS = 20_000
 _DEEPEST_NESTING = 60
 
+_Values: TypeAlias = Mapping[str, Any]
+
 _TOKEN = re.compile(r"\s*(?:([0-9]+)|([A-Za-z_][A-Za-z0-9_]*)|(//|[-+*(),]))")
 
 
@@ -78,9 +79,8 @@ def evaluate(dim: Dim, values: Mapping[str, int]) -> int:
 
     Raises `ValueError` when a symbol has no value or a negative one.
     """
-    if not isinstance(dim, SymbolicInt):
-        return dim
-    return sum(c * _evaluate_monomial(monomial, values) for monomial, c in dim.terms)
+    number: int = _evaluated(dim, values, _value_of, max)
+    return number
 
 
 def tabulate(dim: Dim, values: Mapping[str, int], name: str, count: int) -> NDArray[np.int64]:
@@ -91,7 +91,8 @@ def tabulate(dim: Dim, values: Mapping[str, int], name: str, count: int) -> NDAr
     greatest = {**values, name: max(count - 1, 0)}
     if _magnitude(dim, greatest) >= 1 << 63:
         raise ValueError(f"the size {dim} is out of range for {greatest}")
-    numbers = _tabulated(dim, {**greatest, name: np.arange(count, dtype=np.int64)})
+    arrays = {**greatest, name: np.arange(count, dtype=np.int64)}  # no part of the expression wraps around
+    numbers = _evaluated(dim, arrays, _array_of, _greatest_array)
     return np.ascontiguousarray(np.broadcast_to(np.asarray(numbers, np.int64), (count,)))
 
 
@@ -114,8 +115,10 @@ def _magnitude(dim: Dim, values: Mapping[str, int]) -> int:
     return total
 
 
-def _tabulated(dim: Dim, values: Mapping[str, Any]) -> Any:
-    """`evaluate` with an array in the place of a number; int64 wraps around."""
+def _evaluated(
+    dim: Dim, values: _Values, value_of: Callable[[str, _Values], Any], greatest: Callable[[Iterable[Any]], Any]
+) -> Any:
+    """`evaluate` and `tabulate`: numbers or arrays, which `value_of` gives for symbols and `greatest` chooses from."""
     if not isinstance(dim, SymbolicInt):
         return dim
     total: Any = 0
@@ -124,13 +127,32 @@ def _tabulated(dim: Dim, values: Mapping[str, Any]) -> Any:
         for atom in monomial:
             match atom:
                 case Symbol():
-                    product = product * values[atom.text]
+                    product = product * value_of(atom.text, values)
                 case FloorDivision():
-                    product = product * (_tabulated(atom.numerator, values) // atom.divisor)
+                    product = product * (_evaluated(atom.numerator, values, value_of, greatest) // atom.divisor)
                 case Maximum():
-                    product = product * reduce(np.maximum, (_tabulated(each, values) for each in atom.arguments))
+                    arguments = (_evaluated(argument, values, value_of, greatest) for argument in atom.arguments)
+                    product = product * greatest(arguments)
         total = total + product
     return total
+
+
+def _value_of(name: str, values: _Values) -> int:
+    if name not in values:
+        bound = ", ".join(sorted(values)) or "none"
+        raise ValueError(f"the size {name!r} has no value; values were given for: {bound}")
+    value = operator.index(values[name])
+    if value < 0:
+        raise ValueError(f"the size {name!r} must not be negative, got {value}")
+    return value
+
+
+def _array_of(name: str, values: _Values) -> Any:
+    return values[name]
+
+
+def _greatest_array(arrays: Iterable[Any]) -> Any:
+    return reduce(np.maximum, arrays)
 
 
 def substitute(dim: Dim, values: Mapping[str, Dim]) -> Dim:
@@ -157,29 +179,6 @@ def parse_dim(text: str) -> Dim:
 def _parse(text: str) -> Dim:
     # A program repeats few sizes many times.
     return _Parser(text).parse()
-
-
-def _evaluate_monomial(monomial: Monomial, values: Mapping[str, int]) -> int:
-    result = 1
-    for atom in monomial:
-        match atom:
-            case Symbol():
-                result *= _value_of(atom.text, values)
-            case FloorDivision():
-                result *= evaluate(atom.numerator, values) // atom.divisor
-            case Maximum():
-                result *= max(evaluate(argument, values) for argument in atom.arguments)
-    return result
-
-
-def _value_of(name: str, values: Mapping[str, int]) -> int:
-    if name not in values:
-        bound = ", ".join(sorted(values)) or "none"
-        raise ValueError(f"the size {name!r} has no value; values were given for: {bound}")
-    value = operator.index(values[name])
-    if value < 0:
-        raise ValueError(f"the size {name!r} must not be negative, got {value}")
-    return value
 
 
 def _substitute_atom(atom: Atom, values: Mapping[str, Dim]) -> Dim:
