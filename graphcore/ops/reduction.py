@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from compiler import functions as f
@@ -13,6 +13,7 @@ from graphcore.ops.dispatch import Tensor, operation
 from graphcore.ops.elementwise import to_float
 
 Axis = int | Sequence[int] | None
+_Combine = Callable[[Builder, Value, Value], Value]
 
 _SUM_DTYPES = {"bool": "int32", "int8": "int32", "int16": "int32", "uint8": "uint32", "uint16": "uint32"}
 
@@ -160,24 +161,23 @@ def cumsum(b: Builder, x: Tensor, axis: int | None = None, dtype: Any = None) ->
     symbolic, a recurrence.
     """
     x = f.cast(b, x, dtype or {"bool": "int32"}.get(x.type.dtype, x.type.dtype))
-    return _accumulate(b, x, axis, "cumsum", 0)
+    return _accumulate(b, x, axis, "cumsum", f.add, 0)
 
 
 @operation
 def cumprod(b: Builder, x: Tensor, axis: int | None = None, dtype: Any = None) -> Value:
     """Products of the elements up to each one along an axis; see `cumsum`."""
     x = f.cast(b, x, dtype or {"bool": "int32"}.get(x.type.dtype, x.type.dtype))
-    return _accumulate(b, x, axis, "cumprod", 1)
+    return _accumulate(b, x, axis, "cumprod", f.multiply, 1)
 
 
-def _accumulate(b: Builder, x: Value, axis: int | None, name: str, neutral: int) -> Value:
+def _accumulate(b: Builder, x: Value, axis: int | None, name: str, combine: _Combine, neutral: int) -> Value:
     if axis is None:
         x, axis = f.reshape(b, x, (-1,)), 0
     axis = f.normalize_axis(axis, x.type.rank)
     extent = x.type.shape[axis]
-    combine = f.add if neutral == 0 else f.multiply
     if not isinstance(extent, int):
-        return _accumulate_step_by_step(b, x, axis, name, neutral)
+        return _accumulate_step_by_step(b, x, axis, name, combine, neutral)
     step = 1
     while step < extent:
         low = [step if i == axis else 0 for i in range(x.type.rank)]
@@ -187,13 +187,13 @@ def _accumulate(b: Builder, x: Value, axis: int | None, name: str, neutral: int)
     return x
 
 
-def _accumulate_step_by_step(b: Builder, x: Value, axis: int, name: str, neutral: int) -> Value:
+def _accumulate_step_by_step(b: Builder, x: Value, axis: int, name: str, combine: _Combine, neutral: int) -> Value:
     order = (axis, *(i for i in range(x.type.rank) if i != axis))
     entries = f.transpose(b, x, order)
     entry = entries.type.with_shape(*entries.type.shape[1:])
     body = Builder(name)
     state, own = body.input("total", entry), body.input("entry", entry)
-    body.output("total", (f.add if neutral == 0 else f.multiply)(body, state, own))
+    body.output("total", combine(body, state, own))
     start = f.full(b, entry.shape, neutral, entry.dtype)
     (totals,) = f.scan(b, body.build(), [start], [entries]).after
     back = tuple(order.index(i) for i in range(x.type.rank))

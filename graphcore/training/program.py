@@ -55,7 +55,7 @@ class StepProgram:
         results: what the traced function returned, with the number of an output in the place of each tensor.
         jit: compile the graph at the first run; otherwise interpret it with NumPy.
         layout: in which form the program takes a batch; None for as it is.
-        checked: interpret, and stop at the first NaN or infinity (`compiler.nonfinite`).
+        checked: where it is interpreted, stop at the first NaN or infinity (`compiler.nonfinite`).
 
     Attributes:
         updated: identities (`id`) of the variables that the step gives new values.
@@ -73,7 +73,7 @@ class StepProgram:
         self.graph = graph
         self.layout = layout
         self.variables = tuple(variables)
-        self.jit = jit and not checked
+        self.jit = jit
         self.checked = checked
         self._results = results
         names = {name for name, _ in graph.updates}

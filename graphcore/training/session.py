@@ -36,7 +36,7 @@ class Session:
 
     Attributes:
         jit: compile programs; otherwise interpret them.
-        checked: interpret them, and stop at the first NaN or infinity.
+        checked: where they are interpreted, stop at the first NaN or infinity.
         steps_per_execution: batches between two calls of batch callbacks; None calls them as often as they ask.
         compile_loss: the losses, or None.
         compile_metrics: the metrics, or None.
