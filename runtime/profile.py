@@ -36,11 +36,6 @@ class InstructionTime(NamedTuple):
     nanoseconds: float
     runs: int
 
-    @property
-    def mean_nanoseconds(self) -> float:
-        """Mean time of one run; 0 before the first."""
-        return self.nanoseconds / self.runs if self.runs else 0.0
-
 
 class KernelCall(NamedTuple):
     """One call of a kernel: a thread works on the items `first` to `end` of an instruction.
@@ -175,11 +170,6 @@ class Profile:
     def durations(self) -> NDArray[np.float64]:
         """Nanoseconds that each run took, from entering native code to leaving it, `[runs]`."""
         return np.array([run.until - run.begin for run in self._runs], np.float64) * nanoseconds_per_tick()
-
-    @property
-    def threads(self) -> int:
-        """How many threads made calls, at most, in a run."""
-        return max((sum(len(notes) > 0 for notes in run.notes) for run in self._runs), default=0)
 
     def calls(self, run: int = -1) -> tuple[KernelCall, ...]:
         """The calls of one run, in the order in which they began."""

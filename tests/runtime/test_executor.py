@@ -317,7 +317,7 @@ def test_profile_notes_every_call(chain: ChainMaker, threads: int) -> None:
             times = [time for call in calls if call.thread == thread for time in (call.begin, call.until)]
             assert times == sorted(times)
         assert all(0 < call.begin < call.until < duration for call in calls)
-    assert 1 <= profile.threads <= threads
+    assert all(1 <= team <= threads for team in profile.team_sizes())
 
 
 def test_profile_adds_up_instructions(chain: ChainMaker, threads: int) -> None:
@@ -330,7 +330,7 @@ def test_profile_adds_up_instructions(chain: ChainMaker, threads: int) -> None:
     assert [time.label for time in profile.instructions] == ["step 0", "step 1", "step 2", "row sums"]
     assert all(time.nanoseconds > 0 and time.runs == 4 for time in profile.instructions)
     # 8000 additions through memory, one after the other: more than a microsecond, less than 0.1 s.
-    assert 1e3 < profile.instructions[3].mean_nanoseconds < 1e8
+    assert 1e3 < profile.instructions[3].nanoseconds / 4 < 1e8
     total = sum(time.nanoseconds for time in profile.instructions)
     assert total / threads < profile.total_nanoseconds == pytest.approx(profile.durations().sum())
     assert "row sums (row_sum)" in profile.table()
