@@ -8,11 +8,14 @@ from compiler.grouping import Plan, Refusal, classify, is_cloned, is_fusible, re
 from compiler.ir import Fusion, Graph, Node, Value
 from compiler.ops.comparison import Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual
 from compiler.ops.cost import CHEAP
-from compiler.ops.sources import Full
+from compiler.passes.schedule import typical_bytes
 
 COMPARISONS = (Equal, NotEqual, Less, LessEqual, Greater, GreaterEqual)
 MOST_NODES = 96  # a kernel beyond this size compiles slowly and gains nothing
 MOST_OPERANDS = 24
+# Operations that a value which is not stored is made by, and its fewest bytes: smaller ones stay in the caches.
+MOST_READ_AGAIN = 3
+LEAST_READ_AGAIN = 1 << 14
 
 
 class Group:
@@ -42,7 +45,8 @@ class Partition:
         self.group: dict[Node, Group] = {}
         self.unit: dict[Node, Group] = {}  # the groups, and each node that is no kernel by itself
         self.sequence: list[Group | None] = []  # by place; merging leaves holes
-        self.recomputed: set[Value] = set()  # read anew from memory by each kernel that needs them
+        self.recomputed: set[Value] = set()  # computed anew by each kernel that reads them
+        self.stored: set[Value] = set()  # in memory, once no group grows any more
         self.refused: dict[tuple[Group, int, Group, int], Refusal] = {}
         for node in graph.nodes:
             if is_cloned(node):
@@ -93,20 +97,65 @@ class Partition:
                 found.update(node.inputs)
         return found
 
-    def recompute_masks(self) -> None:
-        """Do not store a comparison of a value that is in memory anyway, e.g. the mask of a relu."""
-        stored = {entry.value for entry in self.graph.parameters}
+    def recompute_cheap(self) -> None:
+        """Do not store what a few instructions make of a value that is in memory anyway.
+
+        The mask of a relu, or the normalised values that a layer normalisation's gradient reads: each kernel that reads
+        them computes them from that value, and from small ones that are repeated along it.
+        """
+        self.stored = {entry.value for entry in self.graph.parameters}
         for group in set(self.group.values()):
-            stored.update(self.outputs(group.members))
+            self.stored.update(self.outputs(group.members))
         for node in self.graph.nodes:
-            value = node.outputs[0] if node.outputs else None
-            if value is None or value in self.results or type(node.op) not in COMPARISONS or value not in stored:
-                continue
-            sources = [v for v in node.inputs if v.node is None or not isinstance(v.op, Full)]
-            if len(sources) == 1 and sources[0] in stored and sources[0] not in self.recomputed:
-                readers = self.users[value]
-                if all(r in self.group and r.op.fusion is Fusion.ELEMENTWISE for r in readers):
-                    self.recomputed.add(value)
+            if node in self.group and node.outputs[0] in self.stored and self._is_read_again(node):
+                self._read_again(node)
+
+    def _is_read_again(self, node: Node) -> bool:
+        value = node.outputs[0]
+        is_mask = type(node.op) in COMPARISONS
+        if value in self.exposed or not (is_mask or _is_cheap(node)):
+            return False
+        if any(r not in self.group or r.op.fusion is not Fusion.ELEMENTWISE for r in self.users[value]):
+            return False
+        sources, between = self._sources(node)
+        whole = [source for source in sources if 8 * typical_bytes(source) > typical_bytes(value)]
+        if len(whole) != 1 or whole[0] not in self.stored:
+            return False
+        if is_mask:
+            return len(sources) == 1
+        is_computed = whole[0].node is not None or whole[0] in {entry.value for entry in self.graph.inputs}
+        return is_computed and len(between) < MOST_READ_AGAIN and typical_bytes(value) >= LEAST_READ_AGAIN
+
+    def _sources(self, node: Node) -> tuple[set[Value], set[Value]]:
+        """The values in memory that a node is made of, and what lies between them and the node."""
+        shape = node.outputs[0].type.shape
+        found, between, pending = set[Value](), set[Value](), list(node.inputs)
+        for value in pending:  # grows while it is walked
+            if value.node is None or value in found or value in between:
+                found.update({value} - between)
+            elif is_cloned(value.node):
+                pending.extend(value.node.inputs)
+            elif value not in self.stored and value.type.shape == shape and _is_cheap(value.node):
+                between.add(value)
+                pending.extend(value.node.inputs)
+            else:
+                found.add(value)
+        return found, between
+
+    def _read_again(self, node: Node) -> None:
+        """Have a value computed by its readers, if the groups can store what these need instead."""
+        value = node.outputs[0]
+        sources, between = self._sources(node)
+        added = {value, *between} - self.recomputed
+        self.recomputed |= added
+        groups = {self.group[source.node] for source in sources if source.node in self.group}
+        for group in groups | {self.group[one] for one in (node, *self.users[value])}:
+            plan = classify(group.members, self.outputs(group.members), by_image=self.by_image)
+            if isinstance(plan, Refusal) or self._operand_count(group.members) > MOST_OPERANDS:
+                self.recomputed -= added
+                return
+        self.stored.remove(value)
+        self.stored |= sources
 
     def _stays_inside(self, value: Value, inside: set[Node]) -> bool:
         if not self.recomputed:
@@ -235,3 +284,7 @@ class Partition:
         for node in other.members:
             self.group[node] = self.unit[node] = one
         return True
+
+
+def _is_cheap(node: Node) -> bool:
+    return node.op.fusion is Fusion.ELEMENTWISE and node.op.name in CHEAP

@@ -150,6 +150,51 @@ def test_the_mask_of_a_relu_is_recomputed_not_stored(check, kernels):
     assert any("matmul" in kernel and "greater" in kernel for kernel in kernels(result))
 
 
+NORMALIZED = """
+    graph g {
+      input %x "x": f32[n,256]
+      input %w "w": f32[256,256]
+      %p: f32[n,256] = matmul(%x, %w)
+      %s: f32[n] = reduce_sum(%p) {axes=(1,)}
+      %m: f32[n,256] = broadcast(%s) {shape=(n,256), axes=(0,)}
+      %c: f32[n,256] = subtract(%p, %m)
+      %q: f32[n,256] = multiply(%c, %c)
+      %v: f32[n] = reduce_sum(%q) {axes=(1,)}
+      %r: f32[n] = rsqrt(%v)
+      %b: f32[n,256] = broadcast(%r) {shape=(n,256), axes=(0,)}
+      %h: f32[n,256] = multiply(%c, %b)
+      %y: f32[n,256] = tanh(%h)
+      %o: f32[n,256] = matmul(%y, %w)
+      %d: f32[n,256] = multiply(%h, %o)
+      %t: f32[256] = reduce_sum(%d) {axes=(0,)}
+      return "t"=%t
+    }
+    """
+
+
+def test_normalised_values_are_made_again_of_what_is_in_memory(check, kernels):
+    """The gradient reads the product, and per row two numbers; neither distances nor quotients are kept."""
+    result = check(fuse, NORMALIZED)
+    assert kernels(result) == [
+        ["matmul"],
+        ["reduce_sum", "broadcast", "subtract", "multiply", "reduce_sum", "rsqrt", "broadcast", "multiply", "tanh"],
+        ["matmul"],
+        ["broadcast", "subtract", "broadcast", "multiply", "multiply", "reduce_sum"],
+    ]
+    assert [value.type.rank for value in result.nodes[1].outputs] == [1, 1, 2]
+
+
+def test_normalised_values_that_a_product_reads_are_kept(check, kernels):
+    without_tanh = NORMALIZED.replace("%y: f32[n,256] = tanh(%h)", "").replace("matmul(%y, %w)", "matmul(%h, %w)")
+    result = check(fuse, without_tanh)
+    assert kernels(result)[-1] == ["multiply", "reduce_sum"]
+
+
+def test_what_few_bytes_hold_is_kept(check, kernels):
+    result = check(fuse, NORMALIZED.replace("256", "8"))
+    assert kernels(result)[-1] == ["multiply", "reduce_sum"]
+
+
 def test_a_path_outside_keeps_two_ends_apart():
     # add(b, c) cannot join exp: the matrix product in between reads one and feeds the other.
     found = reasons(
