@@ -173,6 +173,7 @@ def _emit_instruction(a: Assembly, node: Node) -> None:
             label=label,
             reads=len(group.body.inputs),
             fills=printed.fills,
+            keeps=printed.keeps,
             limit=a.index_of(node.inputs[-1]) if isinstance(group, FusedSteps) else -1,
             steps=group.steps if isinstance(group, FusedSteps) else "",
             multiply_adds=group.body.multiply_adds,

@@ -18,7 +18,7 @@ from runtime.limits import limited_sizes
 from runtime.loader import LoadedCode
 from runtime.native_code import Frame, Record
 from runtime.phases import CALLS_OF_A_RANGE, Place, grain_counts, phase_spans
-from runtime.program import DTYPES, Buffer, Instruction, Program, ProgramError
+from runtime.program import CONTINUED, DTYPES, Buffer, Instruction, Program, ProgramError
 from runtime.stretches import Span, StretchTable, stretch_table
 from runtime.thread_choice import ThreadChoice
 from runtime.threads import ThreadPool
@@ -266,6 +266,7 @@ class Binding:
         head[Record.OPERANDS] = len(instruction.operands)
         head[Record.EXTENTS] = len(instruction.extents)
         head[Record.WORK] = work
+        head[Record.KEEPS] = CONTINUED if instruction.keeps else 0
         return [*head, *instruction.operands, *(self._number(dim, place) for dim in instruction.extents)]
 
     def share_work(self, threads: int) -> None:

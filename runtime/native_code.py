@@ -98,7 +98,8 @@ class Record(IntEnum):
     EXTENTS = 2  # number of extents
     WORK = 3  # number of work items
     GRAINS = 4  # parts that threads may take, at most MOST_GRAINS for each thread
-    HEAD = 5
+    KEEPS = 5  # CONTINUED where the kernel keeps private memory from item to item, else 0
+    HEAD = 6
 
 
 class PhaseEntry(IntEnum):

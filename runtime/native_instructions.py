@@ -14,7 +14,9 @@ define internal i64 @slot(ptr %block, i64 %number) alwaysinline {{
   ret i64 %value
 }}
 
-define internal void @execute(ptr %frame, ptr %record, i64 %index, i64 %begin, i64 %end,
+; `ended`: where the last call of this instruction by this thread ended, or -1. A kernel that keeps private memory is
+; told where it goes on from there.
+define internal void @execute(ptr %frame, ptr %record, i64 %index, i64 %begin, i64 %end, i64 %ended,
                               ptr %pointers, ptr %results, i64 %scratch) {{
 entry:
   %failed_slot = getelementptr i64, ptr %frame, i64 {frame.FAILED}
@@ -55,8 +57,12 @@ gather_one:
   br label %gather
 call:
   %exception = getelementptr i64, ptr %results, i64 1
+  %keeps = call i64 @slot(ptr %record, i64 {record.KEEPS})
+  %continues = icmp eq i64 %begin, %ended
+  %mark = select i1 %continues, i64 %keeps, i64 0
+  %marked = or i64 %begin, %mark
   %status = call i32 %function(ptr %results, ptr %exception, ptr %pointers, ptr %extents,
-                               i64 %scratch, i64 %begin, i64 %end)
+                               i64 %scratch, i64 %marked, i64 %end)
   br i1 %noting, label %note, label %returned
 note:
   %notes = inttoptr i64 %notes_address to ptr
@@ -164,6 +170,7 @@ entry:
   br label %ranges
 ranges:
   %offset = phi i64 [ 0, %entry ], [ %offset_next, %next_range ]
+  %ended_before = phi i64 [ -1, %entry ], [ %ended_here, %next_range ]
   %taken_before = phi i64 [ 0, %entry ], [ %taken_all, %next_range ]
   %has_range = icmp slt i64 %offset, %threads
   br i1 %has_range, label %range, label %done
@@ -181,6 +188,7 @@ range:
   br label %try
 try:
   %taken_here = phi i64 [ %taken_before, %range ], [ %taken_here, %take ], [ %taken_more, %work_on ]
+  %ended_here = phi i64 [ %ended_before, %range ], [ %ended_here, %take ], [ %end, %work_on ]
   %word = load atomic i64, ptr %claim acquire, align 8
   %is_old = icmp slt i64 %word, %untouched
   %claimed = sub i64 %word, %untouched
@@ -211,7 +219,7 @@ work_on:
   %end_product = mul i64 %work, %grain_end
   %begin = udiv i64 %begin_product, %grains
   %end = udiv i64 %end_product, %grains
-  call void @execute(ptr %frame, ptr %record, i64 %index, i64 %begin, i64 %end,
+  call void @execute(ptr %frame, ptr %record, i64 %index, i64 %begin, i64 %end, i64 %ended_here,
                      ptr %pointers, ptr %results, i64 %scratch)
   %taken_more = add i64 %taken_here, %number
   br label %try

@@ -126,7 +126,7 @@ head:
   br i1 %more, label %body, label %stretch_done
 body:
   %work = call i64 @slot(ptr %record, i64 {record.WORK})
-  call void @execute(ptr %frame, ptr %record, i64 %index, i64 0, i64 %work,
+  call void @execute(ptr %frame, ptr %record, i64 %index, i64 0, i64 %work, i64 -1,
                      ptr %pointers, ptr %results, i64 %scratch)
   %record_next = call ptr @after(ptr %record)
   %index_next = add i64 %index, 1

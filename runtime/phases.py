@@ -29,17 +29,17 @@ MOST_GRAINS = 16
 # So many calls take the grains of a range, up to 16.
 CALLS_OF_A_RANGE = 3
 
-# A kernel that fills much private memory anew at each call, with packed weights for example, is called once by each
-# thread. Measured on ResNet-20, processor time of all threads over that of one: 1.05 with one call for each of two
-# threads, 1.08 with two, 1.22 with three.
-# But where the operands are so much larger than that memory that a second call costs little, the quicker thread waits
-# less. One call against up to four grains, in turn, medians of three or four runs: two-layer transformer 116 -> 111 ms,
-# depthwise net 109 -> 101, a causal transformer, the CIFAR network, an autoencoder and ResNet-20 within the noise. Four
-# grains are two calls, three and one; two would be taken at once. Four instead of two where there was room for two, in
-# turn, medians: causal transformer 481 -> 467 ms, the others within the noise.
+# A kernel that fills much private memory first, with packed weights for example, does that once for each thread, and
+# once more for each part of another's range. Where that would cost what such a part is worth, each thread calls it
+# once.
+# (Filled again by every call, such a kernel lost more by three calls than the quicker thread had to wait: ResNet-20,
+# processor time of all threads over that of one, 1.05 with one call for each of two threads, 1.08 with two, 1.22 with
+# three. Since a thread goes on with what it has filled, 16 grains instead of 4, in turn, medians: two-layer transformer
+# 102, 111 and 107 -> 98, 106 and 107 ms, causal 423, 435 and 448 -> 413, 441 and 433, depthwise net 95 and 98 -> 90 and
+# 91, an autoencoder 17.4 and 17.2 -> 17.2 and 17.1, the CIFAR network within the noise.)
 _MUCH_SCRATCH = 32 * 1024
-_OPERANDS_OF_A_CALL = 8  # times the private memory
-_FILLING_GRAINS = 4
+_OPERANDS_OF_A_PART = 16  # times the private memory
+_ANEW_GRAINS = 4  # of a kernel that begins anew with every call: two calls, since two grains would be taken at once
 
 # A grain should be worth the 0.1 to 0.2 microseconds that it costs when two threads are after it: so many bytes of
 # operands take about one microsecond to pass through.
@@ -75,7 +75,8 @@ def grain_counts(
         size = sum(places[operand].end - places[operand].start for operand in set(instruction.operands))
         most = MOST_GRAINS
         if instruction.fills and private >= _MUCH_SCRATCH:
-            most = _FILLING_GRAINS if size >= 2 * _OPERANDS_OF_A_CALL * private else 1
+            most = MOST_GRAINS if instruction.keeps else _ANEW_GRAINS
+            most = most if size >= _OPERANDS_OF_A_PART * private else 1
         counts.append(min(items, most * threads, max(1, size // _GRAIN_BYTES)))
     return counts
 

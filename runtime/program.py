@@ -21,7 +21,10 @@ from runtime.loops import Loop, loop_problems
 from runtime.placement import Life, Placement, place
 from runtime.records import record
 
-__all__ = ["DTYPES", "Buffer", "Instruction", "Kernel", "Program", "ProgramError", "Space"]
+__all__ = ["CONTINUED", "DTYPES", "Buffer", "Instruction", "Kernel", "Program", "ProgramError", "Space"]
+
+# Added to the first item of a kernel's call that goes on where the thread's last one ended: see `Instruction.keeps`.
+CONTINUED = 1 << 62
 
 Space: TypeAlias = Literal["input", "variable", "constant", "output", "arena", "window"]
 
@@ -92,8 +95,9 @@ class Instruction:
 
     `operands` are buffer indices, inputs then outputs; `extents` are the integers the kernel reads;
     `scratch` is the number of bytes of private memory each thread needs; `label` is what errors and
-    profiles call it. The kernel only reads the first `reads` operands; all others it may write. `fills`: each call
-    begins by filling private memory, with packed weights for example, whatever part of the work it does.
+    profiles call it. The kernel only reads the first `reads` operands; all others it may write. `keeps`: what it makes
+    in private memory, tables for example, serves later items as well; where a thread's call begins at the item at
+    which its last one ended, `CONTINUED` is added to it. `fills`: that is much, packed weights for example.
 
     `limit` is the number of a buffer with an int32, or -1. With it the kernel works as if the symbol `steps` had that
     value, at most its own: on the leading steps of arrays with time as their first axis.
@@ -110,6 +114,7 @@ class Instruction:
     label: str = ""
     reads: int = 0
     fills: bool = False
+    keeps: bool = False
     limit: int = -1
     steps: str = ""
     multiply_adds: Dim = 0

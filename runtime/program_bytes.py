@@ -17,7 +17,7 @@ from runtime.program import DTYPES, Buffer, Instruction, Kernel, Program, Progra
 __all__ = ["bytes_of", "program_from"]
 
 # The digit is the version of the format: another one is refused, not guessed at.
-_MAGIC = b"GCPROG7\n"
+_MAGIC = b"GCPROG8\n"
 _CHECKSUM_BYTES = 32
 
 
@@ -58,7 +58,7 @@ def _header_of(program: Program) -> dict[str, Any]:
         ],
         "instructions": [
             [i.kernel, i.operands, [str(e) for e in i.extents], str(i.work), str(i.scratch), i.label, i.reads, i.fills,
-             i.limit, i.steps, str(i.multiply_adds), str(i.bytes_read), str(i.bytes_written)]
+             i.keeps, i.limit, i.steps, str(i.multiply_adds), str(i.bytes_read), str(i.bytes_written)]
             for i in program.instructions
         ],
         "kernels": [[k.name, k.key, k.symbol, len(k.object_code), k.source] for k in program.kernels],
@@ -124,16 +124,17 @@ def _instruction_of(
     label: str,
     reads: int,
     fills: bool,
+    keeps: bool,
     limit: int,
     steps: str,
     *costs: str,
 ) -> Instruction:
     sizes, items, private = tuple(map(parse_dim, extents)), parse_dim(work), parse_dim(scratch)
-    texts, flag = (_text(label), _text(steps)), _flag(fills)
+    texts, flags = (_text(label), _text(steps)), (_flag(fills), _flag(keeps))
     multiply_adds, read, written = map(parse_dim, costs)
     return Instruction(
-        kernel, tuple(operands), sizes, items, private, texts[0], reads, flag, limit, texts[1], multiply_adds, read,
-        written,
+        kernel, tuple(operands), sizes, items, private, texts[0], reads, *flags, limit, texts[1], multiply_adds,
+        read, written,
     )  # fmt: skip
 
 

@@ -40,6 +40,7 @@ __all__ = [
     "MatmulGeometry",
     "contraction_extents",
     "contraction_fills",
+    "contraction_keeps",
     "contraction_scratch",
     "contraction_source",
     "contraction_work",
@@ -106,6 +107,11 @@ def contraction_work(spec: ContractionSpec, extents: tuple[Dim, ...], target: Ta
 def contraction_fills(spec: ContractionSpec, geometry: Geometry) -> bool:
     """Whether each call packs an operand, or reads all images, whatever part of the work items it computes."""
     return generator_of(spec).fills(spec, geometry)
+
+
+def contraction_keeps(spec: ContractionSpec, geometry: Geometry) -> bool:
+    """Whether a call may go on with what the thread's last one left in private memory, where that one ended."""
+    return generator_of(spec).keeps(spec, geometry)
 
 
 def image_units(spec: ContractionSpec, extents: tuple[Dim, ...], items: Dim) -> ImageUnits:

@@ -64,6 +64,7 @@ from compiler.codegen.winograd_transforms import (
     emit_image_transform,
     emit_result_transform,
 )
+from runtime.program import CONTINUED
 
 __all__ = ["PREFETCH_STREAMS", "REPORT_BYTES", "Driver", "bare_kernel_source", "kernel_source", "tile_constants"]
 
@@ -211,6 +212,7 @@ def kernel_source(tile: Tile, driver: Driver, epilogue: Epilogue) -> Contraction
         driver=textwrap.indent(driver.source, "#     ", predicate=lambda line: True),
         streams=textwrap.indent("\n".join(stream_lines), "    "),
         prelude=textwrap.indent("\n".join(epilogue.prelude), "    "),
+        opening=_OPENING,
         columns_extent=driver.columns_extent,
         row="first_row + row_indices[block_row]" if driver.indexed_rows else "first_row + block_row",
         indices="        row_indices = table_pointer(report[6])\n" if driver.indexed_rows else "",
@@ -230,7 +232,7 @@ def kernel_source(tile: Tile, driver: Driver, epilogue: Epilogue) -> Contraction
 def bare_kernel_source(tile: Tile, driver: Driver) -> ContractionSource:
     """The Numba kernel of a driver that stores its results itself: nothing but the loop over work items."""
     source = _BARE_KERNEL.format(
-        tile=tile, driver=textwrap.indent(driver.source, "#     ", predicate=lambda line: True)
+        tile=tile, driver=textwrap.indent(driver.source, "#     ", predicate=lambda line: True), opening=_OPENING
     )
     return ContractionSource(source, {"contract": _make_driver_intrinsic(tile, driver), "address_of": address_of})
 
@@ -250,15 +252,15 @@ def _image_parts(images: ImageTail | None) -> dict[str, str]:
     call = "        item = contract(address_of(pointers), address_of(extents), scratch, {begin}, {end}, item)\n"
     if images is None:
         return {
-            "bounds": "", "begin": "begin", "before": "", "end": "end", "images": "",
-            "contract": call.format(begin="begin", end="end"),
+            "bounds": "", "begin": "start", "before": "", "end": "end", "images": "",
+            "contract": call.format(begin="opened", end="end"),
         }  # fmt: skip
     unit_items, item_lines, image_lines, count, items = images.sizes
     # The division is 0 where there are no pixels.
     completed = f"minimum_int64(item * {item_lines} // {image_lines}, {count}) + empty * item"
     bounds = [
         f"empty = 1 - minimum_int64({image_lines}, 1)",
-        f"first_item = begin * ({unit_items} + empty * {item_lines})",
+        f"first_item = start * ({unit_items} + empty * {item_lines})",
         f"last_item = minimum_int64(end * {unit_items}, {items})",
         f"last_item = last_item + empty * minimum_int64(end * {item_lines}, {count})",
         "report[2] = 0",
@@ -267,7 +269,7 @@ def _image_parts(images: ImageTail | None) -> dict[str, str]:
         "for turn in range(empty):",
         "    item = last_item",
         "for turn in range(1 - empty):",
-        call.format(begin="first_item", end="last_item").strip().join(("    ", "")),
+        call.format(begin="first_item - continued", end="last_item").strip().join(("    ", "")),
     ]
     return {
         "bounds": textwrap.indent("\n".join(bounds) + "\n", " " * 4),
@@ -279,19 +281,29 @@ def _image_parts(images: ImageTail | None) -> dict[str, str]:
     }
 
 
+# What a driver keeps in private memory from item to item is there already where the thread's last call ended where this
+# one begins: then its first item is not the one that it takes for the first.
+_OPENING = f"""\
+    continued = begin // {CONTINUED}
+    start = begin - continued * {CONTINUED}
+    opened = start - continued
+"""
+
 _BARE_KERNEL = """\
 # Calls contract(), a native function for {tile}:
 {driver}
 def kernel(pointers, extents, scratch, begin, end):
-    item = begin
+{opening}\
+    item = start
     while item < end:
-        item = contract(address_of(pointers), address_of(extents), scratch, begin, end, item)
+        item = contract(address_of(pointers), address_of(extents), scratch, opened, end, item)
 """
 
 _KERNEL = """\
 # Calls contract(), a native function for {tile}:
 {driver}
 def kernel(pointers, extents, scratch, begin, end):
+{opening}\
     output_columns = extents[{columns_extent}]
 {prelude}
     report = table_pointer(scratch)

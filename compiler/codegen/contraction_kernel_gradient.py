@@ -59,6 +59,10 @@ class KernelGradientGenerator(Generator[ConvolutionGeometry]):
         """With one chunk each call reads all images."""
         return geometry.chunks == 1
 
+    def keeps(self, spec: ContractionSpec, geometry: ConvolutionGeometry) -> bool:
+        """With one chunk each call reads all images for its items together."""
+        return geometry.chunks != 1
+
     def extents(self, spec: ContractionSpec, geometry: ConvolutionGeometry, *, whole: bool = False) -> tuple[Dim, ...]:
         """Those of every convolution, with images of a block; chunks."""
         return (*summing_extents(geometry), geometry.chunks)

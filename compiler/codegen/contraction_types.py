@@ -127,6 +127,10 @@ class Generator(abc.ABC, Generic[AnyGeometry]):
         """Whether each call packs an operand, or reads all images, whatever part of the work items it computes."""
         return True
 
+    def keeps(self, spec: ContractionSpec, geometry: AnyGeometry) -> bool:
+        """Whether a call may go on with what the thread's last one left in private memory, where that one ended."""
+        return True
+
     @abc.abstractmethod
     def extents(self, spec: ContractionSpec, geometry: AnyGeometry, *, whole: bool = False) -> tuple[Dim, ...]:
         """The run-time extents, in the order in which the source reads them; `whole` as in `contraction_extents`."""

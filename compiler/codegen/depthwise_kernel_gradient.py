@@ -41,6 +41,10 @@ class DepthwiseKernelGradientGenerator(Generator[ConvolutionGeometry]):
     geometry = ConvolutionGeometry
     extent_count = EXTENT_COUNT
 
+    def keeps(self, spec: ContractionSpec, geometry: ConvolutionGeometry) -> bool:
+        """A call computes all of its items at once."""
+        return False
+
     def extents(self, spec: ContractionSpec, geometry: ConvolutionGeometry, *, whole: bool = False) -> tuple[Dim, ...]:
         """Those of all three kinds, with the pixels of a partial sum."""
         return convolution_extents(geometry, SUM_PIXELS)

@@ -10,6 +10,7 @@ from compiler.codegen.contraction import (
     ImageTail,
     contraction_extents,
     contraction_fills,
+    contraction_keeps,
     contraction_scratch,
     contraction_source,
     contraction_work,
@@ -36,9 +37,9 @@ NO_NAMES: Mapping[str, object] = {}
 class CpuKernel:
     """Everything needed to compile and call one kernel.
 
-    `identity` goes into the cache key beside the source: what the source's names stand for. `fills`: whether each call
-    fills private memory before it does its part of the work. `spec`: what specialises a contraction. `tile`: the
-    register tile, where there is one.
+    `identity` goes into the cache key beside the source: what the source's names stand for. `fills` and `keeps` are
+    those of `runtime.program.Instruction`. `spec`: what specialises a contraction. `tile`: the register tile, where
+    there is one.
     """
 
     source: str
@@ -48,6 +49,7 @@ class CpuKernel:
     work: Dim
     scratch: Dim
     fills: bool = False
+    keeps: bool = False
     spec: ContractionSpec | None = None
     tile: Tile | None = None
 
@@ -78,7 +80,7 @@ def _generated(node: Node, body: Graph, target: Target) -> CpuKernel:
     identity = f"{node.op.name} lanes={tile.lanes} registers={target.vector_registers}"
     extents = generator.extents(node.op, inputs, places)
     work, scratch = generator.work(node.op, inputs, tile), generator.scratch(node.op, inputs, tile)
-    return CpuKernel(source.source, source.namespace, identity, extents, work, scratch, tile=tile)
+    return CpuKernel(source.source, source.namespace, identity, extents, work, scratch, keeps=True, tile=tile)
 
 
 def contraction_of(op: Op, types: tuple[TensorType, ...]) -> Contraction | None:
@@ -103,9 +105,9 @@ def _contraction(
         extents, work = (*extents, *units.extents, *rows), ceil_div(units.images, units.unit_images)
     source = contraction_source(spec, target, _epilogue(kernel, spec, shared))
     identity = f"{spec} lanes={target.lanes(spec.dtype)} registers={target.vector_registers}"
-    fills = contraction_fills(spec, geometry)
+    fills, keeps = contraction_fills(spec, geometry), contraction_keeps(spec, geometry)
     tile = choose_tile(spec.dtype, target)
-    return CpuKernel(source.source, source.namespace, identity, extents, work, scratch, fills, spec, tile)
+    return CpuKernel(source.source, source.namespace, identity, extents, work, scratch, fills, keeps, spec, tile)
 
 
 def _stores_what_it_gets(kernel: ContractionKernel) -> bool:

@@ -7,10 +7,10 @@
 
 Contractions first take the elementwise chain behind them (their epilogue), but not what only reductions need, then
 reductions take what feeds them and what follows in the same rows, and those over the pixels of images join the
-convolution that makes them; then the remaining elementwise nodes join each
-other. No kernel takes a reader whose result it would store beside what that is made of, where a copy in the next
-kernel costs less; in the end no kernel stores what its readers make of other memory with an instruction or two. For every edge that stays in memory a remark says why. After this pass a graph holds only `fused`
-nodes, aliases and constants.
+convolution that makes them; then the remaining elementwise nodes join each other. No kernel takes a reader whose result
+it would store beside what that is made of, where a copy in the next kernel costs less; in the end no kernel stores what
+its readers make of other memory with an instruction or two. For every edge that stays in memory a remark says why.
+After this pass a graph holds only `fused` nodes, aliases and constants.
 """
 
 from __future__ import annotations

@@ -14,4 +14,5 @@ def in_float32(op: Op) -> Op:
 
 def _narrowed(body: Graph) -> Graph:
     wide = [entry.value for entry in body.inputs if entry.value.type.dtype == "float64"]
-    return rebuild(body, {value: Value(value.type.with_dtype("float32")) for value in wide}, in_float32)
+    narrow = {value: Value(value.type.with_dtype("float32")) for value in wide}
+    return rebuild(body, narrow, lambda op, _: in_float32(op))

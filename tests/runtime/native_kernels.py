@@ -197,6 +197,34 @@ done:
 """
 )
 
+# Of each call's items y is 0, int64, but for the first: 1, or 2 where the call goes on from the thread's last one.
+MARKS = (
+    _SIGNATURE
+    + """ {{
+entry:
+  %y_address = load i64, ptr %pointers
+  %y = inttoptr i64 %y_address to ptr
+  %continued = lshr i64 %begin, 62
+  %first = and i64 %begin, 4611686018427387903
+  %mark = add i64 %continued, 1
+  br label %loop
+loop:
+  %i = phi i64 [ %first, %entry ], [ %next, %body ]
+  %more = icmp slt i64 %i, %end
+  br i1 %more, label %body, label %done
+body:
+  %is_first = icmp eq i64 %i, %first
+  %value = select i1 %is_first, i64 %mark, i64 0
+  %y_i = getelementptr i64, ptr %y, i64 %i
+  store i64 %value, ptr %y_i
+  %next = add i64 %i, 1
+  br label %loop
+done:
+  ret i32 0
+}}
+"""
+)
+
 # Calls a function that no process has.
 UNRESOLVED = (
     "declare i32 @graphcore_no_such_function()\n"

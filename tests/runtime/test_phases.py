@@ -81,6 +81,9 @@ def test_grains_follow_the_bytes_and_the_items() -> None:
     assert grain_counts(packing, [1000] * 4, [1 << 20] * 4, places, 2) == [1, 2, 8, 2]
     assert grain_counts(packing, [1000] * 4, [1 << 26] * 4, places, 2) == [1, 2, 8, 2], "operands 16 times as large"
     assert grain_counts(packing, [1000] * 4, [1 << 27] * 4, places, 2) == [1, 2, 2, 2], "8 times"
+    keeping = [dataclasses.replace(call, keeps=True) for call in packing]
+    assert grain_counts(keeping, [1000] * 4, [1 << 26] * 4, places, 2) == [1, 2, 32, 2], "filled once a thread"
+    assert grain_counts(keeping, [1000] * 4, [1 << 27] * 4, places, 2) == [1, 2, 2, 2]
     assert grain_counts(packing, [1000] * 4, [1 << 10] * 4, places, 2) == [1, 9, 32, 8], "little memory is soon filled"
 
 
