@@ -36,7 +36,8 @@ def fuse(graph: Graph, context: PassContext) -> Graph:
     _grow_reductions(partition)
     _grow_maps(partition)
     _explain(partition, context)
-    partition.recompute_cheap()
+    for node in partition.recompute_cheap():
+        context.remark("recompute", _title(node), "its readers compute it from what is in memory")
     return _rebuild(partition)
 
 

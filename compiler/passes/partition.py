@@ -97,8 +97,8 @@ class Partition:
                 found.update(node.inputs)
         return found
 
-    def recompute_cheap(self) -> None:
-        """Do not store what a few instructions make of a value that is in memory anyway.
+    def recompute_cheap(self) -> list[Node]:
+        """Do not store what a few instructions make of a value that is in memory anyway; the nodes of such values.
 
         The mask of a relu, or the normalised values that a layer normalisation's gradient reads: each kernel that reads
         them computes them from that value, and from small ones that are repeated along it.
@@ -106,9 +106,11 @@ class Partition:
         self.stored = {entry.value for entry in self.graph.parameters}
         for group in set(self.group.values()):
             self.stored.update(self.outputs(group.members))
+        found = []
         for node in self.graph.nodes:
             if node in self.group and node.outputs[0] in self.stored and self._is_read_again(node):
-                self._read_again(node)
+                found += [node] if self._read_again(node) else []
+        return found
 
     def _is_read_again(self, node: Node) -> bool:
         value = node.outputs[0]
@@ -119,12 +121,12 @@ class Partition:
             return False
         sources, between = self._sources(node)
         whole = [source for source in sources if 8 * typical_bytes(source) > typical_bytes(value)]
-        if len(whole) != 1 or whole[0] not in self.stored:
+        if len(whole) != 1 or whole[0] not in self.stored or len(between) >= MOST_READ_AGAIN:
             return False
         if is_mask:
             return len(sources) == 1
         is_computed = whole[0].node is not None or whole[0] in {entry.value for entry in self.graph.inputs}
-        return is_computed and len(between) < MOST_READ_AGAIN and typical_bytes(value) >= LEAST_READ_AGAIN
+        return is_computed and typical_bytes(value) >= LEAST_READ_AGAIN
 
     def _sources(self, node: Node) -> tuple[set[Value], set[Value]]:
         """The values in memory that a node is made of, and what lies between them and the node."""
@@ -142,8 +144,8 @@ class Partition:
                 found.add(value)
         return found, between
 
-    def _read_again(self, node: Node) -> None:
-        """Have a value computed by its readers, if the groups can store what these need instead."""
+    def _read_again(self, node: Node) -> bool:
+        """Have a value computed by its readers, if the groups can store what these need instead: whether they can."""
         value = node.outputs[0]
         sources, between = self._sources(node)
         added = {value, *between} - self.recomputed
@@ -153,9 +155,10 @@ class Partition:
             plan = classify(group.members, self.outputs(group.members), by_image=self.by_image)
             if isinstance(plan, Refusal) or self._operand_count(group.members) > MOST_OPERANDS:
                 self.recomputed -= added
-                return
+                return False
         self.stored.remove(value)
         self.stored |= sources
+        return True
 
     def _stays_inside(self, value: Value, inside: set[Node]) -> bool:
         if not self.recomputed:

@@ -182,6 +182,9 @@ def test_normalised_values_are_made_again_of_what_is_in_memory(check, kernels):
         ["broadcast", "subtract", "broadcast", "multiply", "multiply", "reduce_sum"],
     ]
     assert [value.type.rank for value in result.nodes[1].outputs] == [1, 1, 2]
+    context = PassContext()
+    fuse(parse(textwrap.dedent(NORMALIZED)), context)
+    assert [remark.subject for remark in context.remarks if remark.pass_name == "recompute"] == ["multiply"]
 
 
 def test_normalised_values_that_a_product_reads_are_kept(check, kernels):
