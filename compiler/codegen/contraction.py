@@ -105,7 +105,7 @@ def contraction_work(spec: ContractionSpec, extents: tuple[Dim, ...], target: Ta
 
 
 def contraction_fills(spec: ContractionSpec, geometry: Geometry) -> bool:
-    """Whether each call packs an operand, or reads all images, whatever part of the work items it computes."""
+    """Whether a call that begins anew packs an operand, or each reads all images, whatever items it computes."""
     return generator_of(spec).fills(spec, geometry)
 
 

@@ -124,7 +124,7 @@ class Generator(abc.ABC, Generic[AnyGeometry]):
         return False
 
     def fills(self, spec: ContractionSpec, geometry: AnyGeometry) -> bool:
-        """Whether each call packs an operand, or reads all images, whatever part of the work items it computes."""
+        """Whether a call that begins anew packs an operand, or each reads all images, whatever items it computes."""
         return True
 
     def keeps(self, spec: ContractionSpec, geometry: AnyGeometry) -> bool:
