@@ -93,6 +93,13 @@ def test_what_is_no_graph_is_neither_read_nor_in_the_grammar(line):
         parse(text)
 
 
+@pytest.mark.parametrize("size", ["--2*n", "2*-(-n)", "-n + 3*n", "2*max(-1, n)"])
+def test_signs_in_sizes(size):
+    text = BASE.replace("2*n", size)
+    assert GRAMMAR.accepts(text)
+    parse(text)
+
+
 def test_the_page_names_every_sign():
     for sign, name in INFIX.items():
         assert f"`{sign}` {name}" in PAGE
