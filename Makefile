@@ -10,12 +10,13 @@ ARGS ?=
 # Options of pip for the peers; benchmarks/peers/requirements.txt names one that saves a long download.
 PEERS_PIP ?=
 
-.PHONY: help demo test lint docs bench bench-kernels bench-peers
+.PHONY: help demo test fuzz lint docs bench bench-kernels bench-peers
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   install into $(VENV) if needed, then run: graphcore demo"
 	@echo "make test   install into $(VENV) if needed, then run every test, the CUDA simulator's in a process of their own"
+	@echo "make fuzz   the random tests with new cases; make test draws the same in every run"
 	@echo "make lint   ruff and mypy"
 	@echo "make docs   how it works, as web pages in docs/_build/html"
 	@echo "make bench  graphcore against the machine's roof: steps, inference, first step, memory, kernels"
@@ -33,6 +34,11 @@ test: $(VENV)/.installed-dev
 	@$(BIN)/python -m pytest
 	@echo "==> tests in Numba's CUDA simulator"
 	@NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest -m cudasim
+
+# The tests draw the same random cases in every run; these are new ones.
+fuzz: $(VENV)/.installed-dev
+	@echo "==> the random tests, with cases that no run has drawn before"
+	@HYPOTHESIS_PROFILE=fresh $(BIN)/python -m pytest -m hypothesis $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	@echo "==> ruff check"

@@ -195,7 +195,7 @@ class _Reader:
     def _attributes(self, text: str) -> tuple[dict[str, object], str]:
         if not text.startswith("{"):
             return {}, text
-        end = _closing(text, 0)
+        end = _closing(text)
         found: dict[str, object] = {}
         for part in _split(text[1:end]):
             name, _, value = part.partition("=")
@@ -214,7 +214,7 @@ class _Reader:
             return float(text)
         if match := _ARRAY.match(text):
             return self._array(match)
-        if text.startswith("(") and _closing(text, 0) == len(text) - 1:
+        if text.startswith("(") and _closing(text) == len(text) - 1:
             parts = _split(text[1:-1])
             if not parts or len(parts) > 1 or text[-2] == ",":
                 return tuple(self._attribute(part) for part in parts)
@@ -252,24 +252,37 @@ def _without_comment(line: str) -> str:
     return line.strip()
 
 
-def _closing(text: str, start: int) -> int:
-    """Position of the bracket that closes the one at `start`."""
-    depth = 0
-    for i, character in _outside_strings(text[start:]):
-        depth += (character in "({[") - (character in ")}]")
-        if depth == 0:
-            return start + i
+_CLOSES = {")": "(", "]": "[", "}": "{"}
+
+
+def _open_brackets(text: str) -> Iterator[tuple[int, str, str]]:
+    """Positions and characters outside strings, each with the brackets that are open behind it."""
+    opened = ""
+    for position, character in _outside_strings(text):
+        if character in "([{":
+            opened += character
+        elif character in _CLOSES:
+            if not opened.endswith(_CLOSES[character]):
+                raise ValueError(f"'{character}' closes no '{_CLOSES[character]}'")
+            opened = opened[:-1]
+        yield position, character, opened
+
+
+def _closing(text: str) -> int:
+    """Position of the bracket that closes the one that the text begins with."""
+    for position, _, opened in _open_brackets(text):
+        if not opened:
+            return position
     raise ValueError("a bracket is not closed")
 
 
 def _split(text: str) -> list[str]:
     """Parts between commas that are in no bracket and no string."""
-    parts, depth, start = [], 0, 0
-    for i, character in _outside_strings(text):
-        depth += (character in "({[") - (character in ")}]")
-        if character == "," and depth == 0:
-            parts.append(text[start:i])
-            start = i + 1
+    parts, start = [], 0
+    for position, character, opened in _open_brackets(text):
+        if character == "," and not opened:
+            parts.append(text[start:position])
+            start = position + 1
     parts.append(text[start:])
     parts = [part.strip() for part in parts]
     if not parts[-1]:

@@ -8,6 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# Every clone and every run draws the same cases; `make fuzz` draws new ones. Here, before any test is imported:
+# a test's own settings take what they do not name from the profile of that moment.
+settings.register_profile("fixed", derandomize=True)
+settings.register_profile("fresh", derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 GOLDENS = Path(__file__).resolve().parent / "goldens"
 CUDASIM_VARIABLE = "NUMBA_ENABLE_CUDASIM"

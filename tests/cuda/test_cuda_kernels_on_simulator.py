@@ -39,7 +39,7 @@ def assert_near(actual: np.ndarray, exact: np.ndarray, terms: int) -> None:
     np.testing.assert_allclose(actual, exact, rtol=1e-5, atol=1e-6 * terms)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None)
 @given(EXTENTS, EXTENTS, EXTENTS, st.booleans(), st.booleans(), st.sampled_from([(), (2,), (1, 3)]), st.booleans())
 def test_products_of_any_shape(rows, depth, columns, transpose_a, transpose_b, batch, one_for_all) -> None:
     a = normal(*batch, *((depth, rows) if transpose_a else (rows, depth)))
@@ -57,7 +57,7 @@ def test_tiles_of_the_size_that_a_gpu_gets() -> None:
     assert_near(result, exact, 35)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None)
 @given(
     st.tuples(EXTENTS, EXTENTS, EXTENTS).map(lambda shape: (*shape[:2], shape[2] * 9)),
     st.sets(st.integers(0, 2)),

@@ -84,8 +84,10 @@ def test_what_is_read_follows_the_grammar(data):
 
 
 @pytest.mark.parametrize(
-    "line", ["%4 %2 * %3", "%4 = (%2)", "%4 = %2 * 3", "%4 = sum(%2,,%3)", "%4 = sum(%2) {axes}", "return %4", "4 = %2"]
-)
+    "line",
+    ["%4 %2 * %3", "%4 = (%2)", "%4 = %2 * 3", "%4 = sum(%2,,%3)", "%4 = sum(%2) {axes}", "return %4", "4 = %2",
+     "%4 = reduce_sum(%x) {axes=(1,))", "%4 = reduce_sum(%x) {axes=(1,}}", "%4 = reduce_sum(%x) {axes=[1,)}"]
+)  # fmt: skip
 def test_what_is_no_graph_is_neither_read_nor_in_the_grammar(line):
     text = BASE.replace("%4 = %2 * %3", line)
     assert not GRAMMAR.accepts(text)
