@@ -17,7 +17,7 @@ from runtime.dimensions import Dim, evaluate
 from runtime.limits import limited_sizes
 from runtime.loader import LoadedCode
 from runtime.native_code import Frame, Record
-from runtime.phases import CALLS_OF_A_RANGE, Place, grain_counts, phase_spans
+from runtime.phases import CALLS_OF_A_RANGE, Place, grain_counts, phase_breaks, phase_spans
 from runtime.program import CONTINUED, DTYPES, Buffer, Instruction, Program, ProgramError
 from runtime.stretches import Span, StretchTable, stretch_table
 from runtime.thread_choice import ThreadChoice
@@ -159,7 +159,7 @@ class Binding:
         self.stream = self._encode()
         self._shared_for = 1
         self._patches = limited_sizes(program, self.values, self.stream, self._record_starts)
-        cuts = sorted({0, *self._breaks(), len(program.instructions)})
+        cuts = sorted({0, *phase_breaks(program), len(program.instructions)})
         self._alone = self._table_of(list(pairwise(cuts)), self._work)
         self._phases, self._prepared_phases = self._alone, 0
         self._table: NDArray[np.int64] = np.zeros(max(len(program.buffers), 1), np.int64)
@@ -279,7 +279,7 @@ class Binding:
         grains = grain_counts(program.instructions, self._work, self._scratch, places, threads)
         for start, count in zip(self._record_starts, grains, strict=True):
             self.stream[start + Record.GRAINS] = count
-        spans = phase_spans(program.instructions, self._work, places, self._breaks())
+        spans = phase_spans(program.instructions, self._work, places, phase_breaks(program))
         self._phases = self._table_of(spans, grains)
         self._prepared_phases = sum(end <= program.prepared for _, end in spans)
         self.begin_at(self.frame[Frame.START])
@@ -288,19 +288,6 @@ class Binding:
     def most_calls(self) -> int:
         """How many kernels one thread calls in a run, at most: the ranges of all threads fall to it, call by call."""
         return int(self.frame[Frame.EPOCHS]) * int(self.frame[Frame.THREADS]) * CALLS_OF_A_RANGE
-
-    def _breaks(self) -> set[int]:
-        """Where a stretch of instructions ends in any case."""
-        loops = self.program.loops
-        breaks = {self.program.prepared, *(loop.first for loop in loops), *(loop.end for loop in loops)}
-        # Sizes are limited when a stretch begins: by then the limit must have been computed.
-        computed: set[int] = set()
-        for index, instruction in enumerate(self.program.instructions):
-            if instruction.limit in computed:
-                breaks.add(index)
-                computed.discard(instruction.limit)
-            computed.update(instruction.operands[instruction.reads :])
-        return breaks
 
     def _table_of(self, spans: Sequence[Span], grains: Sequence[int]) -> StretchTable:
         begin = address_of(self.stream)

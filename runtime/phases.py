@@ -13,11 +13,12 @@ other has seen the phase. On top of that comes the time to read what another cor
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from runtime.program import Instruction
+if TYPE_CHECKING:
+    from runtime.program import Instruction, Program
 
-__all__ = ["CALLS_OF_A_RANGE", "MOST_GRAINS", "Place", "grain_counts", "phase_spans"]
+__all__ = ["CALLS_OF_A_RANGE", "MOST_GRAINS", "Place", "grain_counts", "phase_breaks", "phase_spans"]
 
 # Of one instruction, for each thread. Three quarters of what is left are taken at a time, so 16 grains are 3 calls of
 # the kernel, and the last to finish keeps the others waiting for a sixteenth of its part. A claim word has room for 63.
@@ -107,6 +108,19 @@ def phase_spans(
         phase.add(read, written)
         has_work = True
     return spans + ([(first, len(instructions))] if has_work else [])
+
+
+def phase_breaks(program: Program) -> set[int]:
+    """Where a phase of a program ends in any case."""
+    breaks = {program.prepared, *(loop.first for loop in program.loops), *(loop.end for loop in program.loops)}
+    # Sizes are limited when a phase begins: by then the limit must have been computed.
+    computed: set[int] = set()
+    for index, instruction in enumerate(program.instructions):
+        if instruction.limit in computed:
+            breaks.add(index)
+            computed.discard(instruction.limit)
+        computed.update(instruction.operands[instruction.reads :])
+    return breaks
 
 
 class _Touched:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from runtime.arena import align_up_bytes
@@ -27,11 +28,15 @@ _FINE_PARTS = 100
 
 
 class Life(NamedTuple):
-    """The instructions during which a block must keep its contents, both ends included; if `kept`, from run to run."""
+    """The instructions during which a block must keep its contents, both ends included; if `kept`, from run to run.
+
+    Up to `until`, which is never before `last` unless it is -1 for "nowhere", it had better keep its memory as well.
+    """
 
     first: int
     last: int
     kept: bool = False
+    until: int = -1
 
 
 class Placement(NamedTuple):
@@ -74,28 +79,60 @@ _ORDERS: tuple[_Order, ...] = (
 def place(sizes: Sequence[int], lives: Sequence[Life]) -> Placement:
     """Offsets for blocks of these sizes, in bytes, and lives.
 
-    Kept blocks come first, in the order given, so that their places depend on nothing but their own sizes.
+    Kept blocks come first, in the order given, so that their places depend on nothing but their own sizes. Blocks keep
+    their memory up to `Life.until` where that costs nothing: where the bound stays as it is, and the size, too.
     """
     padded = [align_up_bytes(size) for size in sizes]
-    offsets = [0] * len(sizes)
+    kept_bytes = sum(size for size, life in zip(sizes, lives, strict=True) if life.kept)
+    passing = (_Span(size, *life[:2]) for size, life in zip(sizes, lives, strict=True) if not life.kept)
+    bound = kept_bytes + _peak(passing)
+    plain = Placement(*_offsets(padded, lives), bound)
+    longer = _longer(padded, lives)
+    if longer == list(lives):
+        return plain
+    found = Placement(*_offsets(padded, longer), bound)
+    return found if found.size <= plain.size else plain
+
+
+def _longer(padded: Sequence[int], lives: Sequence[Life]) -> list[Life]:
+    """Lives that end as late as is wished, where the bytes alive at once do not become more than they must be."""
+    change = [0] * (2 + max((max(life.last, life.until) for life in lives), default=0))
+    for size, life in zip(padded, lives, strict=True):
+        if not life.kept:
+            change[life.first] += size
+            change[life.last + 1] -= size
+    alive = list(accumulate(change))
+    peak = max(alive)
+    longer = []
+    for size, life in zip(padded, lives, strict=True):
+        extra = range(life.last + 1, life.until + 1)
+        if not life.kept and size and extra and all(alive[position] + size <= peak for position in extra):
+            for position in extra:
+                alive[position] += size
+            life = life._replace(last=life.until)
+        longer.append(life)
+    return longer
+
+
+def _offsets(padded: Sequence[int], lives: Sequence[Life]) -> tuple[tuple[int, ...], int]:
+    """The offsets of blocks, and where the last of them ends."""
+    offsets = [0] * len(padded)
     start = 0
     members: dict[tuple[int, int], list[int]] = {}
-    for block, (first, last, kept) in enumerate(lives):
-        if kept:
+    for block, life in enumerate(lives):
+        if life.kept:
             offsets[block] = start
             start += padded[block]
         else:
-            members.setdefault((first, last), []).append(block)
+            members.setdefault((life.first, life.last), []).append(block)
     spans = [_Span(sum(padded[block] for block in group), *life) for life, group in members.items()]
     starts, total = _pack_best([span for span in spans if span.size])
-    for life, group in members.items():
-        offset = start + starts.get(life, 0)
+    for span, group in members.items():
+        offset = start + starts.get(span, 0)
         for block in group:
             offsets[block] = offset
             offset += padded[block]
-    kept_bytes = sum(size for size, life in zip(sizes, lives, strict=True) if life.kept)
-    passing = (_Span(size, *life[:2]) for size, life in zip(sizes, lives, strict=True) if not life.kept)
-    return Placement(tuple(offsets), start + total, kept_bytes + _peak(passing))
+    return tuple(offsets), start + total
 
 
 def _peak(spans: Iterable[_Span]) -> int:

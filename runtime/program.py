@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from runtime.arena import ALIGNMENT, address_of, aligned_copy
 from runtime.dimensions import Dim, SymbolicInt, evaluate, symbols_of
+from runtime.lives import lives_of
 from runtime.loops import Loop, loop_problems
 from runtime.placement import Life, Placement, place
 from runtime.records import record
@@ -218,31 +219,7 @@ class Program:
     @cached_property
     def lives(self) -> tuple[Life, ...]:
         """For each block of the arena the instructions that its contents must outlast."""
-        used: dict[int, tuple[int, int]] = {}
-
-        def use(buffer: int, position: int) -> None:
-            if self.buffers[buffer].space == "arena":
-                block = self.buffers[buffer].place
-                used[block] = (used.get(block, (position,))[0], position)
-
-        loop_of = {position: loop for loop in self.loops for position in range(loop.first, loop.end)}
-        for position, instruction in enumerate(self.instructions):
-            loop = loop_of.get(position)
-            for buffer in () if loop is None else (loop.limit, *(window.source for window in loop.windows)):
-                if buffer >= 0:
-                    use(buffer, position)
-            for operand in instruction.operands:
-                use(operand, position)
-            if instruction.limit >= 0:
-                use(instruction.limit, position)
-        # What a step finds there at its begin must be there at the begin of the next.
-        for loop in self.loops:
-            for block, (first, last) in used.items():
-                if first < loop.first <= last < loop.end:
-                    used[block] = first, loop.end - 1
-        blocks = 1 + max((buffer.place for buffer in self.buffers if buffer.space == "arena"), default=-1)
-        spans = (used.get(block, (0, 0)) for block in range(blocks))
-        return tuple(Life(first, last, first < self.prepared <= last) for first, last in spans)
+        return lives_of(self)
 
     def placement(self, sizes: Sequence[int], values: Mapping[str, int] = _NO_SYMBOLS) -> Placement:
         """Where the blocks of the arena lie when the symbols have these `values`, which give the buffers, those of

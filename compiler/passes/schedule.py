@@ -1,8 +1,8 @@
 """Choose the order of the kernels, and give every result memory of its own.
 
 The order keeps the sum of what is alive small: among the nodes that are ready, the one that frees most (or
-needs least) runs first. Both that order and the given one are measured; the better stays. Kernels that the runtime
-need not repeat at every run come before all others (see `compiler.preparation`).
+needs least) runs first. Both that order and the given one are measured; the better stays. Where it costs no memory,
+kernels that do not depend on each other are then brought side by side. Kernels that the runtime need not repeat at every run come before all others (see `compiler.preparation`).
 
 Results need care: an output must be written by a kernel (not be an input, a constant or another result's
 alias), and an update may be written straight into its variable only if nobody reads the old value later.
@@ -23,6 +23,7 @@ from compiler.limits import is_limited
 from compiler.ops.conversion import StopGradient
 from compiler.ops.fused import Fused
 from compiler.passes.context import PassContext
+from compiler.passes.side_by_side import count_phases, side_by_side
 from compiler.preparation import kept_values, prepared_first, prepared_nodes
 from compiler.rewrite import finish, keep, rewrite
 from compiler.storage import in_place_pairs, is_kernel, is_state, last_uses, put_pairs, root_of
@@ -30,6 +31,9 @@ from compiler.types import TensorType
 from runtime.dimensions import evaluate, symbols_of
 
 TYPICAL_EXTENT = 32  # what a symbol is taken to be where orders and sizes are compared
+
+# How far ahead kernels are looked for that fill a phase; the first with which nothing more is alive at once is taken.
+_WINDOWS = (16, 8, 4)
 
 
 def schedule(graph: Graph, context: PassContext) -> Graph:
@@ -50,7 +54,22 @@ def _in_best_order(graph: Graph) -> Graph:
     given = dataclasses.replace(graph, nodes=order.run(greedy=False))
     candidate = dataclasses.replace(graph, nodes=order.run(greedy=True))
     best = candidate if live_peak(candidate) < live_peak(given) else given
+    best = _side_by_side(best, order)
     return graph if best.nodes == graph.nodes else best
+
+
+def _side_by_side(graph: Graph, order: _Order) -> Graph:
+    """The graph in an order with fewer phases, where there is one that keeps no more alive at once."""
+    first = [node for node in graph.nodes if node in order.prepared]
+    others = [node for node in graph.nodes if node not in order.prepared]
+    before = {node: order.before[node] - order.prepared for node in others}
+    phases, peak = count_phases(others, before), live_peak(graph)
+    for window in _WINDOWS:
+        moved = side_by_side(others, before, window)
+        found = dataclasses.replace(graph, nodes=(*first, *moved))
+        if count_phases(moved, before) < phases and live_peak(found) <= peak:
+            return found
+    return graph
 
 
 def typical_bytes(value: Value) -> int:
