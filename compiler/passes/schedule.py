@@ -2,7 +2,8 @@
 
 The order keeps the sum of what is alive small: among the nodes that are ready, the one that frees most (or
 needs least) runs first. Both that order and the given one are measured; the better stays. Where it costs no memory,
-kernels that do not depend on each other are then brought side by side. Kernels that the runtime need not repeat at every run come before all others (see `compiler.preparation`).
+kernels that do not depend on each other are then brought side by side. Kernels that the runtime need not repeat at
+every run come before all others (see `compiler.preparation`).
 
 Results need care: an output must be written by a kernel (not be an input, a constant or another result's
 alias), and an update may be written straight into its variable only if nobody reads the old value later.

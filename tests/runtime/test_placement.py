@@ -25,7 +25,8 @@ def blocks(draw: st.DrawFn) -> tuple[list[int], list[Life]]:
     lives = []
     for _ in range(count):
         first, last = sorted(draw(st.tuples(st.integers(0, 20), st.integers(0, 20))))
-        lives.append(Life(first, last, draw(st.sampled_from((False,) * 5 + (True,)))))
+        until = draw(st.sampled_from((-1, last, last + 1, last + 4)))
+        lives.append(Life(first, last, draw(st.sampled_from((False,) * 5 + (True,))), until))
     return sizes, lives
 
 
@@ -65,6 +66,21 @@ def test_kept_blocks_lie_where_they_lie_whatever_the_others_need(
     places = [place(some, lives).offsets for some in (sizes, others)]
     kept = [[offset for offset, life in zip(found, lives, strict=True) if life.kept] for found in places]
     assert kept[0] == kept[1]
+
+
+@given(blocks())
+def test_what_had_better_keep_its_memory_costs_none(given_blocks: tuple[list[int], list[Life]]) -> None:
+    sizes, lives = given_blocks
+    found, plain = place(sizes, lives), place(sizes, [life._replace(until=-1) for life in lives])
+    assert found.size <= plain.size
+    assert found.bound == plain.bound
+
+
+def test_memory_is_kept_as_long_as_is_wished_where_there_is_room() -> None:
+    wish, next_one, large = Life(0, 1, until=2), Life(2, 3), Life(5, 5)
+    assert place([64, 64, 128], [wish, next_one, large]).offsets == (0, 64, 0)
+    assert place([64, 64, 64], [wish, next_one, large]).offsets == (0, 0, 0)
+    assert place([64, 64, 128], [wish._replace(until=1), next_one, large]).offsets == (0, 0, 0)
 
 
 def test_nothing_needs_nothing() -> None:
