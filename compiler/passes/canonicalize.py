@@ -11,6 +11,7 @@
     transpose(transpose(x))    ->  transpose(x);  identity -> x;  moving only extents of 1 -> reshape(x)
     broadcast(broadcast(x))    ->  broadcast(x);  to the own shape -> x
     broadcast(reshape(x))      ->  broadcast(x)      where the reshape only inserts extents of 1
+    exp(reshape(x)), any map   ->  reshape(exp(x))   where the reshape only inserts or drops extents of 1
     reduce over no axis        ->  x
     reduce_sum([n,h,w,c] over n,h,w) -> over h,w, then over n: images are independent work
     stop_gradient(x)           ->  x        (runs after `differentiate`)
@@ -24,7 +25,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from compiler import functions as f
-from compiler.ir import Builder, Graph, Node, Value
+from compiler.ir import Builder, Fusion, Graph, Node, Value
 from compiler.ops.arithmetic import Add, Divide, Multiply, Subtract, summands
 from compiler.ops.conversion import Cast, StopGradient
 from compiler.ops.math import Negative
@@ -57,6 +58,8 @@ def canonicalize(graph: Graph, context: PassContext) -> Graph:
         if simplify is None and isinstance(node.op, Reduction):
             simplify = _reduction
         result = None if simplify is None else simplify(b, node, inputs)
+        if result is None and node.op.fusion is Fusion.ELEMENTWISE:
+            result = _before_reshape(b, node, inputs)
         return None if result is None else [result]
 
     while (changed := rewrite(graph, rule)) is not graph:
@@ -199,6 +202,26 @@ def _kept_by_insertion(before: Sequence[object], after: Sequence[object]) -> tup
         positions.append(start)
         start += 1
     return tuple(positions) if all(extent == 1 for extent in after[start:]) else None
+
+
+def _before_reshape(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:
+    """A map of reshaped values, reshaped: an axis kept as an extent of 1 does not end the reduction's kernel."""
+    reshaped = [x for x in inputs if x.node is not None and isinstance(x.op, Reshape)]
+    if len(reshaped) + sum(isinstance(x.op, Full) for x in inputs) != len(inputs) or not reshaped:
+        return None
+    sources = [x.node.inputs[0] for x in reshaped if x.node is not None]
+    shape = sources[0].type.shape
+    if any(source.type.shape != shape for source in sources) or _no_units(shape) != _no_units(reshaped[0].type.shape):
+        return None
+    remaining = iter(sources)
+    arguments = [
+        b.emit(Full(shape, x.op.value, x.type.dtype)) if isinstance(x.op, Full) else next(remaining) for x in inputs
+    ]
+    return b.emit(Reshape(node.outputs[0].type.shape), b.emit(node.op, *arguments))
+
+
+def _no_units(shape: Sequence[Dim]) -> list[Dim]:
+    return [extent for extent in shape if extent != 1]
 
 
 def _reduction(b: Builder, node: Node, inputs: tuple[Value, ...]) -> Value | None:

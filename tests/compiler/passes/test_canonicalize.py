@@ -83,6 +83,21 @@ LOCAL_RULES = {
         "%a: f32[n,1,4] = reshape(%x) {shape=(n,1,4)}\n%y: f32[n,6,4] = broadcast(%a) {shape=(n,6,4), axes=(0,1,2)}",
         ["reshape", "broadcast"],
     ),
+    "maps of a value with an extent of 1 inserted, and a constant": (
+        "%a: f32[n,1,4] = reshape(%x) {shape=(n,1,4)}\n%c: f32[n,1,4] = full() {shape=(n,1,4), value=3.0}\n"
+        "%s: f32[n,1,4] = add(%a, %c)\n%e: f32[n,1,4] = exp(%s)\n"
+        "%y: f32[n,6,4] = broadcast(%e) {shape=(n,6,4), axes=(0,1,2)}",
+        ["reshape", "full", "full", "add", "reshape", "exp", "reshape", "broadcast"],
+    ),
+    "a map of a value of which extents are joined stays": (
+        "%a: f32[4*n] = reshape(%x) {shape=(4*n,)}\n%y: f32[4*n] = exp(%a)",
+        ["reshape", "exp"],
+    ),
+    "a map of a reshaped value and another stays": (
+        "%a: f32[n,1,4] = reshape(%x) {shape=(n,1,4)}\n%b: f32[n,1,4] = broadcast(%x) {shape=(n,1,4), axes=(0,2)}\n"
+        "%y: f32[n,1,4] = add(%a, %b)",
+        ["reshape", "broadcast", "add"],
+    ),
     "reduce over no axis": ("%y: f32[n,4] = reduce_sum(%x) {axes=()}", []),
     "stop_gradient": ("%y: f32[n,4] = stop_gradient(%x)", []),
 }
