@@ -10,6 +10,7 @@ import numpy as np
 
 from compiler import functions as f
 from compiler.ir import Builder, Value
+from compiler.ops.gather import Take
 from compiler.types import is_float
 from graphcore.dtype_policies import standardize_dtype
 from graphcore.ops.dispatch import Nested, Tensor, operation
@@ -87,7 +88,10 @@ def take(b: Builder, x: Tensor, indices: Tensor, axis: int | None = None) -> Val
     return f.take(b, x, _integers(b, indices), axis)
 
 
-def _integers(b: Builder, indices: Value) -> Value:
+def _integers(b: Builder, indices: Any) -> Value:
+    """Positions as integers; a Python number is one position."""
+    if not isinstance(indices, Value):
+        return f.constant(b, np.asarray(indices, np.int32))
     return f.cast(b, indices, "int32") if is_float(indices.type.dtype) else indices
 
 
@@ -95,7 +99,8 @@ def _integers(b: Builder, indices: Value) -> Value:
 def take_along_axis(b: Builder, x: Tensor, indices: Tensor, axis: int | None = None) -> Value:
     """x[..., indices[..., i, ...], ...]: indices have x's shape but along the axis.
 
-    Compares the indices with every position of the axis, which costs extent operations per result.
+    Indices outside the axis give what they give in `take`, NaN or a number that cannot be overlooked. Compares the
+    indices with every position of the axis, which costs extent operations per result.
     """
     if axis is None:
         x, axis = f.reshape(b, x, (-1,)), 0
@@ -112,7 +117,11 @@ def take_along_axis(b: Builder, x: Tensor, indices: Tensor, axis: int | None = N
     zero: Any = False if x.type.dtype == "bool" else 0
     picked = f.where(b, same, f.broadcast_to(b, spread, shape), zero)
     result = f.any_(b, picked, -1) if x.type.dtype == "bool" else f.reduce_sum(b, picked, -1)
-    return f.move_axis(b, f.cast(b, result, x.type.dtype), -1, axis)
+    end = f.dimension(b, extent, indices.type.dtype)
+    inside = f.logical_and(b, f.greater_equal(b, chosen, 0), f.less(b, chosen, end))
+    inside = f.broadcast_to(b, inside, shape[:-1])
+    outside = Take(axis=axis).value_outside(x.type.dtype)
+    return f.move_axis(b, f.where(b, inside, f.cast(b, result, x.type.dtype), outside), -1, axis)
 
 
 @operation
@@ -146,15 +155,19 @@ def one_hot(b: Builder, x: Tensor, num_classes: int, axis: int = -1, dtype: Any 
 def multi_hot(
     b: Builder, inputs: Tensor, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
 ) -> Value:
-    """1 at every position that a row of the input names."""
+    """1 at every position that is named: the one-hot vectors of `inputs`, in a new axis, joined along axis 1.
+
+    Args:
+        inputs: integers, [batch, names, ...], or [names], which are joined along axis 0.
+        num_classes: extent of the new axis.
+        axis: where it comes before axis 1 is joined.
+        dtype: of the result.
+        sparse: must be False.
+    """
     if sparse:
         raise ValueError("ops.multi_hot: sparse tensors are not supported. Fix: leave out `sparse`.")
-    place = f.normalize_axis(axis, inputs.type.rank)
-    spread = f.expand_dims(b, _integers(b, inputs), -1)
-    shape = (*inputs.type.shape, num_classes)
-    hot = f.equal(b, f.iota(b, shape, len(shape) - 1, spread.type.dtype), spread)
-    reduced = 0 if inputs.type.rank == 1 else place
-    return f.cast(b, f.any_(b, hot, reduced), standardize_dtype(dtype))
+    hot = f.one_hot(b, _integers(b, inputs), num_classes, standardize_dtype(dtype), axis)
+    return f.reduce_max(b, hot, 0 if inputs.type.rank == 1 else 1)
 
 
 # -- order -------------------------------------------------------------------------------------------------
@@ -163,8 +176,9 @@ def multi_hot(
 def _precedes(b: Builder, x: Value, descending: bool) -> Value:
     """[..., i, j]: whether element j stands before element i in sorted order; equal ones keep their order.
 
-    NaN stands last, as in NumPy.
+    NaN stands last, as in NumPy, and False before True.
     """
+    x = f.cast(b, x, "int8") if x.type.dtype == "bool" else x
     shape = (*x.type.shape, x.type.shape[-1])
     rank = len(shape)
     this = f.broadcast_in(b, x, shape, tuple(range(rank - 1)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from compiler import functions as f
 from compiler.ir import Builder, Value
 from graphcore.ops.dispatch import Tensor, Tensors, operation
@@ -75,12 +77,18 @@ def flip(b: Builder, x: Tensor, axis: int | Sequence[int] | None = None) -> Valu
 
 
 @operation
-def roll(b: Builder, x: Tensor, shift: int, axis: int | None = None) -> Value:
-    """Elements moved on by `shift` along an axis; those that fall off the end come in at the start."""
+def roll(b: Builder, x: Tensor, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Value:
+    """Elements moved on by `shift` along an axis; those that fall off the end come in at the start.
+
+    With several axes each has its shift, or all have one. None: along the flattened tensor.
+    """
     if axis is None:
-        flat = _rolled(b, f.reshape(b, x, (-1,)), shift, 0)
+        flat = _rolled(b, f.reshape(b, x, (-1,)), shift if isinstance(shift, int) else sum(shift), 0)
         return f.reshape(b, flat, x.type.shape)
-    return _rolled(b, x, shift, f.normalize_axis(axis, x.type.rank))
+    shifts, axes = np.broadcast_arrays(np.atleast_1d(shift), np.atleast_1d(axis))
+    for by, place in zip(shifts.tolist(), axes.tolist(), strict=True):
+        x = _rolled(b, x, by, f.normalize_axis(place, x.type.rank))
+    return x  # type: ignore[no-any-return]
 
 
 def _rolled(b: Builder, x: Value, shift: int, axis: int) -> Value:
@@ -100,9 +108,31 @@ def broadcast_to(b: Builder, x: Tensor, shape: Any) -> Value:
 
 
 @operation
-def repeat(b: Builder, x: Tensor, repeats: int, axis: int | None = None) -> Value:
-    """Each element `repeats` times in a row along an axis (None: of the flattened tensor)."""
-    return f.repeat(b, x, int(repeats), axis)
+def repeat(b: Builder, x: Tensor, repeats: int | Sequence[int], axis: int | None = None) -> Value:
+    """Each element `repeats` times in a row along an axis (None: of the flattened tensor).
+
+    Args:
+        x: the tensor.
+        repeats: a number, or one for each entry of the axis.
+        axis: along which.
+
+    Raises:
+        ValueError: another number of repeats than of entries.
+    """
+    if not isinstance(repeats, Sequence):
+        return f.repeat(b, x, int(repeats), axis)
+    if len(repeats) == 1:
+        return f.repeat(b, x, int(repeats[0]), axis)
+    if axis is None:
+        x, axis = f.reshape(b, x, (-1,)), 0
+    extent = x.type.shape[axis]
+    if extent != len(repeats):
+        raise ValueError(
+            f"ops.repeat: `repeats` must be one integer, or one for each of the {extent} entries of axis {axis}. "
+            f"Received: repeats={repeats}"
+        )
+    entries = np.repeat(np.arange(len(repeats), dtype=np.int32), repeats)
+    return f.take(b, x, f.constant(b, entries), axis)
 
 
 @operation

@@ -85,8 +85,12 @@ SHAPING = {
     "flip all": (lambda m, x: m.flip(x), 4),
     "roll": (lambda m, x: m.roll(x, 2, 1), 4),
     "roll back": (lambda m, x: m.roll(x, -1, 2), 4),
+    "roll two": (lambda m, x: m.roll(x, (1, -2), (1, 2)), 4),
+    "roll two as one": (lambda m, x: m.roll(x, 2, (1, 2)), 4),
     "roll flat": (lambda m, x: m.roll(x, 3), None),
     "repeat": (lambda m, x: m.repeat(x, 2, 1), 4),
+    "repeat each": (lambda m, x: m.repeat(x, [2, 0, 3], 1), 4),
+    "repeat each by one": (lambda m, x: m.repeat(x, [2], 1), 4),
     "repeat flat": (lambda m, x: m.repeat(x, 2), 4),
     "tile": (lambda m, x: m.tile(x, (2, 1, 3)), 4),
     "concatenate": (lambda m, x: m.concatenate([x, x], 1), 4),
@@ -104,6 +108,7 @@ SHAPING = {
     "tril": (lambda m, x: m.tril(x, -1), 4),
     "diagonal": (lambda m, x: m.diagonal(x, 1, 1, 2), 4),
     "take": (lambda m, x: m.take(x, np.array([[0, 2], [1, 1]]), axis=1), 4),
+    "take one": (lambda m, x: m.take(x, -2, axis=1), 4),
     "take flat": (lambda m, x: m.take(x, np.array([3, 0, 7])), None),
     "sort": (lambda m, x: m.sort(x, 1), 4),
 }  # fmt: skip
@@ -160,6 +165,28 @@ def test_take_along_axis_and_slice(three_ways):
     three_ways(lambda x, s: ops.slice(x, s, (2, 3, 3)), (X, start), X[1:3, 0:3, 2:5])
 
 
+def test_repeat_needs_a_number_for_each_entry():
+    with pytest.raises(ValueError, match=r"one for each of the 5 entries of axis 2"):
+        ops.repeat(X, [1, 2, 3], axis=2)
+
+
+@pytest.mark.parametrize(("dtype", "outside"), [("float32", np.nan), ("int32", -(2**31)), ("uint8", 255)])
+def test_take_along_axis_gives_outside_of_the_axis_what_take_gives(three_ways, dtype, outside):
+    x = np.arange(1, 7).reshape(2, 3).astype(dtype)
+    places = np.array([[0, 3, -1], [-4, 2, 1]], np.int32)
+    expected = np.array([[1, outside, 3], [outside, 6, 5]]).astype(dtype)
+    three_ways(lambda t, i: ops.take_along_axis(t, i, 1), (x, places), expected, batch=2)
+    assert np.array_equal(ops.take(x[0], [0, 3, -1]), expected[0], equal_nan=dtype == "float32")
+
+
+def test_order_of_truth_values():
+    x = np.array([[False, True, False], [True, True, False]])
+    np.testing.assert_array_equal(ops.sort(x), np.sort(x))
+    values, positions = ops.top_k(x, 2)
+    assert values.tolist() == [[True, False], [True, True]]
+    assert positions.tolist() == [[1, 0], [0, 1]]
+
+
 @given(n=st.integers(1, 12), seed=st.integers(0, 3), ties=st.booleans())
 @settings(max_examples=30, deadline=None)
 def test_order_of_any_row(n, seed, ties):
@@ -195,6 +222,14 @@ def test_one_hot_and_multi_hot(three_ways):
     three_ways(lambda t: ops.one_hot(t, 3, axis=0, dtype="int32"), (x,), expected.T.astype(np.int32), batch=3)
     rows = np.array([[0, 0, 2], [1, 1, 1]], np.int32)
     three_ways(lambda t: ops.multi_hot(t, 3), (rows,), np.array([[1, 0, 1], [0, 1, 0]], np.float32), batch=2)
+
+
+@pytest.mark.parametrize("axis", [-1, 0, 1, 2])
+def test_multi_hot_joins_the_one_hot_vectors_of_axis_1(three_ways, axis):
+    """As Keras 3.15: multi_hot(x (2, 3, 4), 6) has shape (2, 4, 6)."""
+    rows = np.random.default_rng(0).integers(-1, 6, (2, 3, 4)).astype(np.int32)
+    single = np.moveaxis((rows[..., None] == np.arange(6)).astype(np.int32), -1, axis)
+    three_ways(lambda t: ops.multi_hot(t, 6, axis=axis, dtype="int32"), (rows,), single.max(1), batch=None)
 
 
 def test_creation():
