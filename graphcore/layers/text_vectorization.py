@@ -137,9 +137,13 @@ class TextVectorization(HostLayer):
     def call(self, inputs: Any) -> Any:
         """Compute the output."""
         texts = self._lookup_layer.as_tokens(inputs)
-        tokens = self._tokens_of(texts if texts.ndim else texts.reshape(1))
-        result = self._numbered(tokens) if isinstance(tokens, list) else self._cut(self._lookup_layer.call(tokens))
-        return result if texts.ndim else result[0]
+        tokens = self._tokens_of(texts if texts.ndim or self._is_whole else texts.reshape(1))
+        if not isinstance(tokens, list):
+            return self._cut(self._lookup_layer.call(tokens))
+        result = self._numbered(tokens)
+        # The last axis has extent 1, or without a split it holds the tokens.
+        rows = texts.shape[:-1] if self._split is None or texts.ndim > 1 else texts.shape
+        return result.reshape(*rows, result.shape[-1])
 
     def _numbered(self, rows: list[list[str]]) -> Array:
         """The numbers of lists of tokens, or their features."""
@@ -160,18 +164,23 @@ class TextVectorization(HostLayer):
 
     def _cut(self, numbers: Array) -> Array:
         length = self._output_sequence_length
-        if length is None or self._lookup_layer.output_mode != "int":
+        if length is None or not numbers.ndim or self._lookup_layer.output_mode != "int":
             return numbers
         numbers = numbers[..., :length]
         after = [(0, 0)] * (numbers.ndim - 1) + [(0, length - numbers.shape[-1])]
         return np.pad(numbers, after)
 
+    @property
+    def _is_whole(self) -> bool:
+        """Whether each text is a token as it is."""
+        return self._split is None and not self._widths
+
     def _tokens_of(self, texts: Array) -> list[list[str]] | Array:
         """Lists of tokens; an array where nothing is split."""
         texts = self._standardized(texts)
+        if self._is_whole:
+            return texts
         if self._split is None:
-            if not self._widths:
-                return texts
             rows = texts.reshape(-1, texts.shape[-1]).tolist()
             return [_joined(row, self._widths) for row in rows]
         if texts.ndim > 1 and texts.shape[-1] != 1:

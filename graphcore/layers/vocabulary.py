@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -54,17 +55,18 @@ def encode(numbers: Array, mode: str, depth: int) -> Array:
     Args:
         numbers: [..., tokens]; DROPPED ones count for nothing.
         mode: 'one_hot', one vector for each number (an axis of extent 1 at the end is dropped first), or 'multi_hot'
-            or 'count', one vector for each row.
+            or 'count', one vector for each row. A single number is a row of one.
         depth: length of the vectors.
 
     Returns:
         int64.
     """
+    numbers = np.atleast_1d(numbers)
     if mode == "one_hot":
         numbers = numbers[..., 0] if numbers.ndim > 1 and numbers.shape[-1] == 1 else numbers
         found: Array = (numbers[..., None] == np.arange(depth)).astype(np.int64)
         return found
-    rows = numbers.reshape(-1, numbers.shape[-1]) if numbers.ndim else numbers.reshape(1, 1)
+    rows = numbers.reshape(math.prod(numbers.shape[:-1]), numbers.shape[-1])  # there may be no tokens at all
     counts = np.zeros((len(rows), depth), np.int64)
     kept = rows != DROPPED
     np.add.at(counts, (np.nonzero(kept)[0], rows[kept]), 1)

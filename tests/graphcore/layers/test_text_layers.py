@@ -91,6 +91,32 @@ def test_bytes_scalars_and_batches() -> None:
     assert few.get_vocabulary() == ["", "[UNK]", "the", "sat", "cat"]
 
 
+def test_texts_that_are_not_split() -> None:
+    """The last axis of the texts holds the tokens; shapes and numbers are those of Keras 3.15."""
+    vocabulary = ["a", "b", "a b"]
+    for mode, expected in (("multi_hot", [0, 0, 1, 0]), ("count", [0, 0, 1, 0])):
+        layer = layers.TextVectorization(split=None, output_mode=mode, vocabulary=vocabulary)
+        assert layer("b").tolist() == expected
+    pairs = layers.TextVectorization(split=None, ngrams=2, vocabulary=vocabulary)
+    assert pairs(["a", "b", "c"]).tolist() == [2, 3, 1, 4, 1]
+    assert pairs([["a", "b"], ["b", "a"]]).tolist() == [[2, 3, 4], [3, 2, 1]]
+    counts = layers.TextVectorization(split=None, ngrams=2, output_mode="count", vocabulary=vocabulary)
+    assert counts(["a", "b", "c"]).tolist() == [2, 1, 1, 1]
+
+
+def test_texts_without_tokens_have_features() -> None:
+    layer = layers.TextVectorization(output_mode="multi_hot", vocabulary=["a"])
+    assert layer([[""], [" "]]).tolist() == [[0, 0], [0, 0]]
+    assert layer("").tolist() == [0, 0]
+
+
+def test_a_single_token_is_a_row_of_one() -> None:
+    """As in Keras 3.15, where a scalar is made a vector first."""
+    assert layers.StringLookup(vocabulary=["a"], output_mode="one_hot")("a").tolist() == [[0, 1]]
+    assert layers.IntegerLookup(vocabulary=[7], output_mode="one_hot")(7).tolist() == [[0, 1]]
+    assert layers.StringLookup(vocabulary=["a"], output_mode="count")("a").tolist() == [0, 1]
+
+
 def test_functions_standardize_and_split() -> None:
     @keras.saving.register_keras_serializable(package="tests")
     def reversed_texts(texts: Any) -> Any:
