@@ -254,7 +254,7 @@ class AttentionHeads(Layer):
         """What the heads found, and the weights, [batch, ..., heads, queries, keys]."""
         scores = self._scores(ops.multiply(query, self.scale), key)
         seen = masks.tensor(scores, self.attention_rank)
-        weights = self._softmax(scores, mask=seen)
+        weights = _bare(self._softmax(scores, mask=seen))  # who asks for them gets numbers, not masked ones
         kept = self._dropout_layer(weights, training=training) if self.dropout > 0 else weights
         return self._combined(kept, value), weights
 

@@ -119,6 +119,21 @@ def test_masks_of_attention_over_a_later_axis():
     assert ((seen > 0) == every[:, :, None]).all()
 
 
+def test_weights_can_be_trained_on_where_there_are_masks():
+    """The weights are numbers with zeros where nothing is seen; they have no mask, which a loss could not take."""
+    for layer in (layers.MultiHeadAttention(2, 3), layers.GroupQueryAttention(3, 4, 2)):
+        query, pairs = graphcore.Input((3, 4)), graphcore.Input((3, 3), dtype="bool")
+        outputs = layer(query, query, attention_mask=pairs, return_attention_scores=True)
+        model = graphcore.Model([query, pairs], outputs[1])
+        model.compile(optimizer="sgd", loss="mse")
+        x = RNG.normal(size=(2, 3, 4)).astype(np.float32)
+        mask = np.array([np.tri(3), np.eye(3)], dtype=bool)
+        weights = model.predict([x, mask], verbose=0)
+        target = RNG.normal(size=weights.shape).astype(np.float32)
+        loss = model.train_on_batch([x, mask], target)
+        np.testing.assert_allclose(loss, np.mean((weights - target) ** 2), rtol=1e-5)
+
+
 def test_mask_of_attention_layers():
     """The query's mask zeroes results and goes on; the value's hides values."""
     for layer in (layers.Attention(), layers.AdditiveAttention()):
