@@ -79,14 +79,15 @@ class ConvolutionGeometry(Geometry):
     `input_shape`: [images, height, width, channels]. `kernel_shape`: [height, width, channels / groups, filters].
     `padding`: ((top, bottom), (left, right)) in input pixels. Strides and dilation are (vertical, horizontal).
     A one-dimensional convolution has height 1. `chunks`: parts of the sum of a kernel gradient.
-    Strides, padding, dilation, groups and the kernel's height and width are ints. Raises `ValueError` for a stride,
-    dilation or groups below 1 or a negative padding.
+    Strides, dilation, groups and the kernel's height and width are ints; padding is a size where it keeps images of
+    unknown extents "same" under a stride. Raises `ValueError` for a stride, dilation or groups below 1 or a known
+    padding that is negative.
     """
 
     input_shape: tuple[Dim, Dim, Dim, Dim]
     kernel_shape: tuple[int, int, Dim, Dim]
     strides: tuple[int, int] = (1, 1)
-    padding: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))
+    padding: tuple[tuple[Dim, Dim], tuple[Dim, Dim]] = ((0, 0), (0, 0))
     dilation: tuple[int, int] = (1, 1)
     groups: int = 1
     chunks: int = 1
@@ -98,7 +99,7 @@ class ConvolutionGeometry(Geometry):
                 "strides, dilation and groups of a convolution are at least 1; got "
                 f"strides={self.strides}, dilation={self.dilation}, groups={self.groups}"
             )
-        if min(*self.padding[0], *self.padding[1]) < 0:
+        if any(isinstance(amount, int) and amount < 0 for pair in self.padding for amount in pair):
             raise ValueError(f"the padding of a convolution is not negative; got {self.padding}")
 
     @property

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import graphcore
 from graphcore import layers
 
 
@@ -47,6 +48,36 @@ def test_transposed_extents(extent, size, stride, padding):
 def test_unknown_extents_stay_unknown():
     layer = layers.Conv2D(4, 3, padding="same")
     assert layer.compute_output_shape((None, None, None, 3)) == (None, None, None, 4)
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda rank: (layers.Conv1D, layers.Conv2D)[rank - 1](8, 3, strides=2, padding="same"),
+        lambda rank: (layers.Conv1D, layers.Conv2D)[rank - 1](8, 2, strides=3, padding="same", groups=2),
+        lambda rank: (layers.DepthwiseConv1D, layers.DepthwiseConv2D)[rank - 1](5, strides=2, padding="same"),
+        lambda rank: (layers.SeparableConv1D, layers.SeparableConv2D)[rank - 1](8, 3, strides=2, padding="same"),
+    ],
+    ids=["plain", "groups", "depthwise", "separable"],
+)
+def test_one_program_strides_over_images_of_any_extents(rank, make):
+    """What "same" adds depends on the extents, which the program is told when it runs."""
+    inputs = graphcore.Input((None,) * rank + (4,))
+    model = graphcore.Model(inputs, make(rank)(layers.Dense(4)(inputs)))
+    interpreted = graphcore.models.clone_model(model)
+    interpreted.set_weights(model.get_weights())
+    model.compile(optimizer="sgd", loss="mse")
+    interpreted.compile(optimizer="sgd", loss="mse", jit=False)
+    rng = np.random.default_rng(0)
+    for extent in (5, 6, 7, 9):
+        x = rng.normal(size=(2, *(extent, extent + 1)[:rank], 4)).astype(np.float32)
+        expected = interpreted.predict(x, verbose=0)
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-5)
+        model.train_on_batch(x, expected + 1)
+        interpreted.train_on_batch(x, expected + 1)
+    for trained, reference in zip(model.get_weights(), interpreted.get_weights(), strict=True):
+        np.testing.assert_allclose(trained, reference, rtol=1e-5, atol=1e-5)
 
 
 def test_transposed_convolution_is_the_adjoint():
