@@ -20,13 +20,6 @@ from graphcore.variable import Variable
 T = TypeVar("T")
 
 
-def _default_name(cls: type) -> str:
-    """What Keras calls an optimizer that was given no name."""
-    if not cls.__module__.startswith("graphcore.optimizers."):
-        return auto_name(cls.__name__)
-    return cls.__name__ if cls.__name__ == "SGD" else cls.__name__.lower()
-
-
 class Optimizer(OptimizerState):
     """Changes variables along their gradients.
 
@@ -49,7 +42,7 @@ class Optimizer(OptimizerState):
         ema_overwrite_frequency: put the average in place every so many steps.
         loss_scale_factor: factor by which the loss was multiplied; gradients are divided by it.
         gradient_accumulation_steps: step only every so many calls (2 or more), along the mean gradient.
-        name: name; by default Keras's (`adam`, `rmsprop`, `SGD`), or the snake-case name of your own class.
+        name: name; the snake-case class name by default, numbered like those of layers (`adam`, `adam_1`).
 
     Raises:
         ValueError: an argument outside these values, more than one sort of clipping, or an unknown argument.
@@ -59,7 +52,7 @@ class Optimizer(OptimizerState):
         super().__init__()
         check_options(options)
         given: dict[str, Any] = {**DEFAULTS, **options}
-        self.name = str(given["name"] or _default_name(type(self)))
+        self.name = str(given["name"] or auto_name(type(self).__name__))
         self.built = False
         self.weight_decay: float | None = given["weight_decay"]
         self.clipnorm: float | None = given["clipnorm"]

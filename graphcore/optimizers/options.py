@@ -33,8 +33,8 @@ class Options(SharedOptions, total=False):
 DEFAULTS: dict[str, Any] = {
     "weight_decay": None,
     "clipnorm": None,
-    "clipvalue": None,
     "global_clipnorm": None,
+    "clipvalue": None,
     "use_ema": False,
     "ema_momentum": 0.99,
     "ema_overwrite_frequency": None,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from graphcore import constraints, optimizers
+from graphcore import constraints, naming, optimizers
 from graphcore.optimizers import schedules
 from graphcore.variable import Variable
 
@@ -26,6 +26,24 @@ def test_order_and_names_of_variables():
         "opt/b_velocity",
     ]
     assert optimizer.variables[0].dtype == "int32"
+
+
+def test_optimizers_are_named_and_numbered_like_layers():
+    naming.reset_names()
+    made = [optimizers.SGD(), optimizers.RMSprop(), optimizers.AdamW(), optimizers.SGD(), optimizers.SGD(name="mine")]
+    assert [optimizer.name for optimizer in made] == ["sgd", "rm_sprop", "adam_w", "sgd_1", "mine"]
+    assert made[3].variables[0].path == "sgd_1/iteration"
+
+
+def test_the_configuration_has_the_order_of_keras():
+    assert list(optimizers.SGD().get_config())[:6] == [
+        "name",
+        "learning_rate",
+        "weight_decay",
+        "clipnorm",
+        "global_clipnorm",
+        "clipvalue",
+    ]
 
 
 def test_setting_the_learning_rate():
