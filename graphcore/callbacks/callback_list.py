@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from graphcore import tree
 from graphcore.callbacks.callback import Callback, Logs
 from graphcore.callbacks.history import History
 from graphcore.callbacks.progbar_logger import ProgbarLogger
@@ -170,7 +171,8 @@ def pythonify(logs: Logs | None) -> Logs:
         if isinstance(value, dict):
             result.update(pythonify(value))
             continue
-        if np.ndim(value) == 0:
+        # The predictions of several outputs are a structure of arrays, which may be of different shapes.
+        if not tree.is_nested(value) and np.ndim(value) == 0:
             with contextlib.suppress(TypeError, ValueError):
                 value = float(value)
         result[name] = value

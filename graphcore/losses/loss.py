@@ -106,9 +106,9 @@ def reduce_weighted_values(
 
 def _weigh(values: Any, weight: Any) -> Any:
     """Values times weights; axes that the weights lack are the last ones (Keras would broadcast the
-    first)."""
+    first). A scalar, which a loss may make of the whole batch, is weighed by each of the weights."""
     values_rank, weight_rank = len(values.shape), len(weight.shape)
-    if weight_rank > values_rank:
+    if weight_rank > values_rank > 0:
         raise ValueError(
             f"Expected `sample_weight` to have at most the rank of the loss values, shape "
             f"{tuple(values.shape)}. Received: sample_weight of shape {tuple(weight.shape)}. Pass one weight "

@@ -60,6 +60,22 @@ def test_weights_of_samples_apply_to_all_their_steps():
         reduce_weighted_values(values[0], np.ones((3, 2)))
 
 
+@pytest.mark.parametrize("shape", [(3,), (3, 1), (3, 2)])
+def test_a_loss_of_the_whole_batch_is_weighed_by_each_of_the_weights(shape):
+    weights = np.arange(1, 1 + np.prod(shape), dtype=np.float32).reshape(shape)
+    value = np.float32(2.0)
+    np.testing.assert_allclose(reduce_weighted_values(value, weights), 2 * weights.mean())
+    np.testing.assert_allclose(reduce_weighted_values(value, weights, reduction="sum"), 2 * weights.sum())
+    np.testing.assert_allclose(reduce_weighted_values(value, weights, reduction="mean_with_sample_weight"), 2.0)
+    np.testing.assert_allclose(reduce_weighted_values(value, weights, reduction="none"), 2 * weights)
+
+
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean"])
+def test_a_mask_leaves_the_mean_loss_of_the_whole_batch_alone(reduction):
+    mask = np.array([[True, False], [True, True]])
+    assert reduce_weighted_values(np.float32(2.0), mask=mask, reduction=reduction) == pytest.approx(2.0)
+
+
 def test_hinge_maps_binary_labels_only():
     scores = np.array([[0.5, -2.0]], np.float32)
     assert losses.hinge([[0, 1]], scores) == pytest.approx(np.mean([1.5, 3.0]))
