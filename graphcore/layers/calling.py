@@ -117,7 +117,7 @@ def abstract_call(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -
             tensor.keras_mask = KerasTensor(leaf.keras_mask.dims, leaf.keras_mask.dtype, "mask")
         return tensor
 
-    return tree.map_structure(specification, results)
+    return layer.symbolic_structure(tree.map_structure(specification, results))
 
 
 # -- traced ------------------------------------------------------------------------------------------------

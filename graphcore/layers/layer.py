@@ -101,6 +101,10 @@ class Layer(StatefulOperation):
         """The mask of the output; by default that of the input."""
         return previous_mask
 
+    def symbolic_structure(self, outputs: Any) -> Any:
+        """The structure in which a call on symbolic tensors returns these outputs: that which `call` gave them."""
+        return outputs
+
     # -- calling -----------------------------------------------------------------------------------------
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

@@ -11,7 +11,7 @@ class Functional(Model):
     """A model described by its symbolic inputs and outputs.
 
     Args:
-        inputs, outputs: symbolic tensors, or lists, tuples or dicts of them.
+        inputs, outputs: see `Model`.
         name: by default 'functional', numbered.
         trainable: whether the weights may be trained.
     """

@@ -28,7 +28,7 @@ class Model(Trainer, Layer):
     call them in `call`, which is traced like that of any layer. A subclass may be described by tensors too.
 
     Args:
-        inputs, outputs: symbolic tensors, or lists, tuples or dicts of them.
+        inputs, outputs: symbolic tensors, or lists, tuples or dicts of them; one in a list is returned alone.
         name: by default the class name in snake case, numbered.
         trainable: whether the weights may be trained.
     """
@@ -110,7 +110,11 @@ class Model(Trainer, Layer):
             for tensor, one in zip(given, tree.flatten(mask), strict=True):
                 if tensor is not None and one is not None:
                     tensor.keras_mask = one
-        return self._graph.run(trace, [self._adjusted(i, tensor) for i, tensor in enumerate(given)])
+        return _only_entry(self._graph.run(trace, [self._adjusted(i, tensor) for i, tensor in enumerate(given)]))
+
+    def symbolic_structure(self, outputs: Any) -> Any:
+        """The outputs as they were given: a list of one stays one where a model is described, as in Keras."""
+        return outputs if self._graph is None else tree.pack_sequence_as(self.output, tree.flatten(outputs))
 
     def _in_order(self, inputs: Any) -> list[Any]:
         """The inputs in the graph's order; a dict may name them."""
@@ -188,13 +192,13 @@ class Model(Trainer, Layer):
 
     @property
     def input_shape(self) -> Any:
-        """The shapes of the inputs."""
-        return super().input_shape if self._graph is None else _shapes(self._graph.input_structure)
+        """The shape of the input, or those of several in a flat list."""
+        return super().input_shape if self._graph is None else _shapes(self._graph.inputs)
 
     @property
     def output_shape(self) -> Any:
-        """The shapes of the outputs."""
-        return super().output_shape if self._graph is None else _shapes(self._graph.output_structure)
+        """The shape of the output, or those of several in a flat list."""
+        return super().output_shape if self._graph is None else _shapes(self._graph.outputs)
 
     @property
     def input_names(self) -> list[str]:
@@ -386,5 +390,10 @@ def _maker(tensor: KerasTensor) -> str:
     return tensor.name if tensor.node is None else tensor.node.operation.name
 
 
-def _shapes(structure: Any) -> Any:
-    return tree.map_structure(lambda tensor: tensor.shape, structure)
+def _shapes(tensors: list[KerasTensor]) -> Any:
+    return _only_entry([tensor.shape for tensor in tensors])
+
+
+def _only_entry(structure: Any) -> Any:
+    """The entry of a list or tuple of one; anything else as it is."""
+    return structure[0] if isinstance(structure, (list, tuple)) and len(structure) == 1 else structure

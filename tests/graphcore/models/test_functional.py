@@ -323,3 +323,30 @@ def test_input_arguments_are_checked():
     assert Input((3,), batch_size=5, dtype="uint8").shape == (5, 3)
     with pytest.raises(ValueError, match="sparse"):
         Input((3,), sparse=True)
+
+
+@pytest.mark.parametrize("wrap", [lambda x: [x], lambda x: (x,)], ids=["list", "tuple"])
+def test_an_output_alone_in_a_list_is_returned_alone(wrap):
+    """As Keras 3.15 does, in calls and predictions; where a model is described the list stays."""
+    x = Input((3,))
+    layer = Linear(2)
+    model = Model(wrap(x), wrap(layer(x)))
+    (data,) = arrays((5, 3))
+    expected = data @ layer.kernel.numpy()
+    for found in (model(data), model.predict(data, verbose=0), model.predict_on_batch(data), model(wrap(data))):
+        assert isinstance(found, np.ndarray)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    described = model(Input((3,)))
+    assert type(described) is type(model.output) is type(wrap(x))
+    assert (model.input_shape, model.output_shape) == ((None, 3), (None, 2))
+    outer = Model(x, model(x)[0] * 2)
+    np.testing.assert_allclose(outer(data), 2 * expected, rtol=1e-4, atol=1e-5)
+
+
+def test_shapes_of_several_inputs_and_outputs_are_a_flat_list():
+    """In the order of `inputs` and `outputs`, as in Keras 3.15."""
+    a, b = Input((3,), name="a"), Input((4,), name="b")
+    for inputs, outputs in (({"b": b, "a": a}, {"q": b, "p": a}), ([a, [b]], [[a], b])):
+        model = Model(inputs, outputs)
+        assert (model.input_shape, model.output_shape) == ([(None, 3), (None, 4)], [(None, 3), (None, 4)])
+    assert Model({"a": a}, {"p": a * 2}).output_shape == (None, 3)
