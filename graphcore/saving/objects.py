@@ -101,9 +101,8 @@ def serialize_layer(layer: Layer) -> dict[str, Any]:
     """A layer or model, with the shapes it was built for and (models) how it was compiled."""
     cls = type(layer)
     builtin = builtin_class(cls.__name__) is cls
-    module = ("keras.models" if cls.__name__ in MODEL_CLASSES else "keras.layers") if builtin else cls.__module__
-    config = serialize_keras_object(layer.get_config())
-    data = _entry(module, cls.__name__, config, None if builtin else get_registered_name(cls))
+    module, registered = _names_in_keras(cls.__name__) if builtin else (cls.__module__, get_registered_name(cls))
+    data = _entry(module, cls.__name__, serialize_keras_object(layer.get_config()), registered)
     build_config = layer.get_build_config()
     if build_config is not None:
         data["build_config"] = serialize_keras_object(build_config)
@@ -111,6 +110,15 @@ def serialize_layer(layer: Layer) -> dict[str, Any]:
     if compile_config:
         data["compile_config"] = compile_config
     return data
+
+
+def _names_in_keras(name: str) -> tuple[str, str | None]:
+    """The module that Keras's files name for a built-in class, which is where Keras looks it up, and its registered
+    name: `Functional` is no public name there.
+    """
+    if name == "Functional":
+        return "keras.src.models.functional", name
+    return "keras" if name in MODEL_CLASSES else "keras.layers", None
 
 
 def deserialize_keras_object(

@@ -66,6 +66,21 @@ def test_a_functional_model_survives_its_configuration():
     assert again.count_params() == model.count_params()
 
 
+def test_configurations_name_built_in_classes_as_keras_does():
+    """Keras 3.15 looks classes up under these names; it refuses a file that says `keras.models.Functional`."""
+    x = Input((3,))
+    inner = Sequential([Input((3,)), layers.Dense(2)])
+    model = serialize_keras_object(Model(x, inner(x)))
+    data = [model, *model["config"]["layers"], *model["config"]["layers"][1]["config"]["layers"]]
+    assert [(row["module"], row["class_name"], row["registered_name"]) for row in data] == [
+        ("keras.src.models.functional", "Functional", "Functional"),
+        ("keras.layers", "InputLayer", None),
+        ("keras", "Sequential", None),
+        ("keras.layers", "InputLayer", None),
+        ("keras.layers", "Dense", None),
+    ]
+
+
 def test_keras_own_configuration_is_read():
     """As Keras 3.15 writes `Model(x, Dense(2)(x) + 1.0)`."""
     config = {
