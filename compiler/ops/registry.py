@@ -18,8 +18,8 @@ class OpDefinitionError(TypeError):
 
 
 def snake_case(name: str) -> str:
-    """`Conv2DTranspose` -> `conv2d_transpose`, as Keras names layers."""
-    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    """`Conv2DTranspose` -> `conv2d_transpose`, `ConvLSTM2D` -> `conv_lstm2d`, as Keras names layers."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 

@@ -161,6 +161,8 @@ def test_attributes_that_do_not_fit_are_refused(values, named, message):
         ("Exp", "exp"),
         ("ReduceSum", "reduce_sum"),
         ("Conv2DTranspose", "conv2d_transpose"),
+        ("ConvLSTM2D", "conv_lstm2d"),
+        ("L1L2", "l1l2"),
         ("LogSumExp", "log_sum_exp"),
     ],
 )

@@ -45,8 +45,8 @@ def test_normalize():
 
 def test_names_are_numbered_from_the_second_on():
     reset_names()
-    assert [auto_name("Conv2D"), auto_name("Conv2D"), auto_name("Conv2DTranspose")] == [
-        "conv2d", "conv2d_1", "conv2d_transpose"
+    assert [auto_name("Conv2D"), auto_name("Conv2D"), auto_name("Conv2DTranspose"), auto_name("ConvLSTM1D")] == [
+        "conv2d", "conv2d_1", "conv2d_transpose", "conv_lstm1d"
     ]  # fmt: skip
     utils.clear_session()
     assert Layer().name == "layer"
