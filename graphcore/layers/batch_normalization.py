@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from graphcore import config, ops
+from graphcore.layers.batch_renormalization import RootOf, checked_clipping, corrections, follow
 from graphcore.layers.input_spec import InputSpec
 from graphcore.layers.layer import Layer
 from graphcore.layers.weight_arguments import add_named_weight, keep_weight_arguments, weight_config
@@ -29,16 +30,28 @@ class BatchNormalization(Layer):
         beta_regularizer, gamma_regularizer: penalties.
         beta_constraint, gamma_constraint: projections after each optimizer step.
         synchronized: not supported; there is one device.
+        renorm: normalise in training by running statistics instead of the batch's, as gradients see neither (Ioffe
+            2017, "Batch Renormalization"): outputs are `(x̂ · r + d) · gamma + beta` with x̂ normalised by the batch,
+            `r = deviation / renorm_stddev` and `d = (mean - renorm_mean) / renorm_stddev` taken as constants.
+        renorm_clipping: bounds of these: any of "rmin" and "rmax" for r, "dmax" for the size of d.
+        renorm_momentum: of `renorm_mean` and `renorm_stddev`.
         kwargs: see `Layer`.
 
     float16 inputs are computed in float32. A mask (of one axis less than the inputs) leaves elements out of the
-    statistics. Weights: gamma, beta, moving_mean, moving_variance, each (features,).
+    statistics. Weights: gamma, beta, moving_mean, moving_variance, each (features,); with `renorm` also
+    moving_stddev, renorm_mean and renorm_stddev, and moving_variance is `moving_stddev² - epsilon`.
 
     Raises:
-        ValueError: `synchronized`, an unknown extent of `axis`, or a mask of another rank.
+        ValueError: `synchronized`, an unknown extent of `axis`, a mask of another rank, or bounds of `renorm_clipping`
+            that are unknown or empty.
     """
 
     supports_masking = True
+    moving_mean_initializer: Any
+    moving_variance_initializer: Any
+    moving_stddev: Any
+    renorm_mean: Any
+    renorm_stddev: Any
 
     def __init__(
         self,
@@ -56,13 +69,11 @@ class BatchNormalization(Layer):
         beta_constraint: Any = None,
         gamma_constraint: Any = None,
         synchronized: bool = False,
+        renorm: bool = False,
+        renorm_clipping: Mapping[str, float] | None = None,
+        renorm_momentum: float = 0.99,
         **kwargs: Any,
     ) -> None:
-        # Arguments of Keras's batch renormalisation, off in its configurations.
-        if kwargs.pop("renorm", False):
-            raise ValueError("BatchNormalization: batch renormalisation (`renorm=True`) is not supported.")
-        kwargs.pop("renorm_clipping", None)
-        kwargs.pop("renorm_momentum", None)
         super().__init__(**kwargs)
         if synchronized:
             raise ValueError("BatchNormalization: `synchronized=True` needs several devices. Leave it out.")
@@ -71,6 +82,9 @@ class BatchNormalization(Layer):
         self.epsilon = float(epsilon)
         self.center = center
         self.scale = scale
+        self.renorm = renorm
+        self.renorm_clipping = checked_clipping(renorm_clipping) if renorm else renorm_clipping
+        self.renorm_momentum = renorm_momentum
         keep_weight_arguments(self, "beta", beta_initializer, beta_regularizer, beta_constraint)
         keep_weight_arguments(self, "gamma", gamma_initializer, gamma_regularizer, gamma_constraint)
         keep_weight_arguments(self, "moving_mean", moving_mean_initializer)
@@ -92,9 +106,18 @@ class BatchNormalization(Layer):
             self.gamma = add_named_weight(self, "gamma", (features,), autocast=False)
         if self.center:
             self.beta = add_named_weight(self, "beta", (features,), autocast=False)
-        options = {"trainable": False, "autocast": False}
+        options: dict[str, Any] = {"trainable": False, "autocast": False}
         self.moving_mean = add_named_weight(self, "moving_mean", (features,), **options)
         self.moving_variance = add_named_weight(self, "moving_variance", (features,), **options)
+        if self.renorm:
+            means, deviations = self.moving_mean_initializer, RootOf(self.moving_variance_initializer)
+            for name, initializer in (
+                ("moving_stddev", deviations),
+                ("renorm_mean", means),
+                ("renorm_stddev", deviations),
+            ):
+                weight = self.add_weight(shape=(features,), name=name, initializer=initializer, **options)
+                setattr(self, name, weight)
         self.input_spec = InputSpec(ndim=rank, axes={self.axis % rank: features})
 
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
@@ -109,11 +132,16 @@ class BatchNormalization(Layer):
         if not (training and self.trainable):
             mean, variance = ops.cast(self.moving_mean, x.dtype), ops.cast(self.moving_variance, x.dtype)
             outputs = ops.batch_normalization(x, mean, variance, **options)
+        elif self.renorm:
+            mean, variance = self._statistics(x, mask)
+            offset, scale = corrections(self, mean, variance, options["offset"], options["scale"])
+            follow(self, mean, variance)
+            outputs = ops.batch_normalization(x, mean, variance, **{**options, "offset": offset, "scale": scale})
         elif mask is None:
             outputs, mean, variance = normalize_by_batch(x, **options)
             self._follow(mean, variance)
         else:
-            mean, variance = self._masked_statistics(x, mask)
+            mean, variance = self._statistics(x, mask)
             self._follow(mean, variance)
             outputs = ops.batch_normalization(x, mean, variance, **options)
         return ops.cast(outputs, self.compute_dtype)
@@ -123,9 +151,13 @@ class BatchNormalization(Layer):
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + ops.cast(batch, moving.dtype) * (1.0 - self.momentum))
 
-    def _masked_statistics(self, x: Any, mask: Any) -> tuple[Any, Any]:
+    def _statistics(self, x: Any, mask: Any) -> tuple[Any, Any]:
+        """Mean and biased variance of the batch, of what the mask leaves of it."""
         rank = len(x.shape)
         axes = [axis for axis in range(rank) if axis != self.axis % rank]
+        if mask is None:
+            mean, variance = ops.moments(x, axes)
+            return mean, variance
         if len(mask.shape) != rank - 1:
             raise ValueError(
                 f"BatchNormalization: a mask must have one axis less than the inputs. Received: mask of shape "
@@ -151,4 +183,7 @@ class BatchNormalization(Layer):
             "scale": self.scale,
             **{key: value for key, value in weights.items() if key not in absent},
             "synchronized": False,
+            "renorm": self.renorm,
+            "renorm_clipping": self.renorm_clipping,
+            "renorm_momentum": self.renorm_momentum,
         }

@@ -77,7 +77,9 @@ def test_given_statistics_and_inversion():
     ("action", "message"),
     [
         (lambda: layers.BatchNormalization(synchronized=True), "several devices"),
-        (lambda: layers.BatchNormalization(renorm=True), "renorm"),
+        (lambda: layers.BatchNormalization(renorm=True, renorm_clipping={"max": 1}), "rmax, rmin, dmax. Received: max"),
+        (lambda: layers.BatchNormalization(renorm=True, renorm_clipping={"rmax": 1, "rmin": 2}), "rmin=2"),
+        (lambda: layers.BatchNormalization(renorm=True, renorm_clipping={"dmax": -1}), "dmax=-1"),
         (lambda: layers.BatchNormalization(axis=3).build((None, 4)), "axis 3"),
         (lambda: layers.BatchNormalization().build((None, None)), "known extent"),
         (lambda: layers.LayerNormalization(axis=2).build((None, 4)), "out of bounds"),
