@@ -135,8 +135,13 @@ class _Table:
         from rich.table import Column, Table
 
         length = line_length or min(self.width, shutil.get_terminal_size().columns - 4)
+        if len(self.positions) < len(self.header):
+            raise ValueError(
+                f"`positions` needs one end for each of the columns {', '.join(self.header)}; further ones are left "
+                f"out. Received: positions={self.positions}."
+            )
         columns, used = [], 0
-        for title, justify, position in zip(self.header, self.justify, self.positions, strict=True):
+        for title, justify, position in zip(self.header, self.justify, self.positions, strict=False):
             width = int(position * length) - used
             if width < 4:
                 raise ValueError(

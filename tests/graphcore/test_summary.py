@@ -104,6 +104,16 @@ def test_layer_range_and_errors():
         text_of(model, line_length=9)
 
 
+def test_positions_beyond_the_columns_are_left_out_and_missing_ones_refused():
+    model = Sequential([Input((2,)), Dense(3, name="d")])
+    texts = []
+    for positions in ([0.4, 0.7, 1.0], [0.4, 0.7, 1.0, 1.2]):
+        model.summary(positions=positions, print_fn=texts.append)
+    assert texts[0] == texts[1]
+    with pytest.raises(ValueError, match="one end for each of the columns"):
+        model.summary(positions=[0.4, 1.0])
+
+
 def test_summary_prints_without_a_function(capsys):
     Sequential([Input((4,)), Dense(1)], name="printed").summary()
     assert 'Model: "printed"' in capsys.readouterr().out
