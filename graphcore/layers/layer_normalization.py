@@ -53,7 +53,8 @@ class LayerNormalization(Layer):
         beta_constraint, gamma_constraint: projections after each optimizer step.
         kwargs: see `Layer`.
 
-    Computed in float32 at least. Weights: gamma and beta, of the shape of the normalised axes.
+    Computed in float32 at least. Weights: gamma and beta, of the extents of the normalised axes; with `axis=(1, -1)`
+    that of the last axis comes first, as in Keras, and the numbers are in the order of the axes all the same.
 
     Raises:
         TypeError: `axis` is neither an integer nor several.
@@ -92,7 +93,11 @@ class LayerNormalization(Layer):
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Create the weights for inputs of this shape."""
-        axes = normalized_axes(self.axis, len(input_shape), "LayerNormalization")
+        normalized_axes(self.axis, len(input_shape), "LayerNormalization")
+        if not self.scale and not self.center:
+            return
+        # Keras's order, which its files have: as given, sorted, so that axes counted from the end come first.
+        axes = [self.axis] if isinstance(self.axis, int) else sorted(self.axis)
         shape = known_extents(input_shape, axes, "LayerNormalization")
         if self.scale:
             self.gamma = add_named_weight(self, "gamma", shape, autocast=False)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import graphcore
 from graphcore import layers
 
 X = np.random.default_rng(0).normal(2.0, 3.0, size=(32, 5)).astype(np.float32)
@@ -46,6 +47,26 @@ def test_half_precision_is_computed_in_single():
     assert result.dtype == np.float16
     exact = large.astype(np.float64)
     np.testing.assert_allclose(result, (exact - exact.mean(0)) / exact.std(0), atol=2e-3)
+
+
+def test_weights_over_axes_counted_from_both_ends():
+    """Keras 3.15 sorts the axes as they are given: (1, -1) makes a gamma of the last axis and axis 1, read in order."""
+    layer = layers.LayerNormalization(axis=(1, -1), epsilon=0.0)
+    x = np.random.default_rng(0).normal(size=(2, 3, 2)).astype(np.float32)
+    layer.build(x.shape)
+    assert [weight.shape for weight in layer.weights] == [(2, 3), (2, 3)]
+    layer.set_weights([np.arange(6.0).reshape(2, 3), np.arange(6.0, 12.0).reshape(2, 3)])
+    normalized = (x - x.mean((1, 2), keepdims=True)) / x.std((1, 2), keepdims=True)
+    expected = normalized * np.arange(6).reshape(3, 2) + np.arange(6, 12).reshape(3, 2)
+    np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_no_weights_need_no_extents():
+    layer = layers.LayerNormalization(axis=(1, 2), center=False, scale=False)
+    model = graphcore.Model(inputs := graphcore.Input((None, 4)), layer(inputs))
+    x = np.random.default_rng(0).normal(size=(2, 5, 4)).astype(np.float32)
+    expected = (x - x.mean((1, 2), keepdims=True)) / np.sqrt(x.var((1, 2), keepdims=True) + 1e-3)
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_adapted_statistics():
