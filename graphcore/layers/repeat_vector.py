@@ -18,11 +18,14 @@ class RepeatVector(Layer):
         kwargs: see `Layer`.
 
     Raises:
-        ValueError: `n` is no positive integer.
+        TypeError: `n` is no integer.
+        ValueError: it is not positive.
     """
 
     def __init__(self, n: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if not hasattr(n, "__index__"):
+            raise TypeError(f"RepeatVector: expected `n` to be an integer. Received: n={n!r}")
         self.n = positive_integer(n, "n", "RepeatVector")
         self.input_spec = InputSpec(ndim=2)
 

@@ -32,10 +32,10 @@ class RMSNormalization(Layer):
         shape = known_extents(input_shape, axes, "RMSNormalization")
         self.scale = self.add_weight(shape=shape, name="scale", initializer="ones")
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, x: Any) -> Any:
         """Compute the output."""
-        axes = normalized_axes(self.axis, len(inputs.shape), "RMSNormalization")
-        return ops.rms_normalization(inputs, self.scale, axis=axes, epsilon=self.epsilon)
+        axes = normalized_axes(self.axis, len(x.shape), "RMSNormalization")
+        return ops.rms_normalization(x, self.scale, axis=axes, epsilon=self.epsilon)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; JSON can hold them."""

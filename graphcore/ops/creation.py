@@ -82,10 +82,20 @@ def arange(b: Builder, start: Any, stop: Any = None, step: Any = 1, dtype: Any =
 
 @operation
 def linspace(
-    b: Builder, start: Any, stop: Any, num: int = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None
+    b: Builder,
+    start: Any,
+    stop: Any,
+    num: int = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
 ) -> Any:
-    """`num` evenly spaced numbers from start to stop; the bounds are numbers, not tensors."""
-    values, step = np.linspace(start, stop, num, endpoint=endpoint, retstep=True, dtype=np.float64)
+    """`num` evenly spaced numbers from start to stop; the bounds are numbers or lists of them, not tensors.
+
+    With lists, `axis` is that of the result on which the numbers from one bound to the other lie.
+    """
+    values, step = np.linspace(start, stop, num, endpoint=endpoint, retstep=True, dtype=np.float64, axis=axis)
     result = f.constant(b, values.astype(standardize_dtype(dtype)))
     return (result, step) if retstep else result
 

@@ -166,3 +166,8 @@ def test_identity_keeps_structures():
 def test_wrong_arguments(action, message):
     with pytest.raises(ValueError, match=message):
         action()
+
+
+def test_a_number_of_repetitions_of_another_type():
+    with pytest.raises(TypeError, match=r"`n` to be an integer\. Received: n=2\.0"):
+        layers.RepeatVector(2.0)

@@ -61,6 +61,12 @@ def test_weights_over_axes_counted_from_both_ends():
     np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_root_mean_square_normalization_calls_its_input_x():
+    x = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    layer = layers.RMSNormalization()
+    np.testing.assert_array_equal(layer(x=x), layer(x))
+
+
 def test_no_weights_need_no_extents():
     layer = layers.LayerNormalization(axis=(1, 2), center=False, scale=False)
     model = graphcore.Model(inputs := graphcore.Input((None, 4)), layer(inputs))

@@ -239,6 +239,8 @@ def test_creation():
     assert ops.arange(3).dtype == np.int32
     assert ops.arange(0.5, 2).dtype == np.float32
     np.testing.assert_allclose(ops.linspace(0, 1, 7), np.linspace(0, 1, 7), rtol=1e-6)
+    bounds = ([0.0, 1.0], [2.0, 5.0])
+    np.testing.assert_allclose(ops.linspace(*bounds, 4, axis=-1), np.linspace(*bounds, 4, axis=-1), rtol=1e-6)
     assert ops.zeros((2, 3)).dtype == np.float32
     np.testing.assert_array_equal(ops.full((2, 2), 7, "int32"), np.full((2, 2), 7))
     np.testing.assert_array_equal(ops.identity(3), np.eye(3))
