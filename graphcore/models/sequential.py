@@ -68,7 +68,8 @@ class Sequential(Model):
         self._stack.append(layer)
         if self._tensors:
             try:
-                self._extend(layer)
+                with untraced(), name_scope(self.name):
+                    self._extend(layer)
             except Exception:
                 self._stack.pop()
                 raise
@@ -108,8 +109,7 @@ class Sequential(Model):
             self.add(InputLayer(batch_shape=shape, dtype=dtype))
 
     def _extend(self, layer: Any) -> None:
-        with untraced(), name_scope(self.name):
-            output = layer(self._tensors[-1])
+        output = layer(self._tensors[-1])
         if len(tree.flatten(output)) != 1 or not isinstance(tree.flatten(output)[0], KerasTensor):
             raise ValueError(
                 f"Layers of a Sequential model must return one tensor. Layer '{layer.name}' of model "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from graphcore import ops
+from graphcore import layers, ops
 from graphcore.layers import Input, InputLayer, Layer
 from graphcore.models import Model, Sequential
 
@@ -165,3 +165,20 @@ def test_a_model_without_a_call_says_what_to_do():
 
     with pytest.raises(NotImplementedError, match=r"define `call\(self, inputs\)`"):
         Empty()(np.ones((1, 2)))
+
+
+def test_paths_name_a_model_once_whenever_it_is_built():
+    """As Keras 3.15 does."""
+    with_input = Sequential([Input((3,)), layers.Dense(2, name="d")], name="outer")
+    by_build = Sequential([layers.Dense(2, name="d")], name="outer")
+    by_build.build((None, 3))
+    by_call = Sequential([layers.Dense(2, name="d")], name="outer")
+    by_call(np.ones((1, 3), "float32"))
+    for model in (with_input, by_build, by_call):
+        assert [weight.path for weight in model.weights] == ["outer/d/kernel", "outer/d/bias"]
+    nested = Sequential([Sequential([layers.Dense(2, name="d")], name="inner")], name="outer")
+    nested.build((None, 3))
+    assert nested.weights[0].path == "outer/inner/d/kernel"
+    each = layers.TimeDistributed(Sequential([layers.Dense(2, name="d")], name="inner"), name="each")
+    each.build((None, 4, 3))
+    assert each.weights[0].path == "each/inner/d/kernel"
