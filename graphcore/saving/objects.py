@@ -7,6 +7,7 @@ registered. Nothing is imported because a file says so, and no code is stored in
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -30,6 +31,9 @@ from runtime.dimensions import SymbolicInt, parse_dim
 
 # Model classes enter here when graphcore.models is imported, since it imports this package.
 MODEL_CLASSES: dict[str, type[Layer]] = {}
+
+# Keras on PyTorch names its own optimizers, `keras.src.backend.torch.optimizers.torch_adam` for one.
+_BACKEND_OPTIMIZERS = re.compile(r"keras\.src\.backend\.\w+\.optimizers\.\w+")
 
 _PLAIN = (str, bool, int, float, type(None))
 _KINDS: tuple[tuple[str, Callable[[], tuple[type, ...]], Any], ...] = (
@@ -163,7 +167,7 @@ def _deserialize(config: Any) -> Any:
             return find_function(config)
         case "DTypePolicy":
             return DTypePolicy.from_config(inner)
-    module = str(config.get("module") or "")
+    module = _BACKEND_OPTIMIZERS.sub("keras.optimizers", str(config.get("module") or ""))
     for kind, _, package in _KINDS:
         if module == kind:
             return package.deserialize(config)

@@ -120,6 +120,15 @@ def test_keras_own_configuration_is_read():
     np.testing.assert_allclose(model([x]), x @ kernel + bias + 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("backend", ["torch", "tensorflow"])
+def test_optimizers_of_a_backend_of_keras_are_the_plain_ones(backend):
+    data = serialize_keras_object(optimizers.AdamW(0.01, weight_decay=0.1, name="mine"))
+    module = f"keras.src.backend.{backend}.optimizers.{backend}_adamw"
+    found = deserialize_keras_object({**data, "module": module, "registered_name": "AdamW"})
+    assert isinstance(found, optimizers.AdamW)
+    assert found.get_config() == data["config"]
+
+
 def test_a_file_restores_weights_compilation_and_optimizer(tmp_path):
     model = Sequential([Input((3,)), layers.Dense(4, activation="tanh"), layers.Dropout(0.1), layers.Dense(1)])
     model.compile(optimizers.Adam(0.01), losses.MeanSquaredError(), metrics=["mae"], jit=False)
