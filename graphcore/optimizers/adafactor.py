@@ -54,11 +54,14 @@ class Adafactor(Optimizer):
         self._columns: dict[int, Variable] = {}
         self._velocities: list[Variable] = []
         for index, variable in enumerate(variables):
+            name = variable.path.replace("/", "_")
             if len(variable.shape) >= 2:
                 shapes = variable.shape[:-1], (*variable.shape[:-2], variable.shape[-1])
-                name = variable.path.replace("/", "_")
                 self._rows[index] = self.add_variable(shapes[0], dtype=variable.dtype, name=f"{name}_row")
                 self._columns[index] = self.add_variable(shapes[1], dtype=variable.dtype, name=f"{name}_column")
+            else:  # Keras keeps two unused numbers in their places, in its files too
+                self.add_variable((), dtype="int32", name=f"{name}_row")
+                self.add_variable((), dtype="int32", name=f"{name}_column")
             self._velocities.append(self.add_variable_from_reference(variable, "velocity"))
 
     def update_step(self, gradient: Any, variable: Variable, learning_rate: Any) -> None:

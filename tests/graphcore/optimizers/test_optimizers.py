@@ -216,3 +216,10 @@ def test_a_forgotten_constructor_is_named():
 
     with pytest.raises(RuntimeError, match=r"Bad.*super\(\).__init__"):
         Bad()
+
+
+def test_adafactor_keeps_as_many_variables_as_keras():
+    optimizer = optimizers.Adafactor()
+    optimizer.build([Variable(np.ones((2, 3), np.float32), name="kernel"), weight("bias")])
+    shapes = [tuple(variable.shape) for variable in optimizer.variables]
+    assert shapes == [(), (), (2,), (3,), (2, 3), (), (), (2,)]
