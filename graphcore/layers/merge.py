@@ -96,3 +96,31 @@ def fold(function: Any, inputs: Sequence[Any]) -> Any:
     for x in inputs[1:]:
         result = function(result, x)
     return result
+
+
+def entry_mask(x: Any) -> Any:
+    """The mask of a tensor over all its axes: True where an entry is valid; None if it has no mask."""
+    mask = x.keras_mask
+    if mask is None:
+        return None
+    rank = len(mask.shape)
+    return ops.expand_dims(mask, tuple(range(rank, len(x.shape)))) if rank < len(x.shape) else mask
+
+
+def fold_valid(function: Any, inputs: Sequence[Any]) -> Any:
+    """Combine inputs from left to right, for a function that has no neutral element.
+
+    Where only one side is valid, it alone counts; where neither is, the value is that of the first of the two. The
+    combination so far has a mask, True where any of its inputs is valid, as long as all of them have one; without
+    one it is valid everywhere.
+    """
+    result, valid = inputs[0], entry_mask(inputs[0])
+    for x in inputs[1:]:
+        mask = entry_mask(x)
+        if mask is not None:
+            x = ops.where(mask, x, result)
+        if valid is not None:
+            result = ops.where(valid, result, x)
+        valid = None if mask is None or valid is None else ops.logical_or(valid, mask)
+        result = function(result, x)
+    return result

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from graphcore import ops
-from graphcore.layers.merge import Merge, fold
+from graphcore.layers.merge import Merge, fold_valid
 
 
 class Minimum(Merge):
-    """The smaller of the inputs, element by element.
+    """The smaller of the inputs, element by element; entries that a mask excludes do not count.
 
-    Inputs and errors: see `Merge`.
+    Where no input is valid, the output is that of the first. Inputs and errors: see `Merge`.
     """
 
     def merge(self, inputs: Sequence[Any]) -> Any:
         """The smaller of the inputs, element by element."""
-        return fold(ops.minimum, inputs)
+        return fold_valid(ops.minimum, inputs)
 
 
 def minimum(inputs: Sequence[Any], **kwargs: Any) -> Any:

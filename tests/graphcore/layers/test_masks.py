@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from graphcore import Input, Model, Sequential, layers
+from graphcore.optimizers import SGD
 
 L = layers
 KEEP = {
@@ -160,6 +161,49 @@ def test_merges_join_masks_with_or_and_concatenate_side_by_side() -> None:
     np.testing.assert_array_equal(
         numbers_of_mask(merged(L.Concatenate(axis=1)), X, other), np.concatenate([X != 0, other != 0], 1)
     )
+
+
+@pytest.mark.parametrize("jit", [True, False])
+@pytest.mark.parametrize("name", ["Maximum", "Minimum", "Multiply"])
+def test_masked_entries_do_not_count_in_merges(name: str, jit: bool) -> None:
+    """Sides that a mask excludes leave the other's value; where none is valid, the first's, or 0 in a product."""
+    one = np.array([[1, 2, 0, 0]], np.int32)
+    other = np.array([[2, 0, 1, 0]], np.int32)
+    tables = [L.Embedding(3, 2, mask_zero=True), L.Embedding(3, 2, mask_zero=True)]
+    inputs = [Input((4,), dtype="int32"), Input((4,), dtype="int32")]
+    merged = getattr(L, name)()([table(x) for table, x in zip(tables, inputs, strict=True)])
+    model = Model(inputs, merged)
+    for table, seed in zip(tables, (0, 1), strict=True):
+        table.set_weights([np.random.default_rng(seed).normal(size=(3, 2)).astype(np.float32)])
+    function = getattr(np, name.lower())
+    a, b = (table.get_weights()[0] for table in tables)
+    none = np.zeros(2, np.float32) if name == "Multiply" else a[0]
+    expected = np.stack([function(a[1], b[2]), a[2], b[1], none])[None]
+    model.compile(SGD(1.0), "mean_squared_error", jit=jit)
+    np.testing.assert_allclose(model.predict([one, other], verbose=0), expected, rtol=1e-6)
+    # Row 2 of the first table is read where it alone is valid; the loss is a mean over the three valid steps.
+    model.train_on_batch([one, other], np.zeros_like(expected))
+    np.testing.assert_allclose(tables[0].get_weights()[0][2], a[2] - a[2] / 3, rtol=1e-5)
+
+
+def test_merges_follow_the_masks_of_three_inputs_in_turn() -> None:
+    """Once an input without a mask has joined, the combination counts everywhere; as Keras 3.15 computes it."""
+    x = np.array([[1, 0, 1, 0]], np.int32)
+    y = np.array([[1, 1, 0, 0]], np.int32)
+    tables = [L.Embedding(2, 1, mask_zero=zero) for zero in (True, False, True)]
+    for table, rows in zip(tables, ([5.0, 1.0], [2.0, 3.0], [9.0, 4.0]), strict=True):
+        table.build()
+        table.set_weights([np.array(rows, np.float32)[:, None]])
+    symbols = [Input((4,), dtype="int32") for _ in range(2)]
+    first, second, third = (tables[i](symbols[n]) for i, n in enumerate((0, 1, 1)))
+
+    def values(merge: Any) -> list[float]:
+        found = Model(symbols, merge([first, second, third])).predict([x, y], verbose=0)
+        return list(found[0, :, 0])
+
+    assert values(L.Maximum()) == [4.0, 4.0, 2.0, 2.0]
+    assert values(L.Minimum()) == [1.0, 3.0, 1.0, 2.0]
+    assert values(L.Multiply()) == [12.0, 12.0, 2.0, 2.0]
 
 
 def test_average_of_valid_steps() -> None:
