@@ -53,7 +53,7 @@ def get_registered_object(
 
 
 class CustomObjectScope(contextlib.AbstractContextManager["CustomObjectScope"]):
-    """Inside, these objects are found by their names.
+    """Inside, these objects are found by their names. What is registered inside stays registered.
 
     Args:
         objects: name -> class or function.
@@ -64,12 +64,13 @@ class CustomObjectScope(contextlib.AbstractContextManager["CustomObjectScope"]):
         self._before: dict[str, Any] = {}
 
     def __enter__(self) -> CustomObjectScope:
-        self._before = dict(custom_objects)
+        self._before = {name: custom_objects[name] for name in self.objects if name in custom_objects}
         custom_objects.update(self.objects)
         return self
 
     def __exit__(self, *_: object) -> None:
-        custom_objects.clear()
+        for name in self.objects:
+            custom_objects.pop(name, None)
         custom_objects.update(self._before)
 
 

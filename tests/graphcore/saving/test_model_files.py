@@ -166,7 +166,11 @@ def test_own_classes_are_found_only_when_this_process_knows_them(tmp_path):
         with zipfile.ZipFile(path) as archive:
             assert "test>Scaling" in archive.read("config.json").decode()
     finally:
-        identifiers.custom_objects.clear()
+        del identifiers.custom_objects["test>Scaling"]
+    with CustomObjectScope({"Scale": Scale}):
+        register_keras_serializable("test", "Kept")(Scale)
+    assert identifiers.custom_objects.pop("test>Kept") is Scale
+    assert "Scale" not in identifiers.custom_objects
 
 
 @pytest.mark.parametrize(
