@@ -8,11 +8,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from graphcore.callbacks.callback import Callback, Logs
 
 
 class CSVLogger(Callback):
     """Appends one row an epoch: `epoch`, then the logged names in alphabetical order.
+
+    Lines end in carriage return and line feed, as CSV files do (RFC 4180) and Keras's.
 
     If the first epoch has no validation, empty `val_...` columns (`NA`) are kept for later ones.
 
@@ -38,7 +42,7 @@ class CSVLogger(Callback):
         has_rows = self.append and self.filename.exists() and self.filename.stat().st_size > 0
         self._writes_header = not has_rows
         self._file = self.filename.open("a" if self.append else "w", newline="", encoding="utf-8")
-        self._writer = csv.writer(self._file, delimiter=self.separator, lineterminator="\n")
+        self._writer = csv.writer(self._file, delimiter=self.separator)
         self.keys = None
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -65,6 +69,6 @@ class CSVLogger(Callback):
 
 def _cell(value: Any) -> Any:
     """Vector values become one quoted cell such as "[0.1, 0.2]"."""
-    if isinstance(value, Iterable) and not isinstance(value, str):
+    if isinstance(value, Iterable) and not isinstance(value, str) and np.ndim(value) > 0:  # type: ignore[arg-type]
         return f'"[{", ".join(map(str, value))}]"'
     return value

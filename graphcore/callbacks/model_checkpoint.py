@@ -13,7 +13,7 @@ from graphcore.callbacks.callback import Logs
 from graphcore.callbacks.monitor import MonitorCallback
 
 WEIGHTS_SUFFIX = ".weights.h5"
-MODEL_SUFFIXES = (".keras", ".h5")
+MODEL_SUFFIX = ".keras"  # Keras also writes whole models as `.h5`, a legacy format that is not written here
 
 
 class ModelCheckpoint(MonitorCallback):
@@ -25,7 +25,7 @@ class ModelCheckpoint(MonitorCallback):
         monitor: name in the logs.
         verbose: 1 prints what is done.
         save_best_only: save only when the monitored value improves.
-        save_weights_only: save the weights alone; the path must end in `.weights.h5`.
+        save_weights_only: save the weights alone; the path must end in `.weights.h5`. Whole models: `.keras`.
         mode: "min", "max" or "auto".
         save_freq: "epoch" or a number of batches, counted across epochs.
         initial_value_threshold: the value to beat at first.
@@ -67,9 +67,9 @@ class ModelCheckpoint(MonitorCallback):
                 f"With save_weights_only=True the filepath must end in '{WEIGHTS_SUFFIX}'. "
                 f"Received: filepath={self.filepath!r}"
             )
-        if not self.save_weights_only and not self.filepath.endswith(MODEL_SUFFIXES):
+        if not self.save_weights_only and not self.filepath.endswith(MODEL_SUFFIX):
             raise ValueError(
-                "The filepath of a whole model must end in '.keras'; to save weights alone, pass "
+                f"The filepath of a whole model must end in '{MODEL_SUFFIX}'; to save weights alone, pass "
                 f"save_weights_only=True and a path ending in '{WEIGHTS_SUFFIX}'. "
                 f"Received: filepath={self.filepath!r}"
             )

@@ -262,6 +262,8 @@ def test_checkpoint_refuses_before_training_what_it_cannot_save(tmp_path: Path) 
     [
         ({"filepath": "a.keras", "save_weights_only": True}, "must end in '.weights.h5'"),
         ({"filepath": "a.ckpt"}, "must end in '.keras'"),
+        ({"filepath": "a.h5"}, "must end in '.keras'"),
+        ({"filepath": "a.weights.h5"}, "pass save_weights_only=True"),
         ({"filepath": "a.keras", "save_freq": "batch"}, "`save_freq` must be 'epoch' or a positive number"),
         ({"filepath": "a.keras", "save_freq": 0}, "`save_freq` must be 'epoch' or a positive number"),
     ],
@@ -289,7 +291,15 @@ def test_checkpoint_refuses_a_folder(tmp_path: Path) -> None:
 def test_csv_has_sorted_columns_and_empty_validation_columns(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     train(callbacks.CSVLogger(path), [{"loss": 1.0, "accuracy": 0.5}, {"loss": 0.5, "accuracy": 0.75}])
-    assert path.read_text() == ("epoch,accuracy,loss,val_accuracy,val_loss\n0,0.5,1.0,NA,NA\n1,0.75,0.5,NA,NA\n")
+    assert path.read_bytes() == (
+        b"epoch,accuracy,loss,val_accuracy,val_loss\r\n0,0.5,1.0,NA,NA\r\n1,0.75,0.5,NA,NA\r\n"
+    )
+
+
+def test_csv_arrays_of_no_axes_are_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    train(callbacks.CSVLogger(path), [{"loss": np.array(1.5), "val_loss": np.array([1.0, 2.0])}])
+    assert path.read_bytes() == b'epoch,loss,val_loss\r\n0,1.5,"""[1.0, 2.0]"""\r\n'
 
 
 def test_csv_appends_without_a_second_header(tmp_path: Path) -> None:
