@@ -94,11 +94,11 @@ class LayerNormalization(Layer):
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Create the weights for inputs of this shape."""
         normalized_axes(self.axis, len(input_shape), "LayerNormalization")
+        # Keras's order, which its files have: as given, sorted, so that axes counted from the end come first.
+        self.axis = [self.axis] if isinstance(self.axis, int) else sorted(self.axis)
         if not self.scale and not self.center:
             return
-        # Keras's order, which its files have: as given, sorted, so that axes counted from the end come first.
-        axes = [self.axis] if isinstance(self.axis, int) else sorted(self.axis)
-        shape = known_extents(input_shape, axes, "LayerNormalization")
+        shape = known_extents(input_shape, self.axis, "LayerNormalization")
         if self.scale:
             self.gamma = add_named_weight(self, "gamma", shape, autocast=False)
         if self.center:
@@ -118,5 +118,6 @@ class LayerNormalization(Layer):
             "epsilon": self.epsilon,
             "center": self.center,
             "scale": self.scale,
+            "rms_scaling": False,
             **weight_config(self, "beta", "gamma"),
         }

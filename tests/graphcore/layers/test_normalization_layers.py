@@ -61,6 +61,17 @@ def test_weights_over_axes_counted_from_both_ends():
     np.testing.assert_allclose(layer(x), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize(("axis", "built"), [(-1, [-1]), ((1, -1), [-1, 1])])
+def test_the_configuration_of_a_built_layer_has_its_axes_sorted(axis, built):
+    layer = layers.LayerNormalization(axis=axis)
+    assert layer.get_config()["axis"] == (axis if isinstance(axis, int) else list(axis))
+    layer.build((None, 3, 4))
+    config = layer.get_config()
+    assert config["axis"] == built
+    assert config["rms_scaling"] is False
+    assert layers.LayerNormalization.from_config(config).get_config() == config
+
+
 def test_root_mean_square_normalization_calls_its_input_x():
     x = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
     layer = layers.RMSNormalization()
