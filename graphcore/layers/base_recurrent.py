@@ -44,11 +44,8 @@ class BaseRecurrent(RNN):
     dropout = CellAttribute()
     recurrent_dropout = CellAttribute()
 
-    def __init__(self, cell: Any, use_cudnn: Any = "auto", **kwargs: Any) -> None:
-        if use_cudnn not in ("auto", True, False):
-            raise ValueError(f"{type(self).__name__}: `use_cudnn` is 'auto', True or False. Received: {use_cudnn!r}")
+    def __init__(self, cell: Any, **kwargs: Any) -> None:
         super().__init__(cell, **kwargs)
-        self.use_cudnn = use_cudnn  # accepted: there is one implementation
         self.input_spec = InputSpec(ndim=3)
 
     def get_config(self) -> dict[str, Any]:
@@ -64,7 +61,21 @@ class BaseRecurrent(RNN):
         return cls(**config)
 
 
+class GatedRecurrent(BaseRecurrent):
+    """A recurrent layer for whose kind Keras has a kernel of NVIDIA's cuDNN: LSTM and GRU."""
+
+    def __init__(self, cell: Any, use_cudnn: Any = "auto", **kwargs: Any) -> None:
+        if use_cudnn not in ("auto", True, False):
+            raise ValueError(f"{type(self).__name__}: `use_cudnn` is 'auto', True or False. Received: {use_cudnn!r}")
+        super().__init__(cell, **kwargs)
+        self.use_cudnn = use_cudnn  # accepted: there is one implementation
+
+
 def cell_options(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that a layer shares with its cell; `implementation` is the cell's alone and taken out."""
-    options = {name: kwargs[name] for name in ("dtype", "trainable") if name in kwargs}
-    return options | {"implementation": kwargs.pop("implementation", 2)}
+    """The arguments that a layer shares with its cell."""
+    return {name: kwargs[name] for name in ("dtype", "trainable") if name in kwargs}
+
+
+def gated_cell_options(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The same for cells with gates; `implementation` is the cell's alone and taken out."""
+    return cell_options(kwargs) | {"implementation": kwargs.pop("implementation", 2)}

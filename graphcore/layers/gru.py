@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from graphcore.layers.base_recurrent import BaseRecurrent, CellAttribute, cell_options
+from graphcore.layers.base_recurrent import CellAttribute, GatedRecurrent, gated_cell_options
 from graphcore.layers.gru_cell import GRUCell
 
 
-class GRU(BaseRecurrent):
+class GRU(GatedRecurrent):
     """Gated recurrent units (Cho et al., 2014); the step is that of `GRUCell`.
 
     Args:
@@ -72,7 +72,7 @@ class GRU(BaseRecurrent):
             recurrent_regularizer=recurrent_regularizer, bias_regularizer=bias_regularizer,
             kernel_constraint=kernel_constraint, recurrent_constraint=recurrent_constraint,
             bias_constraint=bias_constraint, dropout=dropout, recurrent_dropout=recurrent_dropout,
-            seed=seed, reset_after=reset_after, name="gru_cell", **cell_options(kwargs),
+            seed=seed, reset_after=reset_after, name="gru_cell", **gated_cell_options(kwargs),
         )  # fmt: skip
         super().__init__(
             cell, return_sequences=return_sequences, return_state=return_state, go_backwards=go_backwards,

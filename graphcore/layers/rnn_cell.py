@@ -96,7 +96,7 @@ class RecurrentCell(Layer, DropoutRNNCell):
 
     def __init__(self, units: int, activation: Any, **kwargs: Any) -> None:
         own = {name: kwargs.pop(name) for name in (*_WEIGHT_ARGUMENTS, *_OTHER_ARGUMENTS)}
-        implementation = kwargs.pop("implementation", 2)
+        implementation = kwargs.pop("implementation", 2) if self.gates > 1 else 2
         super().__init__(**kwargs)
         self.units = positive_integer(units, "units", type(self).__name__)
         self.activation = activations.get(activation)

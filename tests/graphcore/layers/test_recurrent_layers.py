@@ -181,7 +181,8 @@ def test_initial_values() -> None:
 @pytest.mark.parametrize("kind", LAYERS)
 def test_dropout_patterns_serve_all_steps(kind: str, implementation: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all inputs alike the projected inputs are, too, if and only if the pattern is one for the sequence."""
-    layer = LAYERS[kind](64, dropout=0.5, return_sequences=True, implementation=implementation)
+    options = {} if kind == "simple_rnn" else {"implementation": implementation}
+    layer = LAYERS[kind](64, dropout=0.5, return_sequences=True, **options)
     cell, x = layer.cell, np.ones((2, 4, 16), np.float32)
     before = layer(x)
     assert (layer(x, training=True) != before).any()
@@ -382,6 +383,18 @@ def test_saving(tmp_path: object) -> None:
     model.save(f"{tmp_path}/model.keras")
     again = models.load_model(f"{tmp_path}/model.keras")
     np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+@pytest.mark.parametrize("option", [{"use_cudnn": False}, {"implementation": 1}])
+@pytest.mark.parametrize("make", [
+    layers.SimpleRNN, layers.SimpleRNNCell, lambda *a, **k: layers.ConvLSTM2D(*a, 2, **k),
+    lambda *a, **k: layers.RNN(layers.SimpleRNNCell(*a), **k),
+])  # fmt: skip
+def test_options_that_only_layers_with_gates_have(make: object, option: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="Unrecognized keyword arguments"):
+        make(4, **option)
+    layers.LSTM(4, **option)
+    layers.GRU(4, **option)
 
 
 @pytest.mark.parametrize("build", [
