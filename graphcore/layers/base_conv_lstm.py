@@ -69,3 +69,10 @@ class BaseConvLSTM(BaseRecurrent):
             stateful=stateful, activity_regularizer=activity_regularizer, **kwargs,
         )  # fmt: skip
         self.input_spec = InputSpec(ndim=self.rank + 3)
+
+    def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
+        """By rule, without building."""
+        batch, steps, *rest = sequences_shape
+        image = self.cell.image_shape((batch, *rest))
+        shape = (batch, steps, *image[1:]) if self.return_sequences else image
+        return (shape, image, image) if self.return_state else shape

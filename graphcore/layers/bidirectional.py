@@ -114,6 +114,17 @@ class Bidirectional(Layer):
             return merged
         return (*merged, *first, *second) if self.merge_mode is None else (merged, *first, *second)
 
+    def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
+        """From those of the two layers."""
+        shapes = [part.compute_output_shape(sequences_shape) for part in (self.forward_layer, self.backward_layer)]
+        first, second = [(shape[0], shape[1:]) if self.return_state else (shape, ()) for shape in shapes]
+        forward, backward = tuple(first[0]), tuple(second[0])
+        merged = (*forward[:-1], forward[-1] + backward[-1]) if self.merge_mode == "concat" else forward
+        outputs = (merged,) if self.merge_mode is not None else (forward, backward)
+        if self.return_state:
+            return (*outputs, *first[1], *second[1])
+        return merged if self.merge_mode is not None else outputs
+
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """That of the sequences, for the outputs of all steps; states have none."""
         mask = previous_mask[0] if isinstance(previous_mask, (list, tuple)) else previous_mask

@@ -72,20 +72,31 @@ class ConvLSTMCell(RecurrentCell):
     def build(self, input_shape: Sequence[int | None]) -> None:
         """Create the weights for steps of shape (batch, ..., channels)."""
         channels = known_channels(input_shape, self.data_format, "ConvLSTM")
-        spatial = list(input_shape[1:])
-        del spatial[self._channels - 1 if self._channels > 0 else -1]
-        if None in spatial:
+        self.spatial = self._spatial(input_shape)
+        if None in self.spatial:
             raise ValueError(
                 f"ConvLSTM needs known spatial extents: its states have them. Received: steps of shape "
                 f"{tuple(input_shape)}. Fix: give them in `Input`."
             )
-        self.spatial = tuple(self._extent(axis, int(extent or 0)) for axis, extent in enumerate(spatial))
         columns = 4 * self.filters
         self.kernel = add_named_weight(self, "kernel", (*self.kernel_size, channels, columns))
         self._build_recurrent_kernel((*self.kernel_size, self.filters, columns))
         if self.use_bias:
             initial = self.bias_initializer
             self._build_bias_from(forget_bias(initial, self.filters) if self.unit_forget_bias else initial, columns)
+
+    def _spatial(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """The extents of the images that states are."""
+        extents = list(input_shape[1:])
+        del extents[self._channels - 1 if self._channels > 0 else -1]
+        return tuple(None if extent is None else self._extent(axis, extent) for axis, extent in enumerate(extents))
+
+    def image_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        """Of a state, and of the output, for steps of shape (batch, ..., channels)."""
+        return self._images(input_shape[0], self._spatial(input_shape))
+
+    def _images(self, batch: Any, spatial: tuple[int | None, ...]) -> tuple[Any, ...]:
+        return (batch, self.filters, *spatial) if self._channels == 1 else (batch, *spatial, self.filters)
 
     def _extent(self, axis: int, extent: int) -> int:
         """Of the output of the inputs' convolution."""
@@ -134,8 +145,7 @@ class ConvLSTMCell(RecurrentCell):
 
     def get_initial_state(self, batch_size: Any = None) -> list[Any]:
         """Zeros, two images for each entry of the batch."""
-        first = self._channels == 1
-        shape = (batch_size, self.filters, *self.spatial) if first else (batch_size, *self.spatial, self.filters)
+        shape = self._images(batch_size, self.spatial)
         return [ops.zeros(shape, dtype=self.compute_dtype) for _ in range(2)]
 
     def get_config(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from graphcore.layers.layer import Layer
 from graphcore.layers.nesting import deserialize_nested, serialize_nested
 from graphcore.layers.recurrence import Result, Steps, run_cell
 from graphcore.layers.rnn_cell import DropoutRNNCell, RecurrentCell
-from graphcore.layers.stacked_rnn_cells import StackedRNNCells, initial_state_of, require_cell
+from graphcore.layers.stacked_rnn_cells import StackedRNNCells, initial_state_of, output_size_of, require_cell
 from graphcore.naming import name_scope
 from graphcore.tracing import untraced
 from graphcore.variable import Variable
@@ -183,6 +183,15 @@ class RNN(Layer):
                 f"Layer '{self.name}' is stateful and keeps states for batches of {expected}. Received: sequences of "
                 f"batch size {received}"
             )
+
+    def compute_output_shape(self, sequences_shape: Any, initial_state_shape: Any = None) -> Any:
+        """By rule, without building: a stateful layer tells its shape for batches of any size."""
+        sizes, output = self.state_size, output_size_of(self.cell)
+        if not isinstance(output, int) or not all(isinstance(size, int) for size in tree.flatten(sizes)):
+            return super().compute_output_shape(sequences_shape)
+        batch, steps = sequences_shape[:2]
+        shape = (batch, steps, output) if self.return_sequences else (batch, output)
+        return (shape, *tree.map_structure(lambda size: (batch, size), sizes)) if self.return_state else shape
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         """That of the sequences, for the outputs of all steps; states have none."""

@@ -242,6 +242,39 @@ def test_stateful_layers_go_on_where_the_last_batch_ended() -> None:
         layers.LSTM(U, stateful=True).build((None, T, F))
 
 
+@pytest.mark.parametrize(("layer", "expected"), [
+    (lambda: layers.GRU(U, stateful=True, return_sequences=True), (None, T, U)),
+    (lambda: layers.LSTM(U, stateful=True, return_state=True), ((None, U),) * 3),
+    (lambda: layers.RNN([layers.LSTMCell(4), layers.GRUCell(3)], stateful=True, return_state=True),
+     ((None, 3), [(None, 4), (None, 4)], (None, 3))),
+    (lambda: layers.Bidirectional(layers.LSTM(U, stateful=True, return_sequences=True)), (None, T, 2 * U)),
+    (lambda: layers.Bidirectional(layers.GRU(U, stateful=True), merge_mode="sum"), (None, U)),
+    (lambda: layers.Bidirectional(layers.LSTM(U, stateful=True, return_state=True), merge_mode=None), ((None, U),) * 6),
+    (lambda: layers.Bidirectional(layers.GRU(U, stateful=True), merge_mode=None), ((None, U), (None, U))),
+])  # fmt: skip
+def test_stateful_layers_tell_their_shape_for_any_batch(layer: object, expected: object) -> None:
+    """As Keras 3.15, which makes no weights for it."""
+    made = layer()
+    assert made.compute_output_shape((None, T, F)) == expected
+    assert not made.built
+    made.build((B, T, F))
+    assert made.compute_output_shape((None, T, F)) == expected
+
+
+@pytest.mark.parametrize(("order", "shape", "image"), [
+    ("channels_last", (7, 6, 3), (6, 5, 4)), ("channels_first", (3, 7, 6), (4, 6, 5))
+])  # fmt: skip
+def test_stateful_convolutions_tell_their_shape_for_any_batch(
+    order: str, shape: tuple[int, ...], image: tuple[int, ...]
+) -> None:
+    layer = layers.ConvLSTM2D(4, 2, data_format=order, stateful=True, return_sequences=True, return_state=True)
+    assert layer.compute_output_shape((None, T, *shape)) == ((None, T, *image), (None, *image), (None, *image))
+    layer.build((B, T, *shape))
+    assert [state.shape for state in layer.states] == [(B, *image)] * 2
+    layer.return_sequences = layer.return_state = False
+    assert layer.compute_output_shape((None, None, *shape)) == (None, *image)
+
+
 @pytest.mark.parametrize("jit", [True, False])
 def test_stateful_layers_in_a_model(jit: bool) -> None:
     x = numbers(B, T, F)
