@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from graphcore import tree
@@ -15,9 +14,9 @@ from graphcore.saving.objects import (
     deserialize_keras_object,
     deserialize_layer,
     serialize_keras_object,
-    serialize_operation,
 )
-from graphcore.tensor import OPERATORS, KerasTensor
+from graphcore.saving.operations import StoredFunction, function_of, stored_call
+from graphcore.tensor import KerasTensor
 from graphcore.variable import Variable
 
 
@@ -30,21 +29,40 @@ def graph_config(graph: FunctionGraph) -> dict[str, Any]:
     numbers = _call_numbers(graph)
     rows = []
     for operation in graph.operations:
-        data = serialize_operation(operation)
-        data["name"] = operation.name
         calls = [node for node in operation.nodes if node in numbers and not node.is_input]
-        data["inbound_nodes"] = [
-            {
-                "args": [_argument(value, numbers, operation.name) for value in node.args],
-                "kwargs": {key: _argument(value, numbers, operation.name) for key, value in node.kwargs.items()},
-            }
-            for node in calls
-        ]
+        if isinstance(operation, FunctionCall):
+            rows.append(_function_row(operation, calls, numbers))
+            continue
+        data = serialize_keras_object(operation)
+        data["name"] = operation.name
+        data["inbound_nodes"] = [_call(node.args, node.kwargs, numbers, operation.name) for node in calls]
         rows.append(data)
     return {
         "layers": rows,
         "input_layers": tree.map_structure(lambda tensor: _history(tensor, numbers), graph.input_structure),
         "output_layers": tree.map_structure(lambda tensor: _history(tensor, numbers), graph.output_structure),
+    }
+
+
+def _function_row(operation: FunctionCall, calls: list[Node], numbers: dict[Node, int]) -> dict[str, Any]:
+    """A function is a new operation at every call, so it has one."""
+    (node,) = calls
+    name, stored = operation.name, stored_call(operation, node)
+    row: dict[str, Any] = {"name": name}
+    if stored is None:  # nothing that Keras could read
+        config = {"name": name, "function": operation.function.__name__}
+        row |= {"module": "keras.ops", "class_name": operation.kind, "config": config, "registered_name": None}
+        return row | {"inbound_nodes": [_call(node.args, node.kwargs, numbers, name)]}
+    config = {"name": name, **serialize_keras_object(stored.config)}
+    row |= {"module": stored.module, "class_name": stored.class_name, "config": config}
+    row["registered_name"] = stored.class_name
+    return row | {"inbound_nodes": [_call(stored.args, {}, numbers, name)]}
+
+
+def _call(args: tuple[Any, ...], kwargs: dict[str, Any], numbers: dict[Node, int], operation: str) -> dict[str, Any]:
+    return {
+        "args": [_argument(value, numbers, operation) for value in args],
+        "kwargs": {key: _argument(value, numbers, operation) for key, value in kwargs.items()},
     }
 
 
@@ -75,9 +93,7 @@ def _argument(value: Any, numbers: dict[Node, int], operation: str) -> Any:
             f"'{operation}' reads variable '{value.path}' directly, which a configuration cannot hold. Fix: use the "
             "variable inside a layer."
         )
-    if isinstance(value, tuple):
-        return {"class_name": "__tuple__", "config": [_argument(item, numbers, operation) for item in value]}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [_argument(item, numbers, operation) for item in value]
     if isinstance(value, dict):
         return {str(key): _argument(item, numbers, operation) for key, item in value.items()}
@@ -125,34 +141,12 @@ def graph_from_config(config: dict[str, Any]) -> tuple[Any, Any]:
 
 
 def _operation(row: dict[str, Any]) -> Operation:
-    inner = row.get("config") or {}
-    name = inner.get("function") or _function_name(str(row["class_name"]))
-    if str(row.get("module", "")).startswith(("keras.ops", "keras.src.ops")) and name in OPERATORS:
-        extra = {key: value for key, value in inner.items() if key not in ("name", "function", "dtype")}
-        return _Bound(OPERATORS[name], deserialize_keras_object(extra), row["name"])
+    function = function_of(row)
+    if function is not None:
+        extra = {key: value for key, value in row["config"].items() if key not in ("name", "function")}
+        return StoredFunction(function, deserialize_keras_object(extra), row["name"])
     layer: Operation = deserialize_layer(row)
     return layer
-
-
-class _Bound(FunctionCall):
-    """A function with some of its arguments, as Keras stores operations."""
-
-    def __init__(self, function: Callable[..., Any], arguments: dict[str, Any], name: str) -> None:
-        super().__init__(function, name)
-        self.arguments = arguments
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function with all its arguments and keep this name."""
-        results = self.function(*args, **(self.arguments | kwargs))
-        for tensor in tree.flatten(results):
-            if isinstance(tensor, KerasTensor) and tensor.node is not None:
-                tensor.node.operation.name = self.name
-        return results
-
-
-def _function_name(class_name: str) -> str:
-    """`GetItem` -> `get_item`."""
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in class_name).lstrip("_")
 
 
 def _reads(call: Any) -> set[tuple[str, int, int]]:
@@ -179,8 +173,6 @@ def _filled(value: Any, made: dict[tuple[str, int, int], KerasTensor]) -> Any:
     match value.get("class_name"):
         case "__keras_tensor__":
             return made[tuple(value["config"]["keras_history"])]
-        case "__tuple__":
-            return tuple(_filled(item, made) for item in value["config"])
         case None:
             return {key: _filled(item, made) for key, item in value.items()}
     return deserialize_keras_object(value, custom_objects)

@@ -144,10 +144,11 @@ def tanh_shrink(b: Builder, x: Tensor) -> Value:
 
 
 @operation
-def squareplus(b: Builder, x: Tensor, b_: float = 4) -> Value:
+def squareplus(builder: Builder, x: Tensor, b: float = 4) -> Value:
     """(x + sqrt(x^2 + b)) / 2."""
-    x = to_float(b, x)
-    return f.multiply(b, f.add(b, x, f.sqrt(b, f.add(b, f.square(b, x), b_))), 0.5)
+    x = to_float(builder, x)
+    root = f.sqrt(builder, f.add(builder, f.square(builder, x), b))
+    return f.multiply(builder, f.add(builder, x, root), 0.5)
 
 
 @operation

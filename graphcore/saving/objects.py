@@ -25,7 +25,6 @@ from graphcore import (
 from graphcore.dtype_policies import DTypePolicy
 from graphcore.identifiers import custom_objects, find_function, serialize_function
 from graphcore.layers.layer import Layer
-from graphcore.operation import Operation
 from graphcore.saving.registration import CustomObjectScope, get_registered_name
 from runtime.dimensions import SymbolicInt, parse_dim
 
@@ -83,7 +82,7 @@ def _special(thing: Any) -> dict[str, Any] | None:
         array = np.asarray(thing)
         return {"class_name": "__numpy__", "config": {"value": array.tolist(), "dtype": array.dtype.name}}
     if isinstance(thing, slice):
-        return {"class_name": "__slice__", "config": [thing.start, thing.stop, thing.step]}
+        return {"class_name": "__slice__", "config": {"start": thing.start, "stop": thing.stop, "step": thing.step}}
     if thing is Ellipsis:
         return {"class_name": "__ellipsis__", "config": {}}
     if isinstance(thing, SymbolicInt):
@@ -153,12 +152,10 @@ def _deserialize(config: Any) -> Any:
         return {key: _deserialize(value) for key, value in config.items()}
     name, inner = config["class_name"], config["config"]
     match name:
-        case "__tuple__":
-            return tuple(_deserialize(item) for item in inner)
         case "__numpy__":
             return np.array(inner["value"], dtype=inner["dtype"])
         case "__slice__":
-            return slice(*inner)
+            return slice(_deserialize(inner["start"]), _deserialize(inner["stop"]), _deserialize(inner["step"]))
         case "__ellipsis__":
             return Ellipsis
         case "__size__":
@@ -226,11 +223,3 @@ def _tuples(shapes: Any) -> Any:
             return tuple(shapes)
         return [_tuples(item) for item in shapes]
     return shapes
-
-
-def serialize_operation(operation: Operation) -> dict[str, Any]:
-    """A layer, or a function of `graphcore.ops` by name."""
-    if isinstance(operation, Layer):
-        return serialize_layer(operation)
-    function = operation.function.__name__  # type: ignore[attr-defined]
-    return _entry("keras.ops", operation.kind, {"name": operation.name, "function": function}, None)
