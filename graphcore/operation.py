@@ -23,10 +23,11 @@ class Node:
         index: how many calls of it came before.
         args, kwargs: the arguments, with symbolic tensors among them.
         inputs: those tensors, in order.
+        masks: masks of theirs that the call reads, where Keras counts them among its arguments.
         source: `file.py:line` of the call.
     """
 
-    __slots__ = ("__weakref__", "_outputs", "args", "index", "inputs", "kwargs", "operation", "source")
+    __slots__ = ("__weakref__", "_outputs", "args", "index", "inputs", "kwargs", "masks", "operation", "source")
 
     def __init__(
         self,
@@ -35,6 +36,7 @@ class Node:
         kwargs: Mapping[str, Any],
         outputs: Sequence[KerasTensor],
         source: str = "",
+        masks: Sequence[KerasTensor] = (),
     ) -> None:
         self.operation = operation
         self.args = args
@@ -42,6 +44,7 @@ class Node:
         self.inputs: tuple[KerasTensor, ...] = tuple(
             leaf for leaf in tree.flatten((args, self.kwargs)) if isinstance(leaf, KerasTensor)
         )
+        self.masks = tuple(masks)
         self.source = source
         self.index = operation.add_node(self)
         self._outputs = tuple(weakref.ref(tensor) for tensor in outputs)

@@ -14,6 +14,7 @@ from compiler.types import is_float
 from graphcore import ops, tree
 from graphcore.dtype_policies import standardize_dtype
 from graphcore.evaluation import evaluate
+from graphcore.layers.call_masks import call_masks, record_masks
 from graphcore.layers.input_spec import check_inputs
 from graphcore.layers.signature import (
     CallSignature,
@@ -84,7 +85,7 @@ def _record(layer: Layer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     outputs = abstract_call(layer, args, kwargs)
     tensors = [leaf for leaf in tree.flatten(outputs) if isinstance(leaf, KerasTensor)]
     if tensors:
-        Node(layer, args, kwargs, tensors, user_source())
+        Node(layer, args, kwargs, tensors, user_source(), record_masks(layer, args, kwargs, tensors))
     return outputs
 
 
@@ -144,7 +145,7 @@ def call_traced(
     signature = call_signature(type(layer))
     bound = signature.bind(args, kwargs, layer.name)
     training = _training(signature, bound, trace)
-    previous_mask, extra = _masks(signature.names, bound, first)
+    previous_mask, extra = call_masks(signature.names, bound, first)
     if signature.takes_training and training is not None:
         extra["training"] = training
     if signature.is_plain:
@@ -229,25 +230,6 @@ def _training(signature: CallSignature, bound: dict[str, Any], trace: Trace) -> 
     if bound.get("training") is not None:
         return bound["training"]
     return trace.training if trace.training is not None else signature.defaults.get("training")
-
-
-def _masks(names: list[str], bound: dict[str, Any], first: Any) -> tuple[Any, dict[str, Any]]:
-    """The mask of the first argument, and masks for the parameters that ask for one and were given none."""
-
-    def mask_of(structure: Any) -> Any:
-        return tree.map_structure(lambda leaf: getattr(leaf, "keras_mask", None), structure)
-
-    tensors = {name: value for name, value in tensor_arguments(bound).items() if not name.endswith("mask")}
-    extra: dict[str, Any] = {}
-    if len(tensors) == 1:
-        if "mask" in names and bound.get("mask") is None:
-            extra["mask"] = mask_of(next(iter(tensors.values())))
-    else:
-        for name, value in tensors.items():
-            if f"{name}_mask" in names and bound.get(f"{name}_mask") is None:
-                extra[f"{name}_mask"] = mask_of(value)
-    given = extra.get("mask", bound.get("mask"))
-    return (given if given is not None else mask_of(first)), extra
 
 
 def _set_masks(layer: Layer, first: Any, outputs: Any, previous_mask: Any) -> None:

@@ -54,11 +54,10 @@ class Concatenate(Layer):
             return None
         full = []
         for tensor, mask in zip(inputs, masks, strict=True):
-            ones = ops.ones_like(tensor, dtype="bool")
             if mask is None:
-                full.append(ones)
+                full.append(ops.ones_like(tensor, dtype="bool"))
             elif len(mask.shape) < len(tensor.shape):
-                full.append(ops.logical_and(ops.expand_dims(mask, -1), ones))
+                full.append(ops.logical_or(ops.expand_dims(mask, -1), ops.zeros_like(tensor, dtype="bool")))
             else:
                 full.append(mask)
         return ops.any(ops.concatenate(full, axis=self.axis), axis=-1)

@@ -37,7 +37,11 @@ class FunctionGraph:
         self.outputs: list[KerasTensor] = _tensors(outputs, "outputs", name)
         _check_distinct(self.inputs, name)
         self.nodes, indices = _ordered(self.inputs, self.outputs, name)
-        self.operations, self.nodes_by_depth = _by_depth(self.nodes, indices, self.inputs)
+        computed = set(self.nodes)
+        if any(node.masks for node in self.nodes):
+            self.nodes, indices = _ordered(self.inputs, self.outputs, name, with_masks=True)
+        self.operations, self.nodes_by_depth = _by_depth(self.nodes, indices, self.inputs, computed)
+        self.nodes = [node for node in self.nodes if node in computed]
         _check_names(self.operations, name)
         # Results that nothing reads are kept too: `layer.output` may ask for them.
         self._kept = [tensor for node in self.nodes for tensor in node.outputs if tensor is not None]
@@ -108,11 +112,12 @@ def _check_distinct(inputs: list[KerasTensor], name: str) -> None:
 
 
 def _ordered(
-    inputs: list[KerasTensor], outputs: list[KerasTensor], name: str
+    inputs: list[KerasTensor], outputs: list[KerasTensor], name: str, *, with_masks: bool = False
 ) -> tuple[list[Node], dict[Operation, int]]:
     """The calls that the outputs need, each after those it reads; and when each operation was first met.
 
-    Goes from the outputs backwards with a stack of its own, so depth is no limit.
+    `with_masks` also follows the masks that calls read, as far as they come from the inputs. Goes from the outputs
+    backwards with a stack of its own, so depth is no limit.
     """
     given = {id(tensor) for tensor in inputs}
     order: list[Node] = []
@@ -123,7 +128,7 @@ def _ordered(
         stack: list[tuple[KerasTensor, bool]] = [(output, False)]
         while stack:
             tensor, expanded = stack.pop()
-            node = _node_of(tensor, given, name)
+            node = _node_of(tensor, given, name, is_strict=not with_masks)
             if node is None or id(node) in finished:
                 continue
             if expanded:
@@ -141,14 +146,17 @@ def _ordered(
             in_progress.add(id(node))
             stack.append((tensor, True))
             if id(tensor) not in given:
-                stack.extend((parent, False) for parent in reversed(node.inputs))
+                read = (*node.inputs, *node.masks) if with_masks else node.inputs
+                stack.extend((parent, False) for parent in reversed(read))
     return order, indices
 
 
-def _node_of(tensor: KerasTensor, given: set[int], name: str) -> Node | None:
+def _node_of(tensor: KerasTensor, given: set[int], name: str, *, is_strict: bool) -> Node | None:
     node = tensor.node
     if id(tensor) in given:
         return node if node is not None and node.is_input else None
+    if not is_strict and (node is None or node.is_input):
+        return None
     if node is None:
         raise ValueError(
             f"Model '{name}' is disconnected: {tensor!r} was made by no layer. Fix: begin with graphcore.Input(...)."
@@ -162,16 +170,19 @@ def _node_of(tensor: KerasTensor, given: set[int], name: str) -> Node | None:
 
 
 def _by_depth(
-    order: list[Node], indices: dict[Operation, int], inputs: list[KerasTensor]
+    order: list[Node], indices: dict[Operation, int], inputs: list[KerasTensor], computed: set[Node]
 ) -> tuple[list[Operation], dict[int, list[Node]]]:
-    """Keras's order of operations: by the longest way to an output, then by first visit."""
+    """Keras's order of operations: by the longest way to an output, then by first visit.
+
+    Ways may lead through calls that only make masks: they are not `computed`, and are left out of the results.
+    """
     makers = {id(tensor): node for node in order for tensor in node.outputs if tensor is not None}
     node_depth: dict[Node, int] = {}
     depth_of: dict[Operation, int] = {}
     for node in reversed(order):
         depth = max(node_depth.get(node, 0), depth_of.get(node.operation, 0))
         node_depth[node] = depth_of[node.operation] = depth
-        for tensor in node.inputs:
+        for tensor in (*node.inputs, *node.masks):
             parent = makers.get(id(tensor))
             if parent is not None:
                 node_depth[parent] = max(depth + 1, node_depth.get(parent, 0))
@@ -180,10 +191,14 @@ def _by_depth(
             node_depth[tensor.node] = depth_of[tensor.node.operation] = 0
             indices[tensor.node.operation] = -1
             order.insert(0, tensor.node)
+            computed.add(tensor.node)
     nodes_by_depth: dict[int, list[Node]] = collections.defaultdict(list)
     for node, depth in node_depth.items():
-        nodes_by_depth[depth].append(node)
-    operations = sorted(depth_of, key=lambda operation: (-depth_of[operation], indices[operation]))
+        if node in computed:
+            nodes_by_depth[depth].append(node)
+    made = {node.operation for node in computed}
+    operations = [operation for operation in depth_of if operation in made]
+    operations.sort(key=lambda operation: (-depth_of[operation], indices[operation]))
     return operations, {depth: nodes_by_depth[depth] for depth in sorted(nodes_by_depth, reverse=True)}
 
 
