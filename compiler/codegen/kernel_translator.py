@@ -41,6 +41,11 @@ types: Any = numba_types
 INT64 = ir.IntType(64)
 BIT = ir.IntType(1)
 
+# An innermost loop of more instructions a turn takes two of LLVM's vectors a turn. The processor looks some 256
+# instructions ahead, less than three turns of a formula with an exponential, and waits for its chain of multiply-adds
+# then: gelu and its derivative of 8 elements take 9.3 ns, two by two 6.9, four by four 7.4 (Zen 3, 28 cycles and 21).
+LONG_TURN = 48
+
 _RELATIONS: dict[type[ast.cmpop], str] = {
     ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!=",
 }  # fmt: skip
@@ -173,7 +178,9 @@ class KernelTranslator:
         self._indices.remove(name)
         # It was below `last`, so one step further does not overflow unless `last` is within a step of 2**63.
         counter.add_incoming(self._builder.add(counter, step, flags=["nsw"]), self._builder.block)
-        self._builder.branch(head)
+        latch = self._builder.branch(head)
+        if self._builder.block is body and len(body.instructions) > LONG_TURN:
+            latch.set_metadata("llvm.loop", _interleaved(self._builder.module))
         self._builder.position_at_end(done)
 
     def _while_loop(self, node: ast.While) -> None:
@@ -367,3 +374,12 @@ class KernelTranslator:
     def _refusal(self, node: ast.AST, reason: str) -> KernelCompileError:
         construct = ast.unparse(node).partition("\n")[0]
         return KernelCompileError(f"line {getattr(node, 'lineno', 0)}, `{construct}`: {reason}")
+
+
+def _interleaved(module: Any) -> Any:
+    """A loop's metadata, a node that names itself first, as LLVM asks: two vectors a turn."""
+    count = ir.Constant(ir.IntType(32), 2)
+    hint = module.add_metadata([ir.MetaDataString(module, "llvm.loop.interleave.count"), count])
+    loop = ir.MDValue(module, [hint], name=str(len(module.metadata)))
+    loop.operands = (loop, hint)
+    return loop

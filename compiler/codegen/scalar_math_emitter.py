@@ -227,6 +227,12 @@ class Emitter:
         rest = self.builder.sub(exponent, half)
         return self.multiply(self.multiply(a, self.power_of_two(half)), self.power_of_two(rest))
 
+    def scale_down(self, a: Any, exponent: Any) -> Any:
+        """`scale` for -2*bias + 2 < exponent <= bias / 2, in fewer steps: the last power of two is a constant."""
+        lift = self.format.bias // 2 + 1
+        lifted = self.power_of_two(self.builder.add(exponent, self.integer(lift)))
+        return self.multiply(self.multiply(a, lifted), self.constant(2.0**-lift))
+
     def split(self, bits: Any, lowest: float) -> tuple[Any, Any]:
         """Bits of a positive normal number as (n, m): the number is m * 2**n with lowest <= m < 2 * lowest.
 

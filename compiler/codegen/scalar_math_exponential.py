@@ -256,7 +256,7 @@ def sigmoid(e: Emitter, x: Any) -> Any:
     """
     table = _TABLES[e.format.dtype]
     p, exponent = _exp_parts(e, e.at_least(e.negate(e.magnitude(x)), table.underflow))
-    decay, one = e.scale(p, exponent), e.constant(1.0)
+    decay, one = e.scale_down(p, exponent), e.constant(1.0)
     total = e.add(one, decay)
     quotient = e.divide(e.select(e.compare("<", x, e.constant(0.0)), decay, one), total)
     # What rounding took from 1 + decay: it matters while total is near 1, so 1 / total is left out.

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from numba import njit
 
 from compiler import functions as F
+from compiler.codegen import kernel_translator
 from compiler.codegen.kernels import CpuKernel, cpu_kernel
 from compiler.codegen.objects import (
     OPTIONS,
@@ -26,6 +27,7 @@ from compiler.codegen.objects import (
     kernel_scope,
     kernel_texts,
 )
+from compiler.codegen.scalar_math import scalar_namespace
 from compiler.functions.core import make
 from compiler.ir import Builder, Value
 from compiler.ops.fused import Fused
@@ -184,6 +186,23 @@ def test_loops_become_vector_instructions(build: Callable[[Builder], Value], ins
     for kernel, _ in printed(build):
         texts.append(kernel_texts(kernel.source, kernel.namespace).assembly)
     assert any(re.search(rf"\b({instruction})\s[^\n]*%?{wide}", text) for text in texts)
+
+
+def test_a_loop_of_long_turns_takes_two_vectors_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = HEADER + """\
+    p0 = private_float32(pointers[0])
+    p1 = private_float32(pointers[1])
+    for i0 in range(begin, end):
+        v0 = p0[i0]
+        p1[i0] = v0 * normal_density_float32(v0) + normal_distribution_float32(v0)
+"""
+    quotient = rf"fdiv <{host_target().lanes('float32')} x float>"
+    widened = []
+    for long_turn in (kernel_translator.LONG_TURN, 10**9):
+        monkeypatch.setattr(kernel_translator, "LONG_TURN", long_turn)
+        texts = kernel_texts(source, scalar_namespace(["normal_density_float32", "normal_distribution_float32"]))
+        widened.append(len(re.findall(quotient, texts.llvm)))
+    assert widened == [2, 1]
 
 
 # --------------------------------------------------------------------------------- the language, against Python
