@@ -61,8 +61,8 @@ IN_PLACE_ROWS = 64
 PACKED_ELEMENTS = 1 << 20
 # Parts of a column block, a work item each, where there are hardly any rows: two less for so many rows. b is not packed
 # then. Half of the items took 57 us of 111 for 1 x 2304 x 512; before, with blocks of 288 and 224 columns, 75 of 126
-# (one Zen 3 core). With fewer elements of b one thread is done before another has woken up; 1 x 784 x 128 gains, in turn:
-# a prediction of the MLP for one row 9.4 -> 7.6 us at best, 15.3, 15.3, 15.1 -> 14.9, 14.4, 14.0 in the median.
+# (one Zen 3 core). With fewer elements of b one thread is done before another has woken up; 1 x 784 x 128 still gains:
+# the MLP for one row, in turn, 9.4 -> 7.6 us at best, medians 15.3, 15.3, 15.1 -> 14.9, 14.4, 14.0.
 MOST_PARTS, PART_ROWS = 4, 16
 PART_ELEMENTS = 1 << 16
 # So many rows are few tiles (64 are 11, which two threads cannot halve), and b is read where it lies: two parts, if

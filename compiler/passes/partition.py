@@ -151,14 +151,34 @@ class Partition:
         added = {value, *between} - self.recomputed
         self.recomputed |= added
         groups = {self.group[source.node] for source in sources if source.node in self.group}
-        for group in groups | {self.group[one] for one in (node, *self.users[value])}:
-            plan = classify(group.members, self.outputs(group.members), by_image=self.by_image)
-            if isinstance(plan, Refusal) or self._operand_count(group.members) > MOST_OPERANDS:
+        for group in groups | {self.group[node]} | self._readers_groups(value):
+            members = self._with_recomputed(group.members)
+            plan = classify(members, self.outputs(members), by_image=self.by_image)
+            if isinstance(plan, Refusal) or self._operand_count(members) > MOST_OPERANDS:
                 self.recomputed -= added
                 return False
         self.stored.remove(value)
         self.stored |= sources
         return True
+
+    def _readers_groups(self, value: Value) -> set[Group]:
+        """The groups that read a value, those that compute a reader anew included."""
+        readers = list(self.users[value])
+        for reader in readers:  # grows while it is walked
+            if reader.outputs[0] in self.recomputed:
+                readers.extend(self.users[reader.outputs[0]])
+        return {self.group[reader] for reader in readers if reader in self.group}
+
+    def _with_recomputed(self, members: list[Node]) -> list[Node]:
+        """The members, and before them what their kernel computes anew."""
+        inside = set(members)
+        pending = list(members)
+        for node in pending:  # grows while it is walked
+            for producer in self.producers(node):
+                if producer not in inside and not self.recomputed.isdisjoint(producer.outputs):
+                    inside.add(producer)
+                    pending.append(producer)
+        return sorted(inside, key=self.position.__getitem__)
 
     def _stays_inside(self, value: Value, inside: set[Node]) -> bool:
         if not self.recomputed:

@@ -5,9 +5,11 @@ import pytest
 
 import graphcore
 from benchmarks.engines import ENGINES
-from benchmarks.keras_models import build
+from benchmarks.keras_models import build, compile_for_training
 from benchmarks.measures import task_of
-from benchmarks.workloads import KERNELS, WORKLOADS, Task
+from benchmarks.workloads import KERNELS, MASKED, WORKLOADS, Task, workload_of
+from compiler.ir import Fusion
+from graphcore.training.data.arrays import Batch
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
@@ -24,6 +26,16 @@ def test_data_fit_the_models(name: str) -> None:
     assert workload.inputs(3).dtype == (np.int32 if workload.vocabulary else np.float32)
     if workload.target == "class":
         np.testing.assert_array_equal(workload.targets(5).argmax(-1), workload.labels(5))
+
+
+@pytest.mark.parametrize("name", [*WORKLOADS, next(iter(MASKED))])
+def test_every_training_step_goes_through_all_passes(name: str) -> None:
+    workload, model = workload_of(name), build(graphcore, name)
+    compile_for_training(graphcore, model)
+    batch = Batch(workload.inputs(2), workload.targets(2))
+    optimized = model.training_session.program(model, "train", batch).optimize()
+    assert len(optimized.updates) > 2 * len(model.trainable_variables)
+    assert {node.op.fusion for node in optimized.nodes} <= {Fusion.FUSED, Fusion.ALIAS, Fusion.OPAQUE, Fusion.LOOP}
 
 
 def test_parameters_of_the_models() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from compiler.ir import Graph
+from compiler.lower import plan_of
 from compiler.ops.fused import Fused
 from compiler.passes.context import PassContext
 from compiler.passes.fuse import fuse
@@ -312,3 +313,28 @@ def test_of_a_smooth_activation_only_its_derivative_is_kept(activation):
     stored = [[value.type.shape[1] for value in node.outputs] for node in graph.nodes if isinstance(node.op, Fused)]
     # The result and its derivative; the cotangent; the two gradients.
     assert sorted(stored) == [[16], [512], [512], [512, 512]]
+
+
+def test_the_tail_of_a_product_makes_nothing_again_that_it_cannot_read(kernels):
+    """A masked state beside the recurrent product: the mask varies over the rows, which no tail reads."""
+    graph = fuse(
+        parse("""
+        graph g {
+          input %g: f32[batch,512]
+          input %w: f32[512,128]
+          input %seen: bool[batch,1]
+          input %d: f32[batch,128]
+          %m: bool[batch,128] = broadcast(%seen) {shape=(batch,128), axes=(0,1)}
+          %z: f32[batch,128] = full() {shape=(batch,128), value=0.0, dtype="float32"}
+          %old: f32[batch,128] = select(%m, %z, %d)
+          %p: f32[batch,128] = matmul(%g, %w)
+          %y: f32[batch,128] = add(%old, %p)
+          %u: f32[batch,128] = exp(%old)
+          return "y"=%y
+          return "u"=%u
+        }
+        """),
+        PassContext(),
+    )
+    assert kernels(graph) == [["broadcast", "full", "select", "exp"], ["matmul", "add"]]
+    assert all(plan_of(node.op.body) for node in graph.nodes if isinstance(node.op, Fused))
