@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from compiler.ir import Graph, Node, Value
+from compiler.ir import Node, Value
 from compiler.loops import Expr, Store
 from compiler.lowering import KernelLowering, flat_index
 from compiler.ops.slicing import Concatenate
 from runtime.dimensions import Dim
 
-__all__ = ["is_join", "joins_of", "store_joined"]
+__all__ = ["is_join", "joins_of", "results_at", "store_results"]
 
 
 def is_join(node: Node) -> bool:
@@ -40,18 +40,28 @@ def joins_of(members: Collection[Node], outputs: Sequence[Value]) -> list[Node]:
     return found if len(shapes) == 1 else []
 
 
-def store_joined(k: KernelLowering, body: Graph, joins: Sequence[Node], index: Sequence[Expr]) -> None:
-    """Store the results of a body at one index of the parts' shape: all scalars are computed before the first is
-    written, so that a result may take the memory of an input."""
-    parts_of = {node.outputs[0]: node.inputs for node in joins}
-    stores: list[tuple[int, Value, Value, Dim]] = []
-    for position, (_, value) in enumerate(body.outputs):
+def results_at(k: KernelLowering, index: Sequence[Expr]) -> list[Store]:
+    """The stores of all results of a map at one index of its shape, those of a joined one part by part.
+
+    All scalars are computed before the first is written, so that a result may take the memory of an input.
+    """
+    index = tuple(k.let(part) for part in index)
+    parts_of = {node.outputs[0]: node.inputs for node in joins_of(k.body.nodes, k.body.results)}
+    places: list[tuple[int, Value, Value, Dim]] = []
+    for position, (_, value) in enumerate(k.body.outputs, len(k.body.inputs)):
         begin: Dim = 0
         for part in parts_of.get(value, (value,)):
-            stores.append((position, value, part, begin))
-            begin = begin + part.type.shape[-1]
-    scalars = [k.element(part, index) for _, _, part, _ in stores]
-    for (position, value, part, begin), scalar in zip(stores, scalars, strict=True):
+            places.append((k.numbers[position], value, part, begin))
+            begin = begin + part.type.shape[-1] if part is not value else begin
+    scalars = [k.element(part, index) for _, _, part, _ in places]
+    stores = []
+    for (operand, value, part, begin), scalar in zip(places, scalars, strict=True):
         place = [*index[:-1], index[-1] + k.extent(begin)] if begin != 0 else list(index)
         flat = k.flat(value.type.shape, place) if part is value else flat_index(k, value.type.shape, place)
-        k.scopes[-1].statements.append(Store(k.numbers[len(body.inputs) + position], flat, scalar))
+        stores.append(Store(operand, flat, scalar))
+    return stores
+
+
+def store_results(k: KernelLowering, index: Sequence[Expr]) -> None:
+    """Store all results of a map at one index of its shape: see `results_at`."""
+    k.scopes[-1].statements += results_at(k, index)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from compiler.collapse import collapse
 from compiler.grouping import Plan, Refusal, classify, is_cloned
 from compiler.ir import Fusion, Graph
-from compiler.joins import joins_of, store_joined
+from compiler.joins import store_results
 from compiler.loops import (
     BEGIN,
     END,
@@ -86,12 +86,11 @@ def _lower_map(k: KernelLowering, plan: Plan) -> LoopKernel:
     """Work items are blocks of a flat range, or rows of the last axis."""
     if has_rows(k.body):
         return lower_rows(k, plan)
-    outputs = list(enumerate(value for _, value in k.body.outputs))
     if len(plan.shape) <= 1:
         extent: Dim = plan.shape[0] if plan.shape else 1
         start, stop = _block_range(k, extent, FLAT_BLOCK)
         i, loop = k.open_loop("i", start, stop)
-        k.store(outputs, (i,) if plan.shape else ())
+        store_results(k, (i,) if plan.shape else ())
         k.close_loop(loop)
         return k.loop_kernel(ceil_div(extent, FLAT_BLOCK))
     if (tile := tile_of(k.body)) is not None:
@@ -103,10 +102,7 @@ def _lower_map(k: KernelLowering, plan: Plan) -> LoopKernel:
     leading = unflatten(k, plan.shape[:-1], row)
     i, inner = k.open_loop("i", literal(0, INDEX), k.extent(plan.shape[-1]))
     k.place(plan.shape, (*leading, i), row * k.extent(plan.shape[-1]) + i)
-    if joins := joins_of(k.body.nodes, k.body.results):
-        store_joined(k, k.body, joins, (*leading, k.let(i)))
-    else:
-        k.store(outputs, (*leading, i))
+    store_results(k, (*leading, i))
     k.close_loop(inner)
     k.close_loop(outer)
     return k.loop_kernel(rows)

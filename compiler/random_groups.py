@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compiler.ir import Graph
-from compiler.loops import BEGIN, END, INDEX, Expr, LoopKernel, Store, literal
+from compiler.joins import results_at
+from compiler.loops import BEGIN, END, INDEX, LoopKernel, Store, literal
 from compiler.lowering import KernelLowering, unflatten
 from compiler.ops.random import LANES, WORDS, RandomBits
 from compiler.types import product
@@ -36,17 +37,15 @@ def lower_groups(k: KernelLowering, shape: tuple[Dim, ...]) -> LoopKernel:
     group, middle = k.open_loop("group", literal(0, INDEX), k.extent(groups))
     lane, inner = k.open_loop("lane", literal(0, INDEX), literal(LANES, INDEX))
     block = k.let((row * k.extent(groups) + group) * LANES + lane)
-    values = [value for _, value in k.body.outputs]
     # Everything of a turn is computed before anything is stored: a result may take an operand's memory.
-    stores: list[tuple[int, Expr, Expr]] = []
+    stores: list[Store] = []
     for word in range(WORDS):
         column = k.let(group * GROUP + word * LANES + lane)
         place = (*leading, column)
         k.columns[shape, place] = (block, word)
         k.place(shape, place, row * k.extent(shape[-1]) + column)
-        for number, value in enumerate(values):
-            stores.append((len(k.body.inputs) + number, k.flat(shape, place), k.element(value, place)))
-    k.scopes[-1].statements += [Store(*store) for store in stores]
+        stores += results_at(k, place)
+    k.scopes[-1].statements += stores
     for loop in (inner, middle, outer):
         k.close_loop(loop)
     return k.loop_kernel(product(shape[:-1]))

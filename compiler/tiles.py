@@ -18,7 +18,8 @@ import operator
 from collections.abc import Sequence
 
 from compiler.ir import Graph
-from compiler.loops import BEGIN, END, INDEX, Expr, LoopKernel, Store, binary, literal, select
+from compiler.joins import results_at, store_results
+from compiler.loops import BEGIN, END, INDEX, Expr, LoopKernel, binary, literal, select
 from compiler.lowering import KernelLowering, unflatten
 from compiler.ops.max_pooling import MaxPoolGradient
 from compiler.types import product
@@ -64,14 +65,9 @@ def _store_block(k: KernelLowering, batch: Expr, origins: Sequence[Expr], tile: 
     """All elements of a block in one loop over the channels."""
     axes = [[_position(k, *axis, offset) for offset in range(axis[1])] for axis in zip(origins, tile, strict=True)]
     channel, loop = k.open_loop("i", literal(0, INDEX), k.extent(shape[-1]))
-    values = [value for _, value in k.body.outputs]
     # Everything of the block is computed before anything is stored: a result may take an operand's memory.
-    places = [(batch, *positions, channel) for positions in itertools.product(*axes)]
-    scalars = [[k.element(value, place) for value in values] for place in places]
-    for place, elements in zip(places, scalars, strict=True):
-        for number, (value, scalar) in enumerate(zip(values, elements, strict=True)):
-            flat = k.flat(value.type.shape, place)
-            k.scopes[-1].statements.append(Store(len(k.body.inputs) + number, flat, scalar))
+    stores = [results_at(k, (batch, *positions, channel)) for positions in itertools.product(*axes)]
+    k.scopes[-1].statements += itertools.chain(*stores)
     k.close_loop(loop)
 
 
@@ -92,6 +88,6 @@ def _store_rest(
         loops.append(loop)
         index.append(at)
     channel, loop = k.open_loop("i", literal(0, INDEX), k.extent(channels))
-    k.store(list(enumerate(value for _, value in k.body.outputs)), (*index, channel))
+    store_results(k, (*index, channel))
     for opened in reversed([*loops, loop]):
         k.close_loop(opened)

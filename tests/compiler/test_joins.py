@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
+from compiler import functions as f
 from compiler.driver import compile_graph
 from compiler.interpret import interpret
+from compiler.ir import Builder, Value
+from compiler.joins import joins_of
 from compiler.ops.fused import Fused
+from compiler.ops.random import STATE, Dropout
 from compiler.passes.canonicalize import canonicalize
 from compiler.passes.context import PassContext
+from compiler.passes.differentiate import differentiate, emit_gradient
 from compiler.pipeline import run_pipeline
 from compiler.text import parse
+from compiler.types import TensorType
+from runtime.dimensions import symbol
 
 GATES = """
 graph g {
@@ -74,6 +83,39 @@ def test_other_joins_are_right_too(change):
     expected, _ = interpret(graph, inputs)
     for got, wanted in zip(compile_graph(graph).executable.run(inputs, ()), expected, strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
+
+
+def vectors(b: Builder) -> Value:
+    x = b.input("x", TensorType((64,)))
+    return f.concatenate(b, [f.tanh(b, x), f.multiply(b, x, x)], 0)
+
+
+def beside_random_numbers(b: Builder) -> Value:
+    x, state = b.input("x", TensorType((symbol("n"), 64))), b.input("state", STATE)
+    return f.concatenate(b, [x, b.emit(Dropout(0.3), x, state)], 1)
+
+
+def beside_a_pooling_gradient(b: Builder) -> Value:
+    x = b.input("x", TensorType((symbol("n"), 6, 6, 8)))
+    y = f.max_pool(b, x, 2)
+    (slope,) = emit_gradient(b, f.reduce_sum(b, f.multiply(b, y, y)), [x])
+    return f.concatenate(b, [slope, f.tanh(b, slope)], 3)
+
+
+@pytest.mark.parametrize("build", [vectors, beside_random_numbers, beside_a_pooling_gradient])
+def test_every_loop_of_maps_stores_parts(build: Callable[[Builder], Value]) -> None:
+    b = Builder("g")
+    b.output("y", build(b))
+    graph = differentiate(b.build(), PassContext())
+    assert any(len(kernel.op.body.nodes) > 1 and joins_of(kernel.op.body.nodes, kernel.op.body.results)
+               for kernel in kernels(run_pipeline(graph)))  # fmt: skip
+    rng = np.random.default_rng(2)
+    x = graph.inputs[0].value.type
+    inputs = [rng.normal(size=[n if isinstance(n, int) else 3 for n in x.shape]).astype("float32")]
+    inputs += [np.array([5, 9], "uint32")] * (len(graph.inputs) - 1)
+    (expected,), _ = interpret(graph, inputs)
+    (got,) = compile_graph(graph).executable.run(inputs, ())
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_padded_parts_that_lie_side_by_side_are_joined(check, operations):
