@@ -26,6 +26,9 @@ STEPS, VOCABULARY, BATCH = 21, 300, 3
 # A float32 sum of a few thousand terms, and what the normalisations after it make of its rounding.
 TOLERANCE = 2e-4
 
+# Some layers take no mask, and say that they destroy it.
+pytestmark = pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask:UserWarning")
+
 Tensor = graphcore.KerasTensor
 # Not made smaller when one fails, for that takes minutes: the note says what the model is.
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
