@@ -140,7 +140,7 @@ UNARY: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float, float]] = {
     "tanh": (np.tanh, 1.7, 2.0),
     "sigmoid": (_sigmoid, 2.0, 2.0),
     "erf": (_erf, 1.05, 2.0),
-    "normal_density": (_normal_density, 1.7, 2.0),
+    "normal_density": (_normal_density, 1.9, 2.0),
     "normal_distribution": (_normal_distribution, 6.5, 8.0),
     "sin": (np.sin, 0.6, 1.0),
     "cos": (np.cos, 0.6, 1.0),
