@@ -7,8 +7,10 @@ from typing import Any
 from compiler import functions as f
 from compiler.ir import Builder, Value
 from graphcore.ops.dispatch import Tensor, operation
+from graphcore.ops.keras_class import keras_class
 
 
+@keras_class("nn", "is_causal flash_attention attn_logits_soft_cap")
 @operation
 def dot_product_attention(
     b: Builder,

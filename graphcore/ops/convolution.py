@@ -10,6 +10,7 @@ from compiler.functions import resolve_padding
 from compiler.ir import Builder, Value
 from graphcore.ops.dispatch import Tensor, operation
 from graphcore.ops.elementwise import to_float
+from graphcore.ops.keras_class import keras_class
 from graphcore.settings import standardize_data_format
 from runtime.dimensions import Dim
 
@@ -82,6 +83,7 @@ def _spatial_rank(inputs: Value, kernel: Value, name: str) -> int:
     return rank
 
 
+@keras_class("nn", "strides padding data_format dilation_rate")
 @operation
 def conv(
     b: Builder,
@@ -137,6 +139,7 @@ def _conv(
     return f.emit(b, "convolution", x, kernel, strides=steps, padding=pads, dilation=dilation, groups=groups)
 
 
+@keras_class("nn", "strides padding data_format dilation_rate")
 @operation
 def depthwise_conv(
     b: Builder,
@@ -164,6 +167,7 @@ def _depthwise(b: Builder, x: Value, kernel: Value, rank: int, strides: Any, pad
     return _conv(b, x, flat, rank, strides, padding, dilation_rate, cast(int, channels))
 
 
+@keras_class("nn", "strides padding data_format dilation_rate")
 @operation
 def separable_conv(
     b: Builder,
@@ -183,6 +187,7 @@ def separable_conv(
     return from_channels_last(b, _conv(b, x, pointwise_kernel, rank, 1, "valid", 1, 1), moved)
 
 
+@keras_class("nn", "strides padding output_padding data_format dilation_rate")
 @operation
 def conv_transpose(
     b: Builder,

@@ -10,6 +10,7 @@ from compiler import functions as f
 from compiler.ir import Builder, Value
 from graphcore.dtype_policies import standardize_dtype
 from graphcore.ops.dispatch import Tensor, Tensors, operation
+from graphcore.ops.keras_class import keras_class
 from runtime.dimensions import SymbolicInt
 
 
@@ -35,6 +36,7 @@ def empty(b: Builder, shape: Any, dtype: Any = None) -> Value:
     return f.full(b, _shape(shape), 0, standardize_dtype(dtype))
 
 
+@keras_class("numpy", "shape dtype")
 @operation
 def full(b: Builder, shape: Any, fill_value: Tensor, dtype: Any = None) -> Value:
     """One value everywhere; it may be a tensor that broadcasts to the shape."""
@@ -42,24 +44,28 @@ def full(b: Builder, shape: Any, fill_value: Tensor, dtype: Any = None) -> Value
     return f.broadcast_to(b, value, _shape(shape))
 
 
+@keras_class("numpy", "dtype")
 @operation
 def zeros_like(b: Builder, x: Tensor, dtype: Any = None) -> Value:
     """Zeros of x's shape, and its type unless given."""
     return f.full(b, x.type.shape, 0, x.type.dtype if dtype is None else standardize_dtype(dtype))
 
 
+@keras_class("numpy", "dtype")
 @operation
 def ones_like(b: Builder, x: Tensor, dtype: Any = None) -> Value:
     """Ones of x's shape, and its type unless given."""
     return f.full(b, x.type.shape, 1, x.type.dtype if dtype is None else standardize_dtype(dtype))
 
 
+@keras_class("numpy", "dtype")
 @operation
 def full_like(b: Builder, x: Tensor, fill_value: Any, dtype: Any = None) -> Value:
     """One number everywhere, of x's shape, and its type unless given."""
     return f.full(b, x.type.shape, fill_value, x.type.dtype if dtype is None else standardize_dtype(dtype))
 
 
+@keras_class("numpy", "dtype")
 @operation
 def arange(b: Builder, start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Value:
     """start, start + step, ... below stop; one argument alone is the stop. The stop may be a symbolic size."""
@@ -80,6 +86,7 @@ def arange(b: Builder, start: Any, stop: Any = None, step: Any = 1, dtype: Any =
     return f.constant(b, np.arange(first, last, step, dtype=given or "int32"))
 
 
+@keras_class("numpy", "num endpoint retstep dtype axis")
 @operation
 def linspace(
     b: Builder,
@@ -118,12 +125,14 @@ def tri(b: Builder, N: int, M: int | None = None, k: int = 0, dtype: Any = None)
     return f.cast(b, _below(b, (N, M or N), k, f.less_equal), standardize_dtype(dtype))
 
 
+@keras_class("numpy", "k")
 @operation
 def tril(b: Builder, x: Tensor, k: int = 0) -> Value:
     """Matrices with what is above a diagonal set to 0."""
     return f.where(b, _below(b, x.type.shape[-2:], k, f.less_equal), x, 0)
 
 
+@keras_class("numpy", "k")
 @operation
 def triu(b: Builder, x: Tensor, k: int = 0) -> Value:
     """Matrices with what is below a diagonal set to 0."""
@@ -137,6 +146,7 @@ def _below(b: Builder, shape: tuple[Any, ...], k: int, compare: Any) -> Value:
     return result
 
 
+@keras_class("numpy", "indexing", operands="xs")
 @operation
 def _meshgrid(b: Builder, xs: Tensors, indexing: str) -> list[Value]:
     """One matrix per vector, constant along the axes of the others."""

@@ -10,6 +10,7 @@ from compiler.types import is_float
 from graphcore import settings
 from graphcore.ops.dispatch import Tensor, operation
 from graphcore.ops.elementwise import to_float
+from graphcore.ops.keras_class import keras_class
 
 
 def _clipped(b: Builder, probabilities: Value) -> Value:
@@ -40,6 +41,7 @@ def _same_extents(first: Any, second: Any) -> bool:
     )
 
 
+@keras_class("nn", "from_logits axis")
 @operation
 def categorical_crossentropy(
     b: Builder, target: Tensor, output: Tensor, from_logits: bool = False, axis: int = -1
@@ -64,6 +66,7 @@ def categorical_crossentropy(
     return f.negative(b, f.reduce_sum(b, f.multiply(b, target, logarithms), axis))
 
 
+@keras_class("nn", "from_logits axis")
 @operation
 def sparse_categorical_crossentropy(
     b: Builder, target: Tensor, output: Tensor, from_logits: bool = False, axis: int = -1
@@ -97,6 +100,7 @@ def sparse_categorical_crossentropy(
     return f.negative(b, f.reduce_sum(b, f.where(b, chosen, logarithms, 0), place))
 
 
+@keras_class("nn", "from_logits")
 @operation
 def binary_crossentropy(b: Builder, target: Tensor, output: Tensor, from_logits: bool = False) -> Value:
     """-target log(output) - (1 - target) log(1 - output), element by element.

@@ -14,6 +14,7 @@ from graphcore.operation import any_symbolic
 from graphcore.ops.beam_search import beam_search
 from graphcore.ops.dispatch import Tensor, operation
 from graphcore.ops.elementwise import log_add_exp, to_float
+from graphcore.ops.keras_class import keras_class
 from graphcore.tracing import current_trace
 from runtime.dimensions import Dim
 
@@ -21,6 +22,7 @@ from runtime.dimensions import Dim
 LOG_ZERO = -1e5
 
 
+@keras_class("nn", "mask_index", name="CTCLoss")
 @operation
 def ctc_loss(
     b: Builder, target: Tensor, output: Tensor, target_length: Tensor, output_length: Tensor, mask_index: int = 0

@@ -24,6 +24,7 @@ from compiler.types import is_float
 from graphcore import settings, tree
 from graphcore.evaluation import evaluate
 from graphcore.operation import Node, Operation, any_symbolic
+from graphcore.ops.keras_class import KerasClass, class_name_of
 from graphcore.tensor import OPERATORS, KerasTensor
 from graphcore.tracing import Trace, as_array, as_value, current_trace, user_source
 from graphcore.variable import Variable
@@ -50,7 +51,7 @@ class FunctionCall(Operation):
     @property
     def kind(self) -> str:
         """`add` -> `Add`, `get_item` -> `GetItem`."""
-        return "".join(word.capitalize() for word in self.function.__name__.split("_"))
+        return class_name_of(self.function.__name__)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
@@ -70,6 +71,7 @@ class _Signature:
         annotations = body.__annotations__
         self.kinds = {name: _KINDS[annotations[name]] for name in self.names if annotations.get(name) in _KINDS}
         self.function = body.__name__
+        self.keras_class: KerasClass | None = None
         self.__wrapped__ = body
 
     @functools.cached_property

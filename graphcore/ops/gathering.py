@@ -14,12 +14,14 @@ from compiler.ops.gather import Take
 from compiler.types import is_float
 from graphcore.dtype_policies import standardize_dtype
 from graphcore.ops.dispatch import Nested, Tensor, operation
+from graphcore.ops.keras_class import keras_class
 from graphcore.tensor import KerasTensor
 from graphcore.tracing import as_array
 from graphcore.variable import Variable
 from runtime.dimensions import SymbolicInt
 
 
+@keras_class("numpy")
 @operation
 def get_item(b: Builder, x: Tensor, key: Nested) -> Value:
     """`x[key]` with integers, slices, None, Ellipsis and at most one integer array.
@@ -80,6 +82,7 @@ def _at(b: Builder, x: Value, axis: int, item: Any) -> Value:
     return f.squeeze(b, f.slice_axis_exact(b, x, axis, first, first + 1), axis)
 
 
+@keras_class("numpy", "axis")
 @operation
 def take(b: Builder, x: Tensor, indices: Tensor, axis: int | None = None) -> Value:
     """Slices of x at integer positions along an axis (None: of the flattened tensor)."""
@@ -95,6 +98,7 @@ def _integers(b: Builder, indices: Any) -> Value:
     return f.cast(b, indices, "int32") if is_float(indices.type.dtype) else indices
 
 
+@keras_class("numpy", "axis")
 @operation
 def take_along_axis(b: Builder, x: Tensor, indices: Tensor, axis: int | None = None) -> Value:
     """x[..., indices[..., i, ...], ...]: indices have x's shape but along the axis.
@@ -124,6 +128,7 @@ def take_along_axis(b: Builder, x: Tensor, indices: Tensor, axis: int | None = N
     return f.move_axis(b, f.where(b, inside, f.cast(b, result, x.type.dtype), outside), -1, axis)
 
 
+@keras_class("core", "shape")
 @operation
 def slice(b: Builder, inputs: Tensor, start_indices: Nested, shape: Sequence[Any]) -> Value:
     """A block of the given shape that begins at these positions.
@@ -143,6 +148,7 @@ def slice(b: Builder, inputs: Tensor, start_indices: Nested, shape: Sequence[Any
     return x  # type: ignore[no-any-return]
 
 
+@keras_class("nn", "num_classes axis dtype sparse")
 @operation
 def one_hot(b: Builder, x: Tensor, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False) -> Value:
     """A new axis with 1 at the position x names and 0 elsewhere; all 0 for a position outside."""
@@ -151,6 +157,7 @@ def one_hot(b: Builder, x: Tensor, num_classes: int, axis: int = -1, dtype: Any 
     return f.one_hot(b, x, num_classes, standardize_dtype(dtype), axis)
 
 
+@keras_class("nn", "num_classes axis dtype sparse")
 @operation
 def multi_hot(
     b: Builder, inputs: Tensor, num_classes: int, axis: int = -1, dtype: Any = None, sparse: bool = False
@@ -211,6 +218,7 @@ def _sorted(b: Builder, x: Value, count: Any, descending: bool) -> tuple[Value, 
     return f.cast(b, values, x.type.dtype), positions
 
 
+@keras_class("numpy", "axis")
 @operation
 def sort(b: Builder, x: Tensor, axis: int = -1) -> Value:
     """The elements of an axis in ascending order; costs extent squared comparisons."""
@@ -218,6 +226,7 @@ def sort(b: Builder, x: Tensor, axis: int = -1) -> Value:
     return f.move_axis(b, _sorted(b, moved, moved.type.shape[-1], False)[0], -1, axis)
 
 
+@keras_class("numpy", "axis")
 @operation
 def argsort(b: Builder, x: Tensor, axis: int | None = -1) -> Value:
     """The positions (int32) of the elements in ascending order, equal ones by position."""
@@ -227,6 +236,7 @@ def argsort(b: Builder, x: Tensor, axis: int | None = -1) -> Value:
     return f.move_axis(b, _sorted(b, moved, moved.type.shape[-1], False)[1], -1, axis)
 
 
+@keras_class("math", "k sorted")
 @operation
 def top_k(b: Builder, x: Tensor, k: int, sorted: bool = True) -> tuple[Value, Value]:
     """The k greatest elements of the last axis in descending order, and their positions (int32)."""
@@ -236,6 +246,7 @@ def top_k(b: Builder, x: Tensor, k: int, sorted: bool = True) -> tuple[Value, Va
     return _sorted(b, x, k, True)
 
 
+@keras_class("math", "k")
 @operation
 def in_top_k(b: Builder, targets: Tensor, predictions: Tensor, k: int) -> Value:
     """Whether each row's target class is among its k greatest predictions; ties count as in.

@@ -12,12 +12,17 @@ from compiler.ir import Builder, Value
 from graphcore.ops.convolution import from_channels_last, per_axis, to_channels_last, window_padding
 from graphcore.ops.dispatch import Tensor, operation
 from graphcore.ops.elementwise import to_float
+from graphcore.ops.keras_class import keras_class
 
 __all__ = ["extract_patches", "resize", "rgb_to_grayscale"]
 
 _METHODS = ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5")
 
 
+@keras_class(
+    "image",
+    "size interpolation antialias crop_to_aspect_ratio pad_to_aspect_ratio fill_mode fill_value data_format",
+)
 @operation
 def resize(
     b: Builder,
@@ -145,6 +150,7 @@ _KERNELS: dict[str, Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]]] = {
 }
 
 
+@keras_class("image", "size strides dilation_rate padding data_format")
 @operation
 def extract_patches(
     b: Builder,
@@ -188,6 +194,7 @@ def extract_patches(
     return result if has_batch else f.squeeze(b, result, 0)
 
 
+@keras_class("image", "data_format")
 @operation
 def rgb_to_grayscale(b: Builder, images: Tensor, data_format: str | None = None) -> Value:
     """Luma of ITU-R BT.601: one channel, 0.2989 R + 0.5870 G + 0.1140 B."""

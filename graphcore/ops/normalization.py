@@ -10,8 +10,10 @@ from compiler.ir import Builder, Value
 from graphcore import settings
 from graphcore.ops.dispatch import Tensor, operation
 from graphcore.ops.elementwise import to_float
+from graphcore.ops.keras_class import keras_class
 
 
+@keras_class("nn", "axes keepdims synchronized")
 @operation
 def moments(
     b: Builder, x: Tensor, axes: int | Sequence[int], keepdims: bool = False, synchronized: bool = False
@@ -34,6 +36,7 @@ def _along(b: Builder, vector: Value, rank: int, axis: int) -> Value:
     return f.reshape(b, vector, [-1 if i == axis else 1 for i in range(rank)])
 
 
+@keras_class("nn", "axis epsilon", name="BatchNorm")
 @operation
 def batch_normalization(
     b: Builder,
@@ -77,6 +80,7 @@ def normalize_by_batch(
     return f.batch_normalization(b, x, scale, offset, axis, epsilon)
 
 
+@keras_class("nn", "axis epsilon", name="LayerNorm")
 @operation
 def layer_normalization(
     b: Builder,
@@ -110,6 +114,7 @@ def _spread(b: Builder, vector: Value, x: Value, axes: Sequence[int]) -> Value:
     return f.reshape(b, vector, [x.type.shape[i] if i in axes else 1 for i in range(x.type.rank)])
 
 
+@keras_class("nn", "axis epsilon", name="RMSNorm")
 @operation
 def rms_normalization(
     b: Builder, x: Tensor, scale: Tensor = None, axis: int | Sequence[int] = -1, epsilon: float | None = None
@@ -125,6 +130,7 @@ def rms_normalization(
     return f.cast(b, result, given.type.dtype)
 
 
+@keras_class("nn", "axis order epsilon")
 @operation
 def normalize(b: Builder, x: Tensor, axis: Any = -1, order: float = 2, epsilon: float | None = None) -> Value:
     """x divided by its norm over the axes, which is taken to be at least epsilon."""

@@ -9,6 +9,7 @@ from compiler.ir import Builder, Value
 from graphcore.ops.convolution import from_channels_last, per_axis, to_channels_last, window_padding
 from graphcore.ops.dispatch import Tensor, operation
 from graphcore.ops.elementwise import to_float
+from graphcore.ops.keras_class import keras_class
 
 
 def _pool(
@@ -27,6 +28,7 @@ def _pool(
     return from_channels_last(b, f.emit(b, name, x, size=size, strides=steps, padding=pads), moved)
 
 
+@keras_class("nn", "pool_size strides padding data_format")
 @operation
 def max_pool(
     b: Builder,
@@ -48,6 +50,7 @@ def max_pool(
     return _pool(b, "max_pool", inputs, pool_size, strides, padding, data_format)
 
 
+@keras_class("nn", "pool_size strides padding data_format")
 @operation
 def average_pool(
     b: Builder,

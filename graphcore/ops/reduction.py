@@ -11,6 +11,7 @@ from compiler.types import is_float
 from graphcore import settings
 from graphcore.ops.dispatch import Tensor, operation
 from graphcore.ops.elementwise import to_float
+from graphcore.ops.keras_class import keras_class
 
 Axis = int | Sequence[int] | None
 _Combine = Callable[[Builder, Value, Value], Value]
@@ -18,12 +19,14 @@ _Combine = Callable[[Builder, Value, Value], Value]
 _SUM_DTYPES = {"bool": "int32", "int8": "int32", "int16": "int32", "uint8": "uint32", "uint16": "uint32"}
 
 
+@keras_class("numpy", "axis keepdims")
 @operation
 def sum(b: Builder, x: Tensor, axis: Axis = None, keepdims: bool = False) -> Value:
     """The sum over the axes (None: all); small integers are summed in 32 bits."""
     return f.reduce_sum(b, f.cast(b, x, _SUM_DTYPES.get(x.type.dtype, x.type.dtype)), axis, keepdims)
 
 
+@keras_class("numpy", "axis keepdims dtype")
 @operation
 def prod(b: Builder, x: Tensor, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Value:
     """The product over the axes (None: all)."""
@@ -31,24 +34,28 @@ def prod(b: Builder, x: Tensor, axis: Axis = None, keepdims: bool = False, dtype
     return f.reduce_prod(b, f.cast(b, x, wanted), axis, keepdims)
 
 
+@keras_class("numpy", "axis keepdims")
 @operation
 def mean(b: Builder, x: Tensor, axis: Axis = None, keepdims: bool = False) -> Value:
     """The mean over the axes (None: all); a float."""
     return f.mean(b, to_float(b, x), axis, keepdims)
 
 
+@keras_class("numpy", "axis keepdims")
 @operation
 def var(b: Builder, x: Tensor, axis: Axis = None, keepdims: bool = False) -> Value:
     """The biased variance (divided by the number of elements), in two passes."""
     return f.variance(b, to_float(b, x), axis, keepdims)
 
 
+@keras_class("numpy", "axis keepdims")
 @operation
 def std(b: Builder, x: Tensor, axis: Axis = None, keepdims: bool = False) -> Value:
     """The square root of the biased variance."""
     return f.sqrt(b, f.variance(b, to_float(b, x), axis, keepdims))
 
 
+@keras_class("numpy", "axis keepdims initial")
 @operation
 def max(b: Builder, x: Tensor, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Value:
     """The greatest element (and not below `initial`); NaN if there is one."""
@@ -56,6 +63,7 @@ def max(b: Builder, x: Tensor, axis: Axis = None, keepdims: bool = False, initia
     return result if initial is None else f.maximum(b, result, initial)
 
 
+@keras_class("numpy", "axis keepdims initial")
 @operation
 def min(b: Builder, x: Tensor, axis: Axis = None, keepdims: bool = False, initial: Any = None) -> Value:
     """The smallest element (and not above `initial`); NaN if there is one."""
@@ -63,54 +71,63 @@ def min(b: Builder, x: Tensor, axis: Axis = None, keepdims: bool = False, initia
     return result if initial is None else f.minimum(b, result, initial)
 
 
+@keras_class("numpy", "axis keepdims")
 @operation
 def amax(b: Builder, x: Tensor, axis: Axis = None, keepdims: bool = False) -> Value:
     """The greatest element."""
     return f.reduce_max(b, x, axis, keepdims)
 
 
+@keras_class("numpy", "axis keepdims")
 @operation
 def amin(b: Builder, x: Tensor, axis: Axis = None, keepdims: bool = False) -> Value:
     """The smallest element."""
     return f.reduce_min(b, x, axis, keepdims)
 
 
+@keras_class("numpy", "axis keepdims")
 @operation
 def argmax(b: Builder, x: Tensor, axis: int | None = None, keepdims: bool = False) -> Value:
     """The index (int32) of the first greatest element; None: in the flattened tensor."""
     return f.cast(b, f.argmax(b, x, axis, keepdims), "int32")
 
 
+@keras_class("numpy", "axis keepdims")
 @operation
 def argmin(b: Builder, x: Tensor, axis: int | None = None, keepdims: bool = False) -> Value:
     """The index (int32) of the first smallest element; None: in the flattened tensor."""
     return f.cast(b, f.argmin(b, x, axis, keepdims), "int32")
 
 
+@keras_class("numpy", "axis keepdims")
 @operation
 def all(b: Builder, x: Tensor, axis: Axis = None, keepdims: bool = False) -> Value:
     """Whether all elements are true (not zero)."""
     return f.all_(b, x, axis, keepdims)
 
 
+@keras_class("numpy", "axis keepdims")
 @operation
 def any(b: Builder, x: Tensor, axis: Axis = None, keepdims: bool = False) -> Value:
     """Whether any element is true (not zero)."""
     return f.any_(b, x, axis, keepdims)
 
 
+@keras_class("numpy", "axis")
 @operation
 def count_nonzero(b: Builder, x: Tensor, axis: Axis = None) -> Value:
     """How many elements (int32) are not zero."""
     return f.reduce_sum(b, f.cast(b, f.not_equal(b, x, 0), "int32"), axis)
 
 
+@keras_class("math", "axis keepdims")
 @operation
 def logsumexp(b: Builder, x: Tensor, axis: Axis = None, keepdims: bool = False) -> Value:
     """log(sum(exp(x))) over the axes, without overflow."""
     return f.logsumexp(b, to_float(b, x), axis, keepdims)
 
 
+@keras_class("numpy", "axis")
 @operation
 def average(b: Builder, x: Tensor, axis: Axis = None, weights: Tensor = None) -> Value:
     """The mean over the axes, weighted if weights are given."""
@@ -126,6 +143,7 @@ def average(b: Builder, x: Tensor, axis: Axis = None, weights: Tensor = None) ->
     return f.divide(b, total, f.reduce_sum(b, weights, axis, False))
 
 
+@keras_class("linalg", "ord axis keepdims")
 @operation
 def norm(b: Builder, x: Tensor, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Value:
     """A vector norm over one axis, or the Frobenius norm over several (None: all).
@@ -153,6 +171,7 @@ def norm(b: Builder, x: Tensor, ord: Any = None, axis: Axis = None, keepdims: bo
     return f.power(b, f.reduce_sum(b, f.power(b, size, ord), axes, keepdims), 1 / ord)
 
 
+@keras_class("numpy", "axis dtype")
 @operation
 def cumsum(b: Builder, x: Tensor, axis: int | None = None, dtype: Any = None) -> Value:
     """Sums of the elements up to each one along an axis (None: of the flattened tensor).
@@ -164,6 +183,7 @@ def cumsum(b: Builder, x: Tensor, axis: int | None = None, dtype: Any = None) ->
     return _accumulate(b, x, axis, "cumsum", f.add, 0)
 
 
+@keras_class("numpy", "axis dtype")
 @operation
 def cumprod(b: Builder, x: Tensor, axis: int | None = None, dtype: Any = None) -> Value:
     """Products of the elements up to each one along an axis; see `cumsum`."""

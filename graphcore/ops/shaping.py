@@ -10,6 +10,7 @@ import numpy as np
 from compiler import functions as f
 from compiler.ir import Builder, Value
 from graphcore.ops.dispatch import Tensor, Tensors, operation
+from graphcore.ops.keras_class import keras_class
 from runtime.dimensions import Dim, SymbolicInt
 
 
@@ -19,36 +20,42 @@ def _extents(shape: Any) -> list[Any]:
     return [-1 if extent is None else extent for extent in items]
 
 
+@keras_class("numpy", "newshape")
 @operation
 def reshape(b: Builder, x: Tensor, newshape: Any) -> Value:
     """Another shape of the same size; one extent may be -1."""
     return f.reshape(b, x, _extents(newshape))
 
 
+@keras_class("numpy", "axes")
 @operation
 def transpose(b: Builder, x: Tensor, axes: Sequence[int] | None = None) -> Value:
     """Result axis i is axis `axes[i]`; None reverses the axes."""
     return f.transpose(b, x, axes)
 
 
+@keras_class("numpy", "axis")
 @operation
 def expand_dims(b: Builder, x: Tensor, axis: int | Sequence[int]) -> Value:
     """New axes of extent 1 at these places of the result."""
     return f.expand_dims(b, x, axis)
 
 
+@keras_class("numpy", "axis")
 @operation
 def squeeze(b: Builder, x: Tensor, axis: int | Sequence[int] | None = None) -> Value:
     """Axes of extent 1 removed: these, or all."""
     return f.squeeze(b, x, axis)
 
 
+@keras_class("numpy")
 @operation
 def ravel(b: Builder, x: Tensor) -> Value:
     """All elements on one axis."""
     return f.reshape(b, x, (-1,))
 
 
+@keras_class("numpy", "source destination")
 @operation
 def moveaxis(b: Builder, x: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Value:
     """Axes moved to other places; the others keep their order."""
@@ -62,6 +69,7 @@ def moveaxis(b: Builder, x: Tensor, source: int | Sequence[int], destination: in
     return f.transpose(b, x, [places[i] if i in places else next(rest) for i in range(rank)])
 
 
+@keras_class("numpy", "axis1 axis2")
 @operation
 def swapaxes(b: Builder, x: Tensor, axis1: int, axis2: int) -> Value:
     """Two axes exchanged."""
@@ -70,12 +78,14 @@ def swapaxes(b: Builder, x: Tensor, axis1: int, axis2: int) -> Value:
     return f.transpose(b, x, order)
 
 
+@keras_class("numpy", "axis")
 @operation
 def flip(b: Builder, x: Tensor, axis: int | Sequence[int] | None = None) -> Value:
     """The elements in reverse order along the axes (None: all)."""
     return f.reverse(b, x, axis)
 
 
+@keras_class("numpy", "shift axis")
 @operation
 def roll(b: Builder, x: Tensor, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Value:
     """Elements moved on by `shift` along an axis; those that fall off the end come in at the start.
@@ -101,12 +111,14 @@ def _rolled(b: Builder, x: Value, shift: int, axis: int) -> Value:
     return f.concatenate(b, parts, axis)
 
 
+@keras_class("numpy", "shape")
 @operation
 def broadcast_to(b: Builder, x: Tensor, shape: Any) -> Value:
     """Repeated along axes of extent 1 and new axes in front, to this shape."""
     return f.broadcast_to(b, x, tuple(shape))
 
 
+@keras_class("numpy", "repeats axis")
 @operation
 def repeat(b: Builder, x: Tensor, repeats: int | Sequence[int], axis: int | None = None) -> Value:
     """Each element `repeats` times in a row along an axis (None: of the flattened tensor).
@@ -135,24 +147,28 @@ def repeat(b: Builder, x: Tensor, repeats: int | Sequence[int], axis: int | None
     return f.take(b, x, f.constant(b, entries), axis)
 
 
+@keras_class("numpy", "repeats")
 @operation
 def tile(b: Builder, x: Tensor, repeats: int | Sequence[int]) -> Value:
     """The whole tensor repeated along each axis."""
     return f.tile(b, x, [repeats] if isinstance(repeats, int) else list(repeats))
 
 
+@keras_class("numpy", "axis")
 @operation
 def concatenate(b: Builder, xs: Tensors, axis: int = 0) -> Value:
     """Tensors one after another along an axis."""
     return f.concatenate(b, xs, axis)
 
 
+@keras_class("numpy", "axis")
 @operation
 def stack(b: Builder, x: Tensors, axis: int = 0) -> Value:
     """Tensors of one shape side by side along a new axis."""
     return f.stack(b, x, axis)
 
 
+@keras_class("numpy", "axis")
 @operation
 def append(b: Builder, x1: Tensor, x2: Tensor, axis: int | None = None) -> Value:
     """x1, then x2 along an axis (None: both flattened)."""
@@ -161,6 +177,7 @@ def append(b: Builder, x1: Tensor, x2: Tensor, axis: int | None = None) -> Value
     return f.concatenate(b, [x1, x2], axis)
 
 
+@keras_class("numpy")
 @operation
 def hstack(b: Builder, xs: Tensors) -> Value:
     """Joined along axis 1, vectors along axis 0."""
@@ -168,6 +185,7 @@ def hstack(b: Builder, xs: Tensors) -> Value:
     return f.concatenate(b, xs, 0 if xs[0].type.rank == 1 else 1)
 
 
+@keras_class("numpy")
 @operation
 def vstack(b: Builder, xs: Tensors) -> Value:
     """Joined along axis 0, vectors as rows."""
@@ -175,6 +193,7 @@ def vstack(b: Builder, xs: Tensors) -> Value:
     return f.concatenate(b, rows, 0)
 
 
+@keras_class("numpy", "indices_or_sections axis")
 @operation
 def split(b: Builder, x: Tensor, indices_or_sections: Any, axis: int = 0) -> list[Value]:
     """Equal parts of an axis (an integer), or the parts between these positions."""
@@ -182,6 +201,7 @@ def split(b: Builder, x: Tensor, indices_or_sections: Any, axis: int = 0) -> lis
     return f.split(b, x, sections if isinstance(sections, int) else [int(i) for i in sections], axis)
 
 
+@keras_class("core", "num axis")
 @operation
 def unstack(b: Builder, x: Tensor, num: int | None = None, axis: int = 0) -> list[Value]:
     """The slices of an axis, without it.
@@ -196,6 +216,7 @@ def unstack(b: Builder, x: Tensor, num: int | None = None, axis: int = 0) -> lis
     return [f.squeeze(b, f.slice_axis_exact(b, x, place, i, i + 1), place) for i in range(extent)]
 
 
+@keras_class("numpy", "pad_width mode")
 @operation
 def pad(b: Builder, x: Tensor, pad_width: Any, mode: str = "constant", constant_values: Any = None) -> Value:
     """Elements before and after each axis: a constant (0), or the tensor mirrored.
@@ -265,6 +286,7 @@ def _mirrored(b: Builder, x: Value, axis: int, low: Any, high: Any, mode: str) -
     return f.concatenate(b, parts, axis)
 
 
+@keras_class("numpy", "offset axis1 axis2")
 @operation
 def diagonal(b: Builder, x: Tensor, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
     """The elements of a matrix (or stack of them) on a diagonal."""

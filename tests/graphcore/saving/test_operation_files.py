@@ -103,9 +103,15 @@ def test_what_keras_has_no_class_for_is_read_here() -> None:
     np.testing.assert_array_equal(copy.predict(Z, verbose=0), model.predict(Z, verbose=0))
 
 
-def test_the_table_names_functions_and_their_parameters() -> None:
-    names = [function for functions in operations._CLASSES.values() for function in functions.split()]
-    assert len(names) == len(set(names))
-    for (_, static), functions in operations._CLASSES.items():
-        for function in functions.split():
-            assert set(static.split()) <= set(OPERATORS[function].__wrapped__.names)
+def test_marks_name_parameters_and_no_class_stands_for_two_functions() -> None:
+    marked = {name: call.__wrapped__ for name, call in OPERATORS.items() if call.__wrapped__.keras_class}
+    assert len(marked) > 150
+    by_class: dict[str, set[tuple[str, ...]]] = {}
+    for signature in marked.values():
+        known = signature.keras_class
+        assert {*known.static, *filter(None, [known.operands])} <= set(signature.names)
+        by_class.setdefault(known.name, set()).add((known.module, *known.static))
+    assert all(len(found) == 1 for found in by_class.values())
+    of_class = operations._functions()
+    assert set(of_class) == set(by_class)
+    assert [of_class[name] for name in ("Absolute", "Silu", "BatchNorm")] == ["absolute", "silu", "batch_normalization"]
