@@ -32,7 +32,7 @@ from compiler.codegen.contraction import (
     plain_epilogue,
     specialised,
 )
-from compiler.codegen.microkernel import choose_tile
+from compiler.codegen.microkernel_tile import choose_tile
 from compiler.codegen.objects import compile_kernel
 from compiler.roof_kernels import DEPTH, compile_roof_kernels
 from compiler.target import host_target

@@ -27,7 +27,7 @@ from compiler.codegen.attention_dropout_native import KEEP_COUNT, KEEP_SLACK
 from compiler.codegen.contraction_driver import Driver
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.generated_types import KernelGenerator
-from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_tile import Tile
 from compiler.ir import Op
 from compiler.ops.random import dropout_threshold
 from compiler.types import TensorType
@@ -65,7 +65,7 @@ class AttentionGenerator(KernelGenerator):
         """Bytes of tables, packed queries, sums and a panel of scores."""
         depth, values = inputs[0].shape[3], inputs[2].shape[3]
         block, panel = _block_keys(tile), tile.columns * element_bytes(tile.dtype)
-        tables = align_up(depth * 8) + align_up(values * 8) + 2 * align_up(block * 8) + align_up(ITEM_PANELS * 16)
+        tables = align_up(values * 8) + align_up(block * 8) + align_up(ITEM_PANELS * 16)
         copies = (depth + values) * (block * element_bytes(tile.dtype)) + block * ROW_SLACK
         kept = tile.columns * keep_step(block) + block * panel if op.fields["dropout"] else 0
         return align_up(tables + (depth + values + 2) * (ITEM_PANELS * panel) + block * panel + copies + kept)
@@ -141,11 +141,9 @@ def contract(pointers, extents, scratch, begin, end, item):
 """
 
 _SOURCE = """\
-    depth_table = scratch
-    value_table = depth_table + (depth * 8 + 63) // 64 * 64
+    value_table = scratch
     key_table = value_table + (values * 8 + 63) // 64 * 64
-    step_table = key_table + (BLOCK_KEYS * 8 + 63) // 64 * 64
-    flags = step_table + (BLOCK_KEYS * 8 + 63) // 64 * 64
+    flags = key_table + (BLOCK_KEYS * 8 + 63) // 64 * 64
     packed = flags + (ITEM_PANELS * 16 + 63) // 64 * 64
     sums = packed + ITEM_PANELS * depth * PANEL_STEP
     states = sums + ITEM_PANELS * values * PANEL_STEP
@@ -155,10 +153,8 @@ _SOURCE = """\
     factors = value_rows + BLOCK_KEYS * value_row
     kept = factors + BLOCK_KEYS * PANEL_STEP
     if item == begin:
-        fill_steps(depth_table, depth, ELEMENT)
         fill_steps(value_table, values, ELEMENT)
         fill_steps(key_table, BLOCK_KEYS, depth * ELEMENT)
-        fill_steps(step_table, BLOCK_KEYS, value_row)
     groups = (queries + ITEM_PANELS * TILE_COLUMNS - 1) // (ITEM_PANELS * TILE_COLUMNS)
     row = item // groups
     first = (item - row * groups) * ITEM_PANELS * TILE_COLUMNS
@@ -219,8 +215,8 @@ _SOURCE = """\
                     place = packed + panel * depth * PANEL_STEP
                     rows = key_end - key_begin
                     base = key_rows + (key_begin - block_begin) * depth * ELEMENT
-                    micro(rows, base, key_table, depth_table, depth, place, PANEL_STEP, scores, PANEL_STEP, 0, place, 0,
-                          scores, PANEL_STEP)
+                    micro_rows(rows, base, key_table, depth, place, PANEL_STEP, scores, PANEL_STEP, 0, scores,
+                               PANEL_STEP)
                     near = min(rows, max(0, query_end - behind - key_begin))
                     far = max(near, min(rows, query_begin + ahead + 1 - key_begin))
                     if key_mask:
@@ -243,8 +239,8 @@ _SOURCE = """\
                         transpose_rows(factors, PANEL_STEP, kept, KEEP_STEP, lanes, rows)
                         multiply_rows(scores, factors, rows, PANEL_STEP)
                     base = value_rows + (key_begin - block_begin) * value_row
-                    micro(values, base, value_table, step_table, rows, scores, PANEL_STEP, total, PANEL_STEP,
-                          1 - flags[panel * 2 + 1], scores, 0, total, PANEL_STEP)
+                    micro_columns(values, base, value_table, value_row, rows, scores, PANEL_STEP, total, PANEL_STEP,
+                                  1 - flags[panel * 2 + 1], total, PANEL_STEP)
                     flags[panel * 2 + 1] = 0
         turns = 0
         if left_out and whole == 0:

@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from compiler.codegen.attention_native import PanelLoops
 from compiler.codegen.contraction_ir import INT32, INT64, NativeFunction, constant
-from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_tile import Tile
 from compiler.ops.random import LANES, MULTIPLIERS, ROUNDS, WEYL, WORD, WORDS
 
 __all__ = ["ATTENTION_DROPOUT_PARTS", "KEEP_COUNT", "KEEP_SLACK"]

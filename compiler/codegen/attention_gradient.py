@@ -24,7 +24,7 @@ from compiler.codegen.attention_gradient_native import TERMS
 from compiler.codegen.contraction_driver import Driver
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.generated_types import KernelGenerator
-from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_tile import RUN, Tile
 from compiler.ir import Op
 from compiler.types import TensorType
 from runtime.dimensions import Dim, align_up, ceil_div
@@ -79,7 +79,9 @@ def _driver(tile: Tile) -> Driver:
     panels, queries = _block(tile)
     constants = {"BLOCK_PANELS": panels, "BLOCK_QUERIES": queries, "TERM_BYTES": TERMS * element_bytes(tile.dtype)}
     constants["KEEP_STEP"] = keep_step(panels * tile.columns)
-    return Driver(COMMON_HEAD + _SOURCE, tuple(constants.items()), columns_extent=0)
+    # The slopes of a query lie panel by panel.
+    source = _SOURCE.format(over_keys="micro_table" if tile.columns % RUN else "micro_runs")
+    return Driver(COMMON_HEAD + source, tuple(constants.items()), columns_extent=0)
 
 
 _SOURCE = """\
@@ -189,12 +191,12 @@ _SOURCE = """\
                         place = scores + panel * score_bytes
                         slope = slopes + panel * score_bytes
                         skipped = skip * PANEL_STEP
-                        micro(rows - skip, base, query_table + skip * 8, depth_table, depth,
-                              packed_keys + panel * depth * PANEL_STEP, PANEL_STEP, place + skipped, PANEL_STEP, 0,
-                              place, 0, place + skipped, PANEL_STEP)
-                        micro(rows - skip, g_base, result_table + skip * 8, value_table, values,
-                              packed_values + panel * values * PANEL_STEP, PANEL_STEP, slope + skipped, PANEL_STEP, 0,
-                              slope, 0, slope + skipped, PANEL_STEP)
+                        micro_rows(rows - skip, base, query_table + skip * 8, depth,
+                                   packed_keys + panel * depth * PANEL_STEP, PANEL_STEP, place + skipped, PANEL_STEP, 0,
+                                   place + skipped, PANEL_STEP)
+                        micro_rows(rows - skip, g_base, result_table + skip * 8, values,
+                                   packed_values + panel * values * PANEL_STEP, PANEL_STEP, slope + skipped, PANEL_STEP,
+                                   0, slope + skipped, PANEL_STEP)
                         near = min(rows, max(skip, start + lanes - 1 - ahead - begin_row))
                         far = max(near, min(rows, start + behind + 1 - begin_row))
                         mask_address = 0
@@ -216,11 +218,11 @@ _SOURCE = """\
                         if extents[14]:
                             multiply_rows(place + skip * PANEL_STEP, own_kept, rows - skip, KEEP_STEP)
                         tile = of_values + panel * values * PANEL_STEP
-                        micro(values, g_base + skip * value_row, value_table, result_table, rows - skip,
-                              place + skipped, PANEL_STEP, tile, PANEL_STEP, 1, place, 0, tile, PANEL_STEP)
+                        micro_columns(values, g_base + skip * value_row, value_table, value_row, rows - skip,
+                                      place + skipped, PANEL_STEP, tile, PANEL_STEP, 1, tile, PANEL_STEP)
                         tile = of_keys + panel * depth * PANEL_STEP
-                        micro(depth, base + skip * query_row, depth_table, query_table, rows - skip,
-                              slope + skipped, PANEL_STEP, tile, PANEL_STEP, 1, slope, 0, tile, PANEL_STEP)
+                        micro_columns(depth, base + skip * query_row, depth_table, query_row, rows - skip,
+                                      slope + skipped, PANEL_STEP, tile, PANEL_STEP, 1, tile, PANEL_STEP)
                 of_block = of_queries + (head * queries + begin_row) * of_query_step
                 # Rows before this one see a part of the keys only, each tile another.
                 uneven = 0
@@ -236,9 +238,9 @@ _SOURCE = """\
                             steps = min(count, begin_row + index + tile_rows + ahead - first)
                         if steps > 0:
                             tile = of_block + index * of_query_step + panel * PANEL_STEP
-                            micro(tile_rows, slopes, row_table + index * 8, lane_table, steps,
-                                  key_rows + panel * block_keys * PANEL_STEP, PANEL_STEP, tile, of_query_step, 1, tile,
-                                  0, tile, of_query_step)
+                            {over_keys}(tile_rows, slopes, row_table + index * 8, lane_table, steps,
+                                       key_rows + panel * block_keys * PANEL_STEP, PANEL_STEP, tile, of_query_step, 1,
+                                       tile, of_query_step)
                         index = index + tile_rows
         for panel in range(panels):
             lanes = min(TILE_COLUMNS, count - panel * TILE_COLUMNS)

@@ -20,7 +20,7 @@ from compiler.codegen.attention_native import (
 from compiler.codegen.contraction_ir import INT32, INT64, constant
 from compiler.codegen.contraction_packing import ROWS_AHEAD
 from compiler.codegen.depthwise_native import Vectors
-from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_tile import Tile
 from compiler.codegen.scalar_math_emitter import Emitter
 from compiler.ops.attention import MASKED
 

@@ -16,7 +16,7 @@ from llvmlite import ir
 
 from compiler.codegen.contraction_ir import INT32, INT64, NativeFunction, constant
 from compiler.codegen.depthwise_native import VectorLoops, Vectors
-from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_tile import Tile
 from compiler.codegen.scalar_math_emitter import Emitter
 from compiler.ops.attention import MASKED
 

@@ -22,7 +22,7 @@ from compiler.codegen.contraction_types import ContractionSource, Epilogue, Gene
 from compiler.codegen.depthwise import DepthwiseGenerator
 from compiler.codegen.depthwise_kernel_gradient import DepthwiseKernelGradientGenerator
 from compiler.codegen.depthwise_separable import SeparableGenerator
-from compiler.codegen.microkernel import choose_tile
+from compiler.codegen.microkernel_tile import choose_tile
 from compiler.codegen.winograd_convolution import WinogradGenerator
 from compiler.codegen.winograd_kernel_gradient import WinogradKernelGradientGenerator
 from compiler.contractions import ContractionSpec, ConvolutionGeometry, Geometry, MatmulGeometry

@@ -42,7 +42,7 @@ from compiler.codegen.contraction_sizes import (
     gathering_work,
 )
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator, ImageUnits
-from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_tile import Tile
 from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from runtime.dimensions import Dim
 
@@ -226,9 +226,9 @@ _COMPUTE = """\
 {prefetch}
             if checked:
                 steps = 0
-            next_source = micro(phase_pixels, group_base, phase_entries, phase_offsets, steps, panel_address,
-                                PANEL_STEP, tile, stride, 0, next_source,
-                                next_bytes // max(1, steps // FULL_UNROLL) + 1, written, written_row)
+            next_source = micro_table_ahead(phase_pixels, group_base, phase_entries, phase_offsets, steps,
+                                            panel_address, PANEL_STEP, tile, stride, 0, next_source,
+                                            next_bytes // max(1, steps // FULL_UNROLL) + 1, written, written_row)
             if not checked:
                 continue
             # One pixel and one tap at a time, the taps in the padding left out.
@@ -239,9 +239,9 @@ _COMPUTE = """\
                     y = place // pitch + source_row
                     x = place % pitch + first_x
                     if y >= 0 and y < source_height and x >= 0 and x < source_width:
-                        micro(1, group_base, phase_entries + tile_pixel * 8, phase_offsets + step * 8, group_source,
-                              panel_address + step * PANEL_STEP, PANEL_STEP, tile + tile_pixel * stride, stride, 1,
-                              next_source, 0, tile, stride)"""
+                        micro_table_ahead(1, group_base, phase_entries + tile_pixel * 8, phase_offsets + step * 8,
+                                          group_source, panel_address + step * PANEL_STEP, PANEL_STEP,
+                                          tile + tile_pixel * stride, stride, 1, next_source, 0, tile, stride)"""
 
 _SOURCE = """\
 def contract(pointers, extents, scratch, begin, end, item):

@@ -44,10 +44,12 @@ from compiler.codegen.contraction_types import ContractionSource, Epilogue, Imag
 from compiler.codegen.depthwise_lines import LINE_PARAMETERS, emit_gather_line
 from compiler.codegen.depthwise_native import DEPTHWISE_PARTS
 from compiler.codegen.microkernel import (
-    FULL_UNROLL,
-    MICRO_PARAMETERS,
-    Tile,
+    FEW_REACH,
+    emit_few_sums,
     emit_microkernel,
+    few_name,
+    few_parameters,
+    micro_parameters,
 )
 from compiler.codegen.microkernel_dot import dot_rows, emit_dot_add, emit_dot_microkernel
 from compiler.codegen.microkernel_finish import FINISH_PARAMETERS, emit_finishing_microkernel
@@ -57,6 +59,7 @@ from compiler.codegen.microkernel_flat import (
     emit_flat_microkernel,
     emit_panels_microkernel,
 )
+from compiler.codegen.microkernel_tile import FULL_UNROLL, Reach, Tile
 from compiler.codegen.scalar_math import scalar_namespace
 from compiler.codegen.winograd_transforms import (
     emit_fold_points,
@@ -129,14 +132,38 @@ def tile_constants(tile: Tile) -> dict[str, int]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Part:
-    """A native function that drivers call: its number of arguments, and what adds it to a module."""
+    """A native function that drivers call: its number of arguments, what adds it to a module, a part that it calls."""
 
     arguments: int
     emit: Callable[[Any, Tile], None]
+    needs: str = ""
 
 
+def _micro(reach: Reach, *, ahead: bool = False) -> tuple[str, Part]:
+    """`micro_rows` and so on; `micro_rows_ahead` where it asks for memory to be read."""
+    name = f"micro_{reach}_ahead" if ahead else f"micro_{reach}"
+    count = len(micro_parameters(reach, ahead=ahead))
+    emit = functools.partial(emit_microkernel, name=name, reach=reach, ahead=ahead)
+    return name, Part(count, emit, few_name(FEW_REACH[reach]))
+
+
+def _few(reach: Reach) -> tuple[str, Part]:
+    return few_name(reach), Part(len(few_parameters(reach)), functools.partial(emit_few_sums, reach=reach))
+
+
+_MICRO = (
+    _few("table"),
+    _few("strided"),
+    _micro("table"),
+    _micro("table", ahead=True),
+    _micro("runs"),
+    _micro("rows"),
+    _micro("rows", ahead=True),
+    _micro("columns"),
+    _micro("columns", ahead=True),
+)
 PARTS: Mapping[str, Part] = {
-    "micro": Part(len(MICRO_PARAMETERS), lambda module, tile: emit_microkernel(module, tile, "micro")),
+    **dict(_MICRO),
     "micro_flat": Part(
         len(FLAT_PARAMETERS), lambda module, tile: emit_flat_microkernel(module, tile, "micro_flat")
     ),
@@ -180,9 +207,10 @@ def _part_assembly(tile: Tile, name: str) -> str:
 def _driver_assembly(tile: Tile, driver: Driver) -> str:
     """A driver with everything it calls."""
     constants = tile_constants(tile) | dict(driver.constants)
-    used = [name for name in PARTS if f"{name}(" in driver.source]
-    text = translate(driver.source, constants, {name: PARTS[name].arguments for name in used})
-    return "".join(_part_assembly(tile, name) for name in used) + assembly_of(text, "driver")
+    called = [name for name in PARTS if f"{name}(" in driver.source]
+    text = translate(driver.source, constants, {name: PARTS[name].arguments for name in called})
+    needed = dict.fromkeys([*called, *filter(None, [PARTS[name].needs for name in called])])
+    return "".join(_part_assembly(tile, name) for name in needed) + assembly_of(text, "driver")
 
 
 @functools.cache

@@ -33,7 +33,7 @@ from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_sou
 from compiler.codegen.contraction_ir import CACHE_LINE, element_bytes
 from compiler.codegen.contraction_sizes import BLOCK_EXTENTS, SLAB_COPY, SUMMING_EXTENTS, summing_extents
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
-from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_tile import Tile
 from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from runtime.dimensions import Dim, align_up, ceil_div
 
@@ -219,12 +219,12 @@ def contract(pointers, extents, scratch, begin, end, item):
                 next_gradient += gradient_slice
                 next_source += source_slice
                 if not checked:
-                    micro(tile_rows, base, rows, offsets, steps, panel_address, panel_stride, tile, stride, later,
-                          tile, 0, tile, stride)
+                    micro_table_ahead(tile_rows, base, rows, offsets, steps, panel_address, panel_stride, tile, stride,
+                                      later, tile, 0, tile, stride)
                     continue
                 # One row of the result and one line of pixels at a time, those that read padding left out.
-                micro(tile_rows, base, rows, offsets, 0, panel_address, panel_stride, tile, stride, later,
-                      tile, 0, tile, stride)
+                micro_table_ahead(tile_rows, base, rows, offsets, 0, panel_address, panel_stride, tile, stride, later,
+                                  tile, 0, tile, stride)
                 for index in range(tile_rows):
                     tap = (first_row + tile_row + index) // group_source
                     tap_y = tap // kernel_width * dilation_y - padding_top
@@ -235,9 +235,9 @@ def contract(pointers, extents, scratch, begin, end, item):
                         y = (y_begin + line % y_count) * stride_y + tap_y
                         if y >= 0 and y < source_height and x_begin < x_end:
                             step = line * output_width + x_begin
-                            micro(1, base, rows + index * 8, offsets + step * 8, x_end - x_begin,
-                                  panel_address + step * panel_stride, panel_stride, tile + index * stride, stride,
-                                  1, tile, 0, tile, stride)
+                            micro_table_ahead(1, base, rows + index * 8, offsets + step * 8, x_end - x_begin,
+                                              panel_address + step * panel_stride, panel_stride, tile + index * stride,
+                                              stride, 1, tile, 0, tile, stride)
         later = 1
     scratch[0] = values
     scratch[1] = stride // ELEMENT

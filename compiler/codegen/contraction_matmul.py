@@ -34,8 +34,8 @@ from compiler.codegen.contraction_narrow import (
     narrow_matmul_work,
 )
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
-from compiler.codegen.microkernel import Tile
 from compiler.codegen.microkernel_flat import flat_tiles
+from compiler.codegen.microkernel_tile import Tile
 from compiler.contractions import ContractionSpec, MatmulGeometry
 from runtime.dimensions import Dim, align_up, ceil_div, dim_max, is_at_most
 
@@ -147,7 +147,7 @@ class MatmulGenerator(Generator[MatmulGeometry]):
         is_packed = spec.transpose_a and not spec.transpose_b and isinstance(columns, int)
         if parts == 0 or (is_packed and columns > CUT_IN_PLACE_PANELS * tile.columns):
             kept_depth = depth + WHOLE_DEPTH[True] - dim_max(depth, WHOLE_DEPTH[True])  # the smaller
-        tables = REPORT_BYTES + align_up(depth * 8) + align_up(rows * 8)
+        tables = REPORT_BYTES + align_up(rows * 8)
         panels = 0 if spec.packed else align_up(kept_depth * width * size)
         strips = align_up(rows * (WHOLE_DEPTH[True] + 16) * size) if spec.transpose_a else 0
         return tables + panels + strips + align_up(rows * width * size)

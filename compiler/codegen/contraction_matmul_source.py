@@ -31,8 +31,7 @@ def matmul_driver_source(transpose_a: bool, transpose_b: bool, packed: bool) -> 
         following=_NEXT_PANEL_OR_ROWS if transpose_a else _NEXT_PANEL,
         tile_rows="row_count if packed_a else min(TILE_ROWS, row_count - tile_begin)" if transpose_a else "row_count",
         strip_steps="(WHOLE_DEPTH + 16)" if transpose_a else "0",
-        reads_offsets=_READS_OFFSETS if packed else "",
-        step=_STEP_TRANSPOSED_A if transpose_a else "    step = ELEMENT",
+        step=_STEP_TRANSPOSED_A if transpose_a else "",
     )
 
 
@@ -65,8 +64,7 @@ def contract(pointers, extents, scratch, begin, end, item):
     depth_blocks = max(1, (depth + block_depth - 1) // max(1, block_depth))
 {packed_a}
 {by_columns}
-    offsets = scratch + REPORT_BYTES
-    row_table = offsets + (depth * 8 + 63) // 64 * 64
+    row_table = scratch + REPORT_BYTES
     packed = row_table + (GROUP_ROWS * 8 + 63) // 64 * 64
     panel_bytes = {panel_depth} * PANEL_STEP
     packed_panels = (min(max(column_block, FLAT_1), columns) + TILE_COLUMNS - 1) // TILE_COLUMNS
@@ -87,8 +85,6 @@ def contract(pointers, extents, scratch, begin, end, item):
     panels = (block_columns + TILE_COLUMNS - 1) // TILE_COLUMNS
     stride = panels * PANEL_STEP
 {step}
-    if item == begin{reads_offsets}:
-        fill_steps(offsets, depth, step)
     if block_columns == 0:
         scratch[2] = 0
         return item + 1
@@ -137,8 +133,8 @@ def contract(pointers, extents, scratch, begin, end, item):
 """
 
 _CALL = """\
-            micro(tile_rows, base, row_table + tile_begin * 8, offsets, steps, panel_address, panel_stride, tile,
-                  stride, depth_index, panel_address, 0, written, written_row)"""
+            micro_rows(tile_rows, base, row_table + tile_begin * 8, steps, panel_address, panel_stride, tile, stride,
+                       depth_index, written, written_row)"""
 
 # What the next depth block packs is asked for meanwhile: the lines beneath one another of a strip of columns with so
 # many rows of tiles.
@@ -156,9 +152,9 @@ _CALL_AHEAD = """\
                     if line >= b_lines:
                         ahead = next_a + (line - b_lines) * CACHE_LINE
                         ahead_step = rows * ELEMENT
-                micro(call_rows, base, row_table + (tile_begin + done) * 8, offsets, steps, panel_address, panel_stride,
-                      tile + done * stride, stride, depth_index, ahead, ahead_step, written + done * written_row,
-                      written_row)
+                micro_columns_ahead(call_rows, base, row_table + (tile_begin + done) * 8, step, steps, panel_address,
+                                    panel_stride, tile + done * stride, stride, depth_index, ahead, ahead_step,
+                                    written + done * written_row, written_row)
                 done = done + call_rows
                 line = line + panels"""
 
@@ -233,17 +229,11 @@ _READ_PANELS = """\
     packed = b + first_column // TILE_COLUMNS * panel_bytes
 """
 
-# Not where all panels are met several at once.
-_READS_OFFSETS = (
-    " and (rows > FLAT_ROWS or columns % FLAT_1 > 0 or (extents[7] <= 1 and column_block % FLAT_1 > 0 "
-    "and column_block < columns))"
-)
-
 _FLAT = """\
         if flat_columns:
             for column in range(0, flat_columns, flat_step):
-                micro_flat(rows, base, row_table, offsets, steps, b + (first_column + column) * ELEMENT,
-                           columns * ELEMENT, values + column * ELEMENT, stride, 0)"""
+                micro_flat(rows, base, row_table, steps, b + (first_column + column) * ELEMENT, columns * ELEMENT,
+                           values + column * ELEMENT, stride, 0)"""
 
 _FLAT_PANELS = """\
         if flat_columns:

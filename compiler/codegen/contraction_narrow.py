@@ -19,8 +19,8 @@ import functools
 from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import ContractionSource, Epilogue
-from compiler.codegen.microkernel import Tile
 from compiler.codegen.microkernel_dot import dot_rows
+from compiler.codegen.microkernel_tile import Tile
 from compiler.contractions import ContractionSpec, ConvolutionGeometry, MatmulGeometry
 from runtime.dimensions import Dim, align_up, ceil_div
 

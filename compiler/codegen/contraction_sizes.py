@@ -10,7 +10,7 @@ from compiler.codegen.contraction_driver import REPORT_BYTES
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_narrow import narrow_tables, row_slack
 from compiler.codegen.contraction_types import ImageUnits
-from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_tile import Tile
 from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from runtime.dimensions import Dim, align_up, ceil_div, dim_max, is_at_most
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Generic, TypeVar
 
-from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_tile import Tile
 from compiler.contractions import ContractionSpec, Geometry
 from runtime.dimensions import Dim
 

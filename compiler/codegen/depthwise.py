@@ -29,7 +29,7 @@ from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_sou
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_sizes import CONVOLUTION_EXTENTS, convolution_extents
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator, ImageUnits
-from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_tile import Tile
 from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from runtime.dimensions import Dim, align_up, ceil_div
 

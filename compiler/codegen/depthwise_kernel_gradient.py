@@ -23,7 +23,7 @@ from compiler.codegen.depthwise import (
     as_int,
     run_table_bytes,
 )
-from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_tile import Tile
 from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from runtime.dimensions import Dim, align_up
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from compiler.codegen.contraction_ir import INT64, constant
 from compiler.codegen.depthwise_native import VectorLoops, Vectors
-from compiler.codegen.microkernel import Tile
 from compiler.codegen.microkernel_finish import FINISH_ROWS, finished
+from compiler.codegen.microkernel_tile import Tile
 
 __all__ = ["LINE_PARAMETERS", "emit_gather_line"]
 

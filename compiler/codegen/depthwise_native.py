@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from compiler.codegen.contraction_ir import INT64, NativeFunction, constant
-from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_tile import Tile
 
 __all__ = ["DEPTHWISE_PARTS", "VectorLoops", "Vectors"]
 

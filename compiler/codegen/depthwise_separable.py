@@ -30,8 +30,8 @@ from compiler.codegen.depthwise import (
     run_table_bytes,
 )
 from compiler.codegen.depthwise import EXTENT_COUNT as DEPTHWISE_EXTENT_COUNT
-from compiler.codegen.microkernel import Tile
 from compiler.codegen.microkernel_finish import FINISH_ROWS
+from compiler.codegen.microkernel_tile import Tile
 from compiler.contractions import ContractionSpec, SeparableGeometry
 from runtime.dimensions import Dim, align_up, ceil_div, dim_max
 
@@ -81,7 +81,7 @@ class SeparableGenerator(Generator[SeparableGeometry]):
         pixels, filters = as_int(extents[16]), as_int(extents[17])
         padded = -(-channels // tile.lanes) * tile.lanes * size
         tables = as_int(align_up(kernel_height * 16)) + run_table_bytes(kernel_width, 1)
-        tables += as_int(align_up(pixels * 8)) + as_int(align_up(channels * 8))
+        tables += as_int(align_up(pixels * 8))
         row = -(-filters // tile.columns) * tile.columns * size
         weights = as_int(align_up((kernel_height * kernel_width + len(FINISH_ROWS)) * padded + len(FINISH_ROWS) * row))
         results = 0 if spec.direct else pixels * row
@@ -140,8 +140,7 @@ def contract(pointers, extents, scratch, begin, end, item):
     run_table = y_table + (kernel_height * 16 + 63) // 64 * 64
     tap_table = run_table + (most_runs * 40 + 63) // 64 * 64
     row_table = tap_table + (most_runs * kernel_width * 16 + 63) // 64 * 64
-    offsets = row_table + (item_pixels * 8 + 63) // 64 * 64
-    weights = offsets + (groups * 8 + 63) // 64 * 64
+    weights = row_table + (item_pixels * 8 + 63) // 64 * 64
     panels = (columns + TILE_COLUMNS - 1) // TILE_COLUMNS
     stride = panels * PANEL_STEP
     between = weights + taps_all * padded
@@ -150,7 +149,6 @@ def contract(pointers, extents, scratch, begin, end, item):
     values = block + (item_pixels * padded + 63) // 64 * 64
     if item == begin:
         fill_steps(row_table, item_pixels, padded)
-        fill_steps(offsets, groups, ELEMENT)
         copy_rows(weights, padded, pointers[2], pixel, taps_all, groups)
         copy_rows(between, padded, pointers[3], pixel, FINISH_ROWS, groups)
         copy_rows(behind, stride, pointers[4], columns * ELEMENT, FINISH_ROWS, columns)
@@ -187,7 +185,7 @@ def contract(pointers, extents, scratch, begin, end, item):
     next_bytes = pixels * stride_y * stride_x * pixel // turns + 1
     for panel in range(first_panel, last_panel):
         column = panel * TILE_COLUMNS
-        next_source = micro_finish(pixels, block, row_table, offsets, groups, pointers[1] + panel * groups * PANEL_STEP,
+        next_source = micro_finish(pixels, block, row_table, groups, pointers[1] + panel * groups * PANEL_STEP,
                                    results + column * ELEMENT, results_stride, behind + column * ELEMENT, stride,
                                    next_source, next_bytes, written + column * written_element, written_row)
     first_column = first_panel * TILE_COLUMNS

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from compiler.codegen.contraction_driver import Driver
-from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_tile import Tile
 from compiler.ir import Op
 from compiler.types import TensorType
 from runtime.dimensions import Dim

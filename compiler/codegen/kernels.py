@@ -21,7 +21,7 @@ from compiler.codegen.contraction import (
 from compiler.codegen.contraction_driver import bare_kernel_source
 from compiler.codegen.cpu import NOTHING_SHARED, CpuPrinter, memory_dtype, print_loop_kernel
 from compiler.codegen.generated import GENERATED
-from compiler.codegen.microkernel import Tile, choose_tile
+from compiler.codegen.microkernel_tile import Tile, choose_tile
 from compiler.contractions import CONTRACTION_DTYPES, Contraction, ContractionSpec, SeparableGeometry
 from compiler.ir import Fusion, Graph, Node, Op
 from compiler.loops import INDEX, ContractionKernel, Expr, Kernel, Store, binary, literal

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from compiler.codegen.contraction_ir import INT64, NativeFunction, constant
-from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_tile import Tile
 
 __all__ = ["dot_rows", "emit_dot_add", "emit_dot_microkernel"]
 

@@ -12,25 +12,29 @@ from collections.abc import Sequence
 from typing import Any
 
 from compiler.codegen.contraction_ir import NativeFunction
-from compiler.codegen.microkernel import AHEAD_PARAMETERS, Tile, TileCode, emit_tiles
+from compiler.codegen.microkernel import READ_AHEAD, WRITE_AHEAD, emit_few_rows, emit_tiles
+from compiler.codegen.microkernel_tile import Tile, TileCode
 
 __all__ = ["FINISH_PARAMETERS", "FINISH_ROWS", "emit_finishing_microkernel", "finished"]
 
 # What follows a sum where it is finished in its registers: rows of vectors, one beneath the other.
 FINISH_ROWS = ("scale", "shift", "low", "high")
-FINISH_PARAMETERS = (
-    "rows", "base", "row_table", "offsets", "depth", "panel", "tile", "tile_stride", "finish", "finish_stride",
-    *AHEAD_PARAMETERS,
+_FEW_PARAMETERS = (
+    "rows", "base", "row_table", "depth", "panel", "tile", "tile_stride", "finish", "finish_stride",
 )  # fmt: skip
+FINISH_PARAMETERS = (*_FEW_PARAMETERS, *READ_AHEAD, *WRITE_AHEAD)
 
 
 def emit_finishing_microkernel(module: Any, tile: Tile, name: str) -> None:
     """Add a micro-kernel that stores min(max(sum * scale + shift, low), high).
 
-    As `emit_microkernel`; the panel's rows lie one behind the other. `finish`: address of the tile's columns of scale;
-    `finish_stride`: bytes from there to those of shift, from these to low and from these to high.
+    As `emit_microkernel` with the reach "rows"; the panel's rows lie one behind the other. `finish`: address of the
+    tile's columns of scale; `finish_stride`: bytes from there to those of shift, from these to low and from these to
+    high.
     """
-    emit_tiles(module, tile, name, FINISH_PARAMETERS, _store_finished)
+    few = f"{name}_few"
+    emit_few_rows(module, tile, few, _FEW_PARAMETERS, "rows", _store_finished)
+    emit_tiles(module, tile, name, FINISH_PARAMETERS, "rows", _store_finished, (few, _FEW_PARAMETERS))
 
 
 def finished(native: NativeFunction, sums: Sequence[Any], rows: Sequence[Any]) -> list[Any]:

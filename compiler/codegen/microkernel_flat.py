@@ -16,7 +16,8 @@ import dataclasses
 from typing import Any
 
 from compiler.codegen.contraction_ir import NativeFunction
-from compiler.codegen.microkernel import STEPS_AHEAD, SUM_PARAMETERS, Tile, TileCode, call_variant
+from compiler.codegen.microkernel import STEPS_AHEAD, call_variant
+from compiler.codegen.microkernel_tile import HALF_UNROLL, Tile, TileCode
 
 __all__ = [
     "FLAT_PARAMETERS",
@@ -26,7 +27,9 @@ __all__ = [
     "flat_tiles",
 ]
 
-FLAT_PARAMETERS = SUM_PARAMETERS
+FLAT_PARAMETERS = (
+    "rows", "base", "row_table", "depth", "panel", "panel_stride", "tile", "tile_stride", "accumulate",
+)  # fmt: skip
 # From beyond the third level 4096 x 1024 takes 352 us (median) with 32 steps, 394 without; from nearer no difference.
 PANEL_STEPS_AHEAD = 32
 PANELS_PARAMETERS = (
@@ -44,7 +47,7 @@ def flat_tiles(tile: Tile) -> list[Tile]:
 
 
 def emit_flat_microkernel(module: Any, tile: Tile, name: str) -> None:
-    """Add the micro-kernel that reads strips of b: as `emit_microkernel`, over the columns of `flat_tiles`.
+    """Add the micro-kernel that reads strips of b: `emit_microkernel` of "rows", over the columns of `flat_tiles`.
 
     It asks for nothing but its strip.
     """
@@ -66,7 +69,8 @@ def _emit(
     variants = {flat.rows: f"{name}_rows{flat.rows}" for flat in flat_tiles(tile)}
     for flat in flat_tiles(tile):
         native = NativeFunction(module, variants[flat.rows], parameters, tile.dtype, tile.lanes)
-        full = flat.rows == max(variants)
-        TileCode(native, flat, full=full, steps_ahead=steps_ahead, panel_vectors=panel_vectors).store_sums()
+        unroll = HALF_UNROLL if flat.rows == max(variants) else 2
+        code = TileCode(native, flat, reach="rows", unroll=unroll, steps_ahead=steps_ahead, panel_vectors=panel_vectors)
+        code.store_sums()
         native.finish()
     call_variant(NativeFunction(module, name, parameters, tile.dtype, tile.lanes), variants)

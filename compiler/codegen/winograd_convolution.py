@@ -27,7 +27,7 @@ from __future__ import annotations
 from compiler.codegen.contraction_driver import REPORT_BYTES, Driver, kernel_source
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator, ImageUnits
-from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_tile import Tile
 from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from compiler.winograd import POINTS, TILE, WINDOW
 from runtime.dimensions import Dim, align_up, ceil_div, dim_max
@@ -87,12 +87,12 @@ class WinogradGenerator(Generator[ConvolutionGeometry]):
         channels, output_width, filters, lines = extents[3], extents[5], extents[6], extents[9]
         tiles = ceil_div(output_width, TILE) * lines
         columns = ceil_div(filters, tile.columns) * tile.columns
-        offsets = align_up(tiles * 8) + align_up(channels * 8)
+        rows = align_up(tiles * 8)
         border = align_up(channels * (WINDOW * size)) + align_up(filters * (TILE * size))
         packed = align_up(channels * (POINTS * tile.columns * size))
         tables = (point_bytes(tiles, channels * size) + point_bytes(tiles, columns * size)) * POINTS
         values = output_width * filters * (lines * TILE * size)
-        return REPORT_BYTES + offsets + border + packed + tables + align_up(values)
+        return REPORT_BYTES + rows + border + packed + tables + align_up(values)
 
     def source(self, spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
         """The driver's source."""
@@ -179,8 +179,7 @@ def contract(pointers, extents, scratch, begin, end, item):
     whole_panels = filters // TILE_COLUMNS
     point_kernel = channels * filters * ELEMENT
     row_table = scratch + REPORT_BYTES
-    offsets = row_table + (item_lines * line_tiles * 8 + 63) // 64 * 64
-    zeros = offsets + (channels * 8 + 63) // 64 * 64
+    zeros = row_table + (item_lines * line_tiles * 8 + 63) // 64 * 64
     unread = zeros + (6 * pixel + 63) // 64 * 64
     packed = unread + (4 * filters * ELEMENT + 63) // 64 * 64
     image_table = packed + (channels * 36 * PANEL_STEP + 63) // 64 * 64
@@ -204,7 +203,6 @@ def contract(pointers, extents, scratch, begin, end, item):
     if item == begin:
         fill_zero(zeros, 6 * channels)
         fill_steps(row_table, item_lines * line_tiles, pixel)
-        fill_steps(offsets, channels, ELEMENT)
         if whole_panels < panels:
             pack_columns(packed, 0, pointers[1] + whole_panels * PANEL_STEP, filters * ELEMENT, channels * 36,
                          filters - whole_panels * TILE_COLUMNS)
@@ -239,8 +237,8 @@ def contract(pointers, extents, scratch, begin, end, item):
                 panel_address = packed + point * channels * PANEL_STEP
                 panel_stride = PANEL_STEP
             results = result_table + point * result_point + panel * PANEL_STEP
-            next_source = micro(tiles, base, row_table, offsets, channels, panel_address, panel_stride, results,
-                                result_pixel, 0, next_source, source_step, results, result_pixel)
+            next_source = micro_rows_ahead(tiles, base, row_table, channels, panel_address, panel_stride, results,
+                                           result_pixel, 0, next_source, source_step, results, result_pixel)
     first_image = line_begin // image_lines
     first_row = first_image * output_height + (line_begin - first_image * image_lines) * 4
     last_row = first_row

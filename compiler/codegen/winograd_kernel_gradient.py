@@ -12,7 +12,7 @@ from __future__ import annotations
 from compiler.codegen.contraction_driver import REPORT_BYTES
 from compiler.codegen.contraction_ir import element_bytes
 from compiler.codegen.contraction_types import ContractionSource, Epilogue, Generator
-from compiler.codegen.microkernel import Tile
+from compiler.codegen.microkernel_tile import Tile
 from compiler.codegen.winograd_convolution import SHARED_EXTENTS, point_bytes, winograd_extents, winograd_source
 from compiler.contractions import ContractionSpec, ConvolutionGeometry
 from compiler.winograd import KERNEL, POINTS, TILE, WINDOW
@@ -51,10 +51,10 @@ class WinogradKernelGradientGenerator(Generator[ConvolutionGeometry]):
         channels, output_width, filters, lines = extents[3], extents[5], extents[6], extents[9]
         tiles = ceil_div(output_width, TILE) * lines
         columns = ceil_div(filters, tile.columns) * tile.columns
-        offsets = align_up(tiles * 8) + align_up(channels * 8)
+        rows = align_up(channels * 8)
         border = align_up(channels * (WINDOW * size)) + align_up(filters * (TILE * size))
         tables = (point_bytes(tiles, channels * size) + point_bytes(tiles, columns * size)) * POINTS
-        return REPORT_BYTES + offsets + border + tables + align_up(channels * columns * ((POINTS + TAPS) * size))
+        return REPORT_BYTES + rows + border + tables + align_up(channels * columns * ((POINTS + TAPS) * size))
 
     def source(self, spec: ContractionSpec, tile: Tile, epilogue: Epilogue) -> ContractionSource:
         """The driver's source."""
@@ -66,8 +66,7 @@ def contract(pointers, extents, scratch, begin, end, item):
 {extents}
     chunks = extents[10]
     row_table = scratch + REPORT_BYTES
-    offsets = row_table + (channels * 8 + 63) // 64 * 64
-    zeros = offsets + (item_lines * line_tiles * 8 + 63) // 64 * 64
+    zeros = row_table + (channels * 8 + 63) // 64 * 64
     zero_results = zeros + (6 * pixel + 63) // 64 * 64
     image_table = zero_results + (4 * filters * ELEMENT + 63) // 64 * 64
     result_table = image_table + 36 * image_point
@@ -78,7 +77,6 @@ def contract(pointers, extents, scratch, begin, end, item):
         fill_zero(zero_results, 4 * filters)
         if filters < panels * TILE_COLUMNS:
             fill_zero(result_table, 36 * result_point // ELEMENT)
-        fill_steps(offsets, item_lines * line_tiles, pixel)
         fill_steps(row_table, channels, ELEMENT)
     lines = images * image_lines
     share = (lines + chunks - 1) // chunks
@@ -124,8 +122,9 @@ def contract(pointers, extents, scratch, begin, end, item):
             for panel in range(panels):
                 panel_address = result_table + point * result_point + panel * PANEL_STEP
                 tile = point_sums + panel * PANEL_STEP
-                next_source = micro(channels, base, row_table, offsets, tiles, panel_address, result_pixel, tile,
-                                    result_pixel, line_begin - share_begin, next_source, next_step, tile, result_pixel)
+                next_source = micro_columns_ahead(channels, base, row_table, pixel, tiles, panel_address, result_pixel,
+                                                  tile, result_pixel, line_begin - share_begin, next_source, next_step,
+                                                  tile, result_pixel)
     fold_points(sums, channels * result_pixel, kernel, channels * result_pixel, channels * panels * TILE_COLUMNS)
     scratch[0] = kernel
     scratch[1] = panels * TILE_COLUMNS

@@ -141,7 +141,9 @@ def _kernel_shape(op: Convolution | ConvolutionInputGradient, node: Node, lanes:
 
 def panel_columns(dtype: str, context: PassContext) -> int:
     """Columns of a panel on the context's target."""
-    from compiler.codegen.microkernel import choose_tile  # loads Numba, which graphs without convolutions do not need
+    from compiler.codegen.microkernel_tile import (
+        choose_tile,  # loads Numba, which graphs without convolutions do not need
+    )
 
     return choose_tile(dtype, context.target).columns
 

@@ -25,7 +25,7 @@ from compiler.codegen.contraction import (
     plain_epilogue,
     specialised,
 )
-from compiler.codegen.microkernel import choose_tile
+from compiler.codegen.microkernel_tile import choose_tile
 from compiler.target import Target, host_target
 from runtime.dimensions import evaluate
 from runtime.program import CONTINUED

@@ -28,7 +28,7 @@ from compiler.codegen.contraction import (
     image_units,
 )
 from compiler.codegen.contraction_assembly import make_pointer
-from compiler.codegen.microkernel import choose_tile
+from compiler.codegen.microkernel_tile import choose_tile
 from compiler.target import Target, host_target
 from runtime.dimensions import symbol
 

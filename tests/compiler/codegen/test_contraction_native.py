@@ -18,8 +18,9 @@ from compiler.codegen import contraction_packing as packing
 from compiler.codegen.contraction_assembly import assembly_of, compile_to_assembly, make_native_intrinsic
 from compiler.codegen.contraction_driver import PARTS
 from compiler.codegen.contraction_native import translate
-from compiler.codegen.microkernel import FULL_UNROLL, MICRO_PARAMETERS, Tile, choose_tile, make_microkernel
+from compiler.codegen.microkernel import FEW_REACH, emit_few_sums, emit_microkernel, micro_parameters
 from compiler.codegen.microkernel_finish import FINISH_PARAMETERS, emit_finishing_microkernel
+from compiler.codegen.microkernel_tile import FULL_UNROLL, RUN, Reach, Tile, choose_tile
 from compiler.target import Target, host_target
 
 Array = np.ndarray[Any, Any]
@@ -188,33 +189,50 @@ def test_a_bad_value_is_found_anywhere(dtype: str) -> None:
 TILES = [Tile("float32", 8, 6, 2), Tile("float32", 4, 8, 3), Tile("float64", 4, 6, 2), Tile("float32", 16, 14, 2)]
 
 
-@pytest.mark.parametrize("tile", TILES, ids=str)
-def test_the_microkernel_at_every_row_count_and_depth(tile: Tile) -> None:
-    micro = make_microkernel(tile)
-
-    @njit(f"void({', '.join(['int64'] * len(MICRO_PARAMETERS))})")
-    def call(rows, base, table, offsets, depth, panel, panel_stride, result, stride, accumulate, a, b, c, d):  # type: ignore
-        micro(rows, base, table, offsets, depth, panel, panel_stride, result, stride, accumulate, a, b, c, d)
-
-    random = np.random.default_rng(0)
+def rows_and_steps(reach: Reach, rows: int, depth: int, tile: Tile, row: int) -> tuple[Any, Any]:
+    """Byte offsets of rows and of steps, in any order that the reach allows, into rows of `row` bytes."""
+    random = np.random.default_rng(1)
     size = np.dtype(tile.dtype).itemsize
-    for depth in (0, 1, 2, 3, 7, 8, 9, 64):
-        most = 2 * tile.rows + 1
-        a = random.standard_normal((most + 2, depth + 1)).astype(tile.dtype)
+    tiles = np.arange(rows) // tile.rows
+    if reach == "columns":  # a tile's rows are consecutive elements, a step is a row further
+        return (tiles * (tile.rows + 1) + np.arange(rows) % tile.rows) * size, np.arange(depth) * row
+    row_offsets = random.permutation(rows) * row
+    runs = -(-depth // RUN)
+    of_runs = (random.permutation(runs)[:, None] * RUN + np.arange(RUN)).ravel()[:depth]
+    orders = {"table": random.permutation(depth), "runs": of_runs, "rows": np.arange(depth)}
+    return row_offsets, orders[reach] * size
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+@pytest.mark.parametrize("reach", FEW_REACH)
+@pytest.mark.parametrize("tile", TILES, ids=str)
+def test_the_microkernel_at_every_row_count_and_depth(tile: Tile, reach: Reach, ahead: bool) -> None:
+    parameters = micro_parameters(reach, ahead=ahead)
+
+    def emit(module: Any) -> None:
+        emit_few_sums(module, tile, FEW_REACH[reach])
+        emit_microkernel(module, tile, "micro", reach, ahead=ahead)
+
+    micro = callable_native("micro", len(parameters), emit)
+    random = np.random.default_rng(0)
+    most = 2 * tile.rows + 1
+    for depth in (0, 1, 2, 3, 7, 8, 9, 12, 64):
+        a = random.standard_normal((max(most, depth) + 2, max(most, depth) + RUN + 5)).astype(tile.dtype)
         panel = random.standard_normal((depth, tile.columns + 5)).astype(tile.dtype)
-        # Rows and steps in any order: both are tables of offsets.
-        row_order, step_order = random.permutation(most), random.permutation(depth)
-        rows_table = row_order.astype(np.int64) * a.strides[0]
-        offsets = step_order.astype(np.int64) * size
-        base = a.ctypes.data + a.strides[0]
-        chosen = a[1:][row_order][:, step_order].astype(np.float64)
+        tables = rows_and_steps(reach, most, depth, tile, a.strides[0])
+        rows_table, offsets = (table.astype(np.int64) for table in tables)
+        chosen = a.ravel()[(rows_table[:, None] + offsets + a.strides[0]) // a.itemsize].astype(np.float64)
         exact = chosen @ panel[:, : tile.columns]
+        how = {"table": (offsets.ctypes.data,), "runs": (offsets.ctypes.data,), "rows": (), "columns": (a.strides[0],)}
         for rows in range(most + 1):
             for accumulate in (0, 1):
                 result = np.full((most, tile.columns + 1), 0.5, tile.dtype)
-                addresses = (panel.ctypes.data, panel.strides[0], result.ctypes.data, result.strides[0])
-                tables = (rows_table.ctypes.data, offsets.ctypes.data)
-                call(rows, base, *tables, depth, *addresses, accumulate, base, 8, base, 64)
+                places = (panel.ctypes.data, panel.strides[0], result.ctypes.data, result.strides[0], accumulate)
+                read = (a.ctypes.data, 24) if ahead else ()
+                first = a.ctypes.data + a.strides[0]
+                left = (rows, first, rows_table.ctypes.data, *how[reach], depth)
+                reached = micro(*left, *places, *read, a.ctypes.data, 64)
+                assert reached == (a.ctypes.data + rows // tile.rows * (depth // FULL_UNROLL) * 24 if ahead else 0)
                 expected = np.full(result.shape, 0.5)
                 expected[:rows, : tile.columns] = exact[:rows] + 0.5 * accumulate
                 tolerance = (depth + 2) * np.finfo(tile.dtype).eps * 10
@@ -230,13 +248,13 @@ def test_the_finishing_microkernel_at_every_row_count(tile: Tile) -> None:
         panel = random.standard_normal((depth, tile.columns)).astype(tile.dtype)
         scale, shift = random.standard_normal((2, tile.columns))
         finish = np.stack([scale, shift, shift - 1, shift + 1]).astype(tile.dtype)
-        row_order, step_order = random.permutation(len(a)), random.permutation(depth)
-        table, offsets = row_order.astype(np.int64) * a.strides[0], step_order.astype(np.int64) * a.itemsize
-        exact = a[row_order][:, step_order].astype(np.float64) @ panel
+        row_order = random.permutation(len(a))
+        table = row_order.astype(np.int64) * a.strides[0]
+        exact = a[row_order][:, :depth].astype(np.float64) @ panel
         exact = np.clip(exact * finish[0] + finish[1], finish[2], finish[3])
         for rows in range(len(a) + 1):
             result = np.full((len(a), tile.columns + 1), 0.5, tile.dtype)
-            left, right = (rows, a.ctypes.data, table.ctypes.data, offsets.ctypes.data, depth), finish.ctypes.data
+            left, right = (rows, a.ctypes.data, table.ctypes.data, depth), finish.ctypes.data
             places = (panel.ctypes.data, result.ctypes.data, result.strides[0], right, finish.strides[0])
             ahead = call(*left, *places, panel.ctypes.data, 24, result.ctypes.data, result.strides[0])
             assert ahead == panel.ctypes.data + rows // tile.rows * (depth // FULL_UNROLL) * 24

@@ -19,7 +19,7 @@ from compiler.codegen.contraction import (
     contraction_work,
     plain_epilogue,
 )
-from compiler.codegen.microkernel import choose_tile
+from compiler.codegen.microkernel_tile import choose_tile
 from compiler.contractions import ContractionSpec, ConvolutionGeometry, SeparableGeometry
 from compiler.target import Target, host_target
 from runtime.dimensions import symbol
