@@ -165,7 +165,8 @@ def test_every_width_of_vectors(dtype: str, vector_bytes: int, registers: int) -
 @pytest.mark.parametrize("which", [0, 1, 2])
 @pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
 def test_nan_and_infinity_meet_what_the_mathematics_says_and_no_padding(which: int, bad: float) -> None:
-    geometry = SeparableGeometry(depthwise((2, 7, 6, 9), strides=(2, 1), padding=((1, 1), (2, 1))), 16)
+    filters = choose_tile("float32", host_target()).columns  # whole panels, as `direct` asks
+    geometry = SeparableGeometry(depthwise((2, 7, 6, 9), strides=(2, 1), padding=((1, 1), (2, 1))), filters)
     arrays = operands(geometry, "float32", 0)
     for rows in arrays[3:]:
         rows[2:] = [[-np.inf], [np.inf]]  # bounds would hold an infinity back
@@ -174,7 +175,7 @@ def test_nan_and_infinity_meet_what_the_mathematics_says_and_no_padding(which: i
     with np.errstate(invalid="ignore"):
         sums = products("convolution", geometry.depthwise, arrays[0], arrays[2])
         exact = finished(finished(sums, arrays[3]) @ arrays[1].astype(np.float64), arrays[4])
-    given = [arrays[0], panels(arrays[1], choose_tile("float32", host_target()).columns), *arrays[2:]]
+    given = [arrays[0], panels(arrays[1], filters), *arrays[2:]]
     for direct in (False, True):
         spec = ContractionSpec("separable_convolution", "float32", direct=direct)
         result = run(spec, geometry, given, exact.shape, epilogue=stored("float32"))
@@ -184,17 +185,18 @@ def test_nan_and_infinity_meet_what_the_mathematics_says_and_no_padding(which: i
 
 
 def test_nan_passes_the_bounds() -> None:
-    geometry = SeparableGeometry(depthwise((1, 5, 5, 8)), 16)
+    filters = choose_tile("float32", host_target()).columns
+    geometry = SeparableGeometry(depthwise((1, 5, 5, 8)), filters)
     arrays = operands(geometry, "float32", 0)
     for rows in arrays[3:]:
         rows[2:] = [[0.0], [6.0]]
     arrays[0][0, 2, 2, 3] = np.nan
-    given = [arrays[0], panels(arrays[1], choose_tile("float32", host_target()).columns), *arrays[2:]]
+    given = [arrays[0], panels(arrays[1], filters), *arrays[2:]]
     spec = ContractionSpec("separable_convolution", "float32", direct=True)
-    result = run(spec, geometry, given, (1, 5, 5, 16), epilogue=stored("float32"))
+    result = run(spec, geometry, given, (1, 5, 5, filters), epilogue=stored("float32"))
     expected = np.zeros((5, 5), bool)
     expected[1:4, 1:4] = True
-    np.testing.assert_array_equal(np.isnan(result[0]), np.repeat(expected[:, :, None], 16, 2))
+    np.testing.assert_array_equal(np.isnan(result[0]), np.repeat(expected[:, :, None], filters, 2))
 
 
 def test_symbolic_extents_run_any_size() -> None:
