@@ -181,7 +181,7 @@ def test_same_bits_as_numba_from_the_same_text(build: Callable[[Builder], Value]
      (adam, "v?sqrtps|v?rsqrtps"), (philox, "v?pmuludq")],
 )  # fmt: skip
 def test_loops_become_vector_instructions(build: Callable[[Builder], Value], instruction: str) -> None:
-    wide = "ymm" if host_target().lanes("float32") >= 8 else "xmm"
+    wide = {4: "xmm", 8: "ymm", 16: "zmm"}[host_target().lanes("float32")]
     texts = []
     for kernel, _ in printed(build):
         texts.append(kernel_texts(kernel.source, kernel.namespace).assembly)

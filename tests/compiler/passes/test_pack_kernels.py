@@ -19,7 +19,7 @@ from compiler.ops.scan import Scan
 from compiler.ops.spatial import Padding
 from compiler.passes.context import PassContext
 from compiler.passes.pack_kernels import pack_kernels
-from compiler.target import CUDA_TARGET
+from compiler.target import CUDA_TARGET, host_target
 from compiler.text import parse, to_text
 from compiler.types import TensorType
 from runtime.dimensions import evaluate, symbol
@@ -110,7 +110,7 @@ def product(depth: int = 37, columns: int = 40, dtype: str = "float32", **option
         product(),
         product(transpose_b=True),
         product(300, 130),
-        product(5, 8),
+        product(5, host_target().lanes("float32")),
         product(1100, 520),
         product(dtype="float64"),
         product(inner=(1,)),
