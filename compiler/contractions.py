@@ -31,7 +31,7 @@ class ContractionSpec:
 
     `kind`: a key of the table in `compiler.codegen.contraction`, which checks it and whether the kind has such a form.
     `transpose_a`: the matmul's a is [.., depth, rows]. `transpose_b`: its b is [.., columns, depth].
-    `narrow`: the result has fewer columns than a vector has lanes (see `compiler.codegen.contraction_narrow`).
+    `narrow`: the result has fewer columns than half of a register tile (see `compiler.codegen.contraction_narrow`).
     `packed`: the right operand comes as panels; a convolution's with a number that is finite where all of it is.
     `direct`: the driver of a separable convolution stores the result itself: panels are whole, the epilogue is none.
     Raises `ValueError` for a dtype other than float32 and float64.

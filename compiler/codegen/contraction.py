@@ -83,7 +83,8 @@ def specialised(spec: ContractionSpec, geometry: Geometry, target: Target) -> Co
     """The specification with the form that suits the geometry on a target."""
     if spec.packed:
         return spec
-    return dataclasses.replace(spec, narrow=generator_of(spec).is_narrow(spec, geometry, target.lanes(spec.dtype)))
+    narrow = generator_of(spec).is_narrow(spec, geometry, choose_tile(spec.dtype, target))
+    return dataclasses.replace(spec, narrow=narrow)
 
 
 def contraction_extents(spec: ContractionSpec, geometry: Geometry, *, whole: bool = False) -> tuple[Dim, ...]:

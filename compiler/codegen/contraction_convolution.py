@@ -63,9 +63,9 @@ class ConvolutionGenerator(Generator[ConvolutionGeometry]):
     def __init__(self, *, backward: bool) -> None:
         self.backward = backward
 
-    def is_narrow(self, spec: ContractionSpec, geometry: ConvolutionGeometry, lanes: int) -> bool:
+    def is_narrow(self, spec: ContractionSpec, geometry: ConvolutionGeometry, tile: Tile) -> bool:
         """Where the result has few channels and the sum runs over whole vectors of them."""
-        return is_narrow_convolution(geometry, lanes, backward=self.backward)
+        return is_narrow_convolution(geometry, tile, backward=self.backward)
 
     def fills(self, spec: ContractionSpec, geometry: ConvolutionGeometry) -> bool:
         """A call packs the kernel, unless it comes so."""

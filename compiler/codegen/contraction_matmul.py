@@ -99,9 +99,9 @@ class MatmulGenerator(Generator[MatmulGeometry]):
         frozenset({"packed"}),
     )
 
-    def is_narrow(self, spec: ContractionSpec, geometry: MatmulGeometry, lanes: int) -> bool:
-        """Where a is not transposed and there are fewer columns than lanes."""
-        return is_narrow_matmul(spec, geometry, lanes)
+    def is_narrow(self, spec: ContractionSpec, geometry: MatmulGeometry, tile: Tile) -> bool:
+        """Where a is not transposed and there are few columns."""
+        return is_narrow_matmul(spec, geometry, tile)
 
     def fills(self, spec: ContractionSpec, geometry: MatmulGeometry) -> bool:
         """Where b does not come packed."""

@@ -1,4 +1,4 @@
-"""Contractions with fewer columns than a vector has lanes: images as results, heads with one output.
+"""Contractions with fewer columns than half of a tile: images as results, heads with one output.
 
 Vectors run along the sum (`microkernel_dot`); the results are put where they lie in the output, all columns of a row
 after each other, so that the epilogue's vectors run along that memory.
@@ -45,18 +45,18 @@ ITEM_ROWS = 64  # a multiple of every `dot_rows`
 SECOND_HALF = 1 << 32
 
 
-def is_narrow_matmul(spec: ContractionSpec, geometry: MatmulGeometry, lanes: int) -> bool:
-    """Whether a product takes the narrow form: a matter of its extents and the target's vectors."""
-    return not spec.transpose_a and isinstance(geometry.columns, int) and geometry.columns < lanes
+def is_narrow_matmul(spec: ContractionSpec, geometry: MatmulGeometry, tile: Tile) -> bool:
+    """Whether a product takes the narrow form: a matter of its extents and the target's tile."""
+    return not spec.transpose_a and isinstance(geometry.columns, int) and geometry.columns < tile.least_columns
 
 
-def is_narrow_convolution(geometry: ConvolutionGeometry, lanes: int, *, backward: bool) -> bool:
+def is_narrow_convolution(geometry: ConvolutionGeometry, tile: Tile, *, backward: bool) -> bool:
     """Whether a convolution, or the gradient with respect to its input, takes the narrow form."""
     channels, filters = geometry.input_shape[3], geometry.kernel_shape[3]
     columns, summed = (channels, filters) if backward else (filters, channels)
     if geometry.groups != 1 or not isinstance(columns, int) or not isinstance(summed, int):
         return False
-    return columns < lanes and summed % lanes == 0
+    return columns < tile.least_columns and summed % tile.lanes == 0
 
 
 def row_slack(tile: Tile) -> int:

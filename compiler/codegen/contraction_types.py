@@ -119,8 +119,8 @@ class Generator(abc.ABC, Generic[AnyGeometry]):
         if asked and not any(asked <= form for form in self.forms):
             raise ValueError(f"there is no form of {spec.kind} that is {' and '.join(sorted(asked))}: {spec}")
 
-    def is_narrow(self, spec: ContractionSpec, geometry: AnyGeometry, lanes: int) -> bool:
-        """Whether the narrow form suits the geometry on a target with so many lanes."""
+    def is_narrow(self, spec: ContractionSpec, geometry: AnyGeometry, tile: Tile) -> bool:
+        """Whether the narrow form suits the geometry better than a tile."""
         return False
 
     def fills(self, spec: ContractionSpec, geometry: AnyGeometry) -> bool:

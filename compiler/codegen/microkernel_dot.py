@@ -1,6 +1,6 @@
 """The micro-kernel of narrow results: few columns, so that vectors run along the sum.
 
-A result with fewer columns than a vector has lanes would leave most of a register tile empty: of 6 x 16, three
+A result with few columns would leave most of a register tile empty: of 6 x 16, three
 columns use a fifth. Here a vector holds consecutive steps of the sum for one row and one column instead; eight rows
 advance together and share the vectors of the column's factors, and a tree of shuffles adds up the lanes of all eight
 at the end. Eight loads of rows and one of factors feed eight multiply-adds: two loads a cycle allow 89 % of the peak.

@@ -69,6 +69,11 @@ class Tile:
         """Elements in one row of the tile."""
         return self.lanes * self.vectors
 
+    @property
+    def least_columns(self) -> int:
+        """From so many columns on a result is for the tile; with fewer, vectors run along the sum."""
+        return min(self.lanes, self.columns // 2)
+
 
 def choose_tile(dtype: str, target: Target) -> Tile:
     """The register tile for a target.

@@ -29,7 +29,7 @@ from compiler.ops.shape import Broadcast
 from compiler.ops.sources import Full
 from compiler.passes.context import PassContext
 from compiler.passes.eliminate_dead_code import eliminate_dead_code
-from compiler.passes.pack_kernels import panel_columns, panels_of, stable_values, unchanged_variables
+from compiler.passes.pack_kernels import panels_of, stable_values, tile_of, unchanged_variables
 from compiler.rewrite import rewrite
 from compiler.types import TensorType
 from runtime.dimensions import Dim
@@ -130,7 +130,7 @@ def _joined(b: Builder, pair: _Pair, inputs: tuple[Value, ...], context: PassCon
         product = product.producer.inputs[0]
     x, depthwise_kernel = product.producer.inputs
     shape = tuple(int(extent) for extent in kernel.type.shape)
-    columns = panel_columns(x.type.dtype, context)
+    columns = tile_of(x.type.dtype, context).columns
     panels = panels_of(b, Convolution(ONES, NO_PADDING, ONES), kernel, shape, columns)
     between = _finish(b, pair.between, depthwise_kernel.type)
     behind = _finish(b, pair.behind, kernel.type)

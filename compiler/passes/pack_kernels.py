@@ -26,6 +26,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -41,6 +42,9 @@ from compiler.passes.context import PassContext
 from compiler.rewrite import Rule, rewrite
 from compiler.types import symbols_of_type
 from runtime.dimensions import Dim, ceil_div
+
+if TYPE_CHECKING:
+    from compiler.codegen.microkernel_tile import Tile
 
 SPATIAL_RANKS = (1, 2)  # of which there are micro-kernels
 
@@ -84,12 +88,13 @@ def _product_rule(stable: set[Value], context: PassContext) -> Rule:
         if x.rank < 2 or matrix.rank != 2 or x.dtype not in ("float32", "float64"):
             return None
         depth, columns = shape
-        if not isinstance(depth, int) or not isinstance(columns, int) or columns < context.target.lanes(x.dtype):
+        if not isinstance(depth, int) or not isinstance(columns, int) or not depth:
             return None
-        if not depth:
+        tile = tile_of(x.dtype, context)
+        if columns < tile.least_columns:
             return None
         rows = f.transpose(b, inputs[1], (1, 0)) if node.op.transpose_b else inputs[1]
-        panels = _panels_of_rows(b, rows, panel_columns(x.dtype, context))
+        panels = _panels_of_rows(b, rows, tile.columns)
         return (b.emit(PackedMatmul(columns), inputs[0], panels),)
 
     return rule
@@ -102,12 +107,14 @@ def _convolution_rule(stable: set[Value], context: PassContext) -> Rule:
         op = node.op
         if not isinstance(op, (Convolution, ConvolutionInputGradient)) or node.inputs[1] not in stable:
             return None
-        lanes = context.target.lanes(node.inputs[0].type.dtype)
-        shape = _kernel_shape(op, node, lanes)
+        shape = _kernel_shape(op, node)
         if shape is None:
             return None
+        tile = tile_of(node.inputs[0].type.dtype, context)
+        if shape[-2 if isinstance(op, ConvolutionInputGradient) else -1] < tile.least_columns:
+            return None  # other drivers take narrow ones
         input_spatial = op.input_spatial if isinstance(op, ConvolutionInputGradient) else ()
-        panels = panels_of(b, op, inputs[1], shape, panel_columns(node.inputs[0].type.dtype, context))
+        panels = panels_of(b, op, inputs[1], shape, tile.columns)
         packed = PackedConvolution(shape, input_spatial, op.strides, op.padding, op.dilation)
         return (b.emit(packed, inputs[0], panels, _finite(b, inputs[1])),)
 
@@ -129,23 +136,20 @@ def stable_values(graph: Graph, parameters: set[Value]) -> set[Value]:
     return stable
 
 
-def _kernel_shape(op: Convolution | ConvolutionInputGradient, node: Node, lanes: int) -> tuple[int, ...] | None:
-    """The kernel's shape, None for what keeps the plain form: other drivers take depthwise and narrow ones."""
+def _kernel_shape(op: Convolution | ConvolutionInputGradient, node: Node) -> tuple[int, ...] | None:
+    """The kernel's shape, None for what keeps the plain form: other drivers take depthwise ones."""
     x, kernel = (value.type for value in node.inputs)
     shape = tuple(extent for extent in kernel.shape if isinstance(extent, int))
     if op.groups != 1 or len(shape) != kernel.rank or x.rank - 2 not in SPATIAL_RANKS or 0 in shape:
         return None
-    result = shape[-2] if isinstance(op, ConvolutionInputGradient) else shape[-1]
-    return shape if x.dtype in ("float32", "float64") and result >= lanes else None
+    return shape if x.dtype in ("float32", "float64") else None
 
 
-def panel_columns(dtype: str, context: PassContext) -> int:
-    """Columns of a panel on the context's target."""
-    from compiler.codegen.microkernel_tile import (
-        choose_tile,  # loads Numba, which graphs without convolutions do not need
-    )
+def tile_of(dtype: str, context: PassContext) -> Tile:
+    """The register tile of the context's target."""
+    from compiler.codegen.microkernel_tile import choose_tile  # loads Numba, which graphs without products do not need
 
-    return choose_tile(dtype, context.target).columns
+    return choose_tile(dtype, context.target)
 
 
 def panels_of(

@@ -1,4 +1,4 @@
-"""Contractions with fewer columns than a vector has lanes: oracle, bad values, bounds, and when the form is taken."""
+"""Contractions with few columns: oracle, bad values, bounds, and when the form is taken."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from compiler.codegen.contraction import (
     extent_count,
     specialised,
 )
+from compiler.codegen.microkernel_tile import choose_tile
 from compiler.driver import compile_graph
 from compiler.interpret import interpret
 from compiler.target import Target, host_target
@@ -30,10 +31,14 @@ def narrow_target(lanes: int) -> Target:
     return Target("cpu", host.cpu, host.features, lanes * 4, 32)
 
 
+def few_columns(lanes: int) -> st.SearchStrategy[int]:
+    return st.integers(1, choose_tile("float32", narrow_target(lanes)).least_columns - 1)
+
+
 @st.composite
 def narrow_convolutions(draw: st.DrawFn, lanes: int) -> ConvolutionGeometry:
     small, padding = st.integers(1, 3), st.integers(0, 3)
-    columns = draw(st.integers(1, lanes - 1))
+    columns = draw(few_columns(lanes))
     geometry = ConvolutionGeometry(
         (draw(small), draw(st.integers(1, 22)), draw(st.integers(1, 22)), lanes * draw(small)),
         (draw(st.integers(1, 4)), draw(st.integers(1, 4)), lanes * draw(small), columns),
@@ -68,7 +73,7 @@ def test_convolutions_with_few_columns(kind: str, lanes: int, data: st.DataObjec
 def test_products_with_few_columns(
     lanes: int, transpose_b: bool, rows: int, depth: int, batch: int, data: st.DataObject
 ) -> None:
-    geometry = MatmulGeometry(rows, depth, data.draw(st.integers(1, lanes - 1)), batch, True, data.draw(st.booleans()))
+    geometry = MatmulGeometry(rows, depth, data.draw(few_columns(lanes)), batch, True, data.draw(st.booleans()))
     target = narrow_target(lanes)
     spec = specialised(ContractionSpec("matmul", "float32", False, transpose_b), geometry, target)
     assert spec.narrow
