@@ -21,6 +21,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from compiler.codegen.contraction import ContractionSpec, ConvolutionGeometry, MatmulGeometry, specialised
+from compiler.codegen.microkernel_tile import choose_tile
 from compiler.target import Target, host_target
 
 Array = np.ndarray[Any, Any]
@@ -169,7 +170,7 @@ def test_direct_convolutions(kind: str, lanes: int, geometry: ConvolutionGeometr
 def test_narrow_convolutions(
     kind: str, lanes: int, geometry: ConvolutionGeometry, columns: int, summed: int, seed: int
 ) -> None:
-    few, many = columns % (lanes - 1) + 1, summed * lanes
+    few, many = columns % (choose_tile("float32", target(lanes)).least_columns - 1) + 1, summed * lanes
     channels, filters = (many, few) if kind == "convolution" else (few, many)
     geometry = dataclasses.replace(
         geometry,
